@@ -1,0 +1,20 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! config-agent and monadm: Prometheus, Thanos and Grafana as core services
+//! of Triton and Manta.
+//!
+//! The rooms in reading order: `metadata` (what SAPI tells us), `model` (what
+//! we mean), `render` (files in memory), `apply` (files in force), `dns` (the
+//! embedded name server), `certgen` (the CMON client certificate), `triton`
+//! (one client per API), `host` (the operating system around us).
+
+pub mod apply;
+pub mod certgen;
+pub mod dns;
+pub mod host;
+pub mod metadata;
+pub mod model;
+pub mod render;
+pub mod triton;
