@@ -1,5 +1,460 @@
 // This Source Code Form is subject to the terms of the Mozilla Public
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
+//! What we mean: typed facts that templates and loops work from. Imports no
+//! Files in memory become files in force.
+//!
+//! One pass: look at every target; stage and check what differs; commit;
+//! then each reader takes its files, once, one reader after the other. Files
+//! that one daemon reads go together: one that fails holds the others back.
+//! What never changes, whatever happens in between: a target holds the old
+//! content or the new one, whole and approved by its checker; the last good
+//! files stay or come back when a daemon refuses the new ones; what is left
+//! to do survives a kill (see `record.rs`).
+//!
+//! Considered and refused: one transaction over all files. A zone's files
+//! have many readers, and one bad template must not hold up the rest.
 
-//! Under construction.
+pub mod commit;
+mod record;
+mod reload;
+mod report;
+mod rollback;
+mod validate;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::host::{Exec, Host};
+use crate::render::{DaemonSpec, OnChange, Output, Rendered, Then};
+use commit::{Access, Present, Staged};
+use record::{Kept, Record};
+use reload::{Declined, joined};
+
+pub use reload::{DaemonHttp, HttpFuture};
+pub use report::{FileReport, Outcome, Report};
+
+/// First pause before refused files are offered again.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(30);
+
+/// Longest such pause.
+const REFUSAL_PAUSE_MAX: Duration = Duration::from_secs(600);
+
+/// Puts files in force and remembers what it did.
+#[derive(Debug)]
+pub struct Applier {
+    record: Record,
+    refusals: HashMap<String, Refusal>,
+    command_timeout: Duration,
+}
+
+/// Files a reader said no to; not offered again before `until`.
+#[derive(Debug)]
+struct Refusal {
+    digest: String,
+    reason: String,
+    until: Instant,
+    pause: Duration,
+}
+
+/// Files that go together, and who reads them.
+struct Unit<'a> {
+    key: String,
+    files: Vec<&'a Rendered>,
+    reader: Reader<'a>,
+    /// Why nothing of it may be written, if so.
+    held: Option<String>,
+    staged: Vec<(usize, Staged)>,
+}
+
+enum Reader<'a> {
+    Nobody,
+    Daemon(&'a DaemonSpec),
+    Command(&'a str),
+}
+
+impl Applier {
+    /// Continues from the record in `dir`. A post command may take
+    /// `command_timeout`.
+    pub fn load(dir: &Path, command_timeout: Duration) -> Self {
+        Self {
+            record: Record::load(dir),
+            refusals: HashMap::new(),
+            command_timeout,
+        }
+    }
+
+    /// One pass: brings `output` in force as far as it goes.
+    pub async fn pass(
+        &mut self,
+        output: &Output,
+        host: &dyn Host,
+        http: &dyn DaemonHttp,
+    ) -> Report {
+        let mut report = Report::default();
+        for failed in &output.failed {
+            let outcome = Outcome::Failed(failed.reason.clone());
+            report.file(&failed.name, None, outcome);
+        }
+        ensure_directories(output, &mut report);
+        let mut units = units(output);
+        for unit in &mut units {
+            self.stage_unit(unit, host, &mut report).await;
+        }
+        self.commit_units(&mut units, &mut report);
+        for unit in &units {
+            self.settle_unit(unit, host, http, &mut report).await;
+        }
+        self.restore_drifted(&units, &mut report);
+        if let Err(error) = self.record.save() {
+            report.trouble(format!(
+                "could not save the record of applied files: {error}"
+            ));
+        } else {
+            self.record.forget_unused_copies();
+        }
+        report
+    }
+
+    /// Looks at a unit's targets; stages and checks what differs.
+    async fn stage_unit(
+        &mut self,
+        unit: &mut Unit<'_>,
+        host: &dyn Host,
+        report: &mut Report,
+    ) {
+        if let Some(reason) = self.refused(unit) {
+            unit.held = Some(reason);
+        }
+        let mut outcomes = Vec::with_capacity(unit.files.len());
+        for at in 0..unit.files.len() {
+            let file = unit.files[at];
+            let outcome = match &unit.held {
+                Some(reason) => Outcome::Held(reason.clone()),
+                None => match self.stage_file(file, host).await {
+                    Ok(None) => Outcome::Unchanged,
+                    Ok(Some((staged, drift))) => {
+                        unit.staged.push((at, staged));
+                        if drift { Outcome::Repaired } else { Outcome::Written }
+                    }
+                    Err(reason) => {
+                        unit.held = Some(format!("{}: {reason}", file.name));
+                        Outcome::Failed(reason)
+                    }
+                },
+            };
+            outcomes.push(outcome);
+        }
+        if let Some(reason) = &unit.held {
+            // Dropping removes what was staged.
+            unit.staged.clear();
+            for outcome in &mut outcomes {
+                if matches!(outcome, Outcome::Written | Outcome::Repaired) {
+                    *outcome = Outcome::Held(reason.clone());
+                }
+            }
+        }
+        for (file, outcome) in unit.files.iter().zip(outcomes) {
+            report.file(&file.name, Some(&file.target), outcome);
+        }
+    }
+
+    /// Stages one file if its target differs; says whether that is drift,
+    /// that is, whether we had committed these very bytes before.
+    async fn stage_file(
+        &self,
+        file: &Rendered,
+        host: &dyn Host,
+    ) -> Result<Option<(Staged, bool)>, String> {
+        let owner = file.owner.as_deref().map(commit::owner).transpose()?;
+        let mut access = Access { mode: file.mode, owner };
+        let present = commit::look(&file.target)
+            .map_err(|e| format!("could not read the target: {e}"))?;
+        if is_as_wanted(&present, file, access) {
+            return Ok(None);
+        }
+        if access.mode.is_none() && present == Present::Absent {
+            access.mode = Some(default_mode(&file.bytes));
+        }
+        let drift = self.record.committed(&file.target)
+            == Some(commit::sha256(&file.bytes).as_str());
+        let staged = commit::stage(&file.target, &file.bytes, access)
+            .map_err(|e| format!("could not stage: {e}"))?;
+        validate::validate(host, &file.check, staged.path())
+            .await
+            .map_err(|e| format!("its checker refused: {}", joined(&e)))?;
+        Ok(Some((staged, drift)))
+    }
+
+    /// Renames everything staged into place, after the record says so.
+    fn commit_units(&mut self, units: &mut [Unit<'_>], report: &mut Report) {
+        for unit in units.iter().filter(|unit| !unit.staged.is_empty()) {
+            let restart = unit.staged.iter().any(|(at, _)| {
+                matches!(
+                    unit.files[*at].then,
+                    Then::Daemon(_, OnChange::Restart)
+                )
+            });
+            let record = self.record.unit_mut(&unit.key);
+            record.pending = true;
+            record.restart |= restart;
+        }
+        if let Err(error) = self.record.save() {
+            // Without the mark a kill could leave a daemon behind its files.
+            for unit in units.iter_mut().filter(|u| !u.staged.is_empty()) {
+                unit.staged.clear();
+                let reason = format!("could not save the record: {error}");
+                for file in &unit.files {
+                    report.amend(&file.name, Outcome::Failed(reason.clone()));
+                }
+                unit.held = Some(reason);
+            }
+            return;
+        }
+        let mut folders = Vec::new();
+        for unit in units {
+            for (at, staged) in std::mem::take(&mut unit.staged) {
+                let file = unit.files[at];
+                let folder = staged.folder().to_owned();
+                match staged.commit() {
+                    Ok(()) => {
+                        let digest = commit::sha256(&file.bytes);
+                        self.record.set_committed(&file.target, digest);
+                        if !folders.contains(&folder) {
+                            folders.push(folder);
+                        }
+                    }
+                    Err(error) => {
+                        let reason = format!("could not commit: {error}");
+                        report
+                            .amend(&file.name, Outcome::Failed(reason.clone()));
+                        unit.held = Some(format!("{}: {reason}", file.name));
+                    }
+                }
+            }
+        }
+        for folder in folders {
+            if let Err(error) = commit::sync_dir(&folder) {
+                report.trouble(format!(
+                    "could not sync {}: {error}",
+                    folder.display()
+                ));
+            }
+        }
+    }
+
+    /// Lets the unit's reader take the files, if it has not taken these.
+    async fn settle_unit(
+        &mut self,
+        unit: &Unit<'_>,
+        host: &dyn Host,
+        http: &dyn DaemonHttp,
+        report: &mut Report,
+    ) {
+        if unit.held.is_some() {
+            return;
+        }
+        let digest = unit.digest();
+        let record = self.record.unit(&unit.key);
+        if !record.pending && record.in_force.as_deref() == Some(&digest) {
+            return;
+        }
+        let taken = match &unit.reader {
+            Reader::Nobody => Ok(()),
+            Reader::Command(command) => self.run_command(command, host).await,
+            Reader::Daemon(daemon) => {
+                reload::take(host, http, daemon, record.restart).await
+            }
+        };
+        match taken {
+            Ok(()) => {
+                if !matches!(unit.reader, Reader::Nobody) {
+                    report.taken(&unit.key);
+                }
+                self.refusals.remove(&unit.key);
+                self.keep_copies(unit, report);
+                let record = self.record.unit_mut(&unit.key);
+                record.pending = false;
+                record.restart = false;
+                record.in_force = Some(digest);
+            }
+            Err(Declined::Unavailable(reason)) => {
+                // Stays pending; the files stay, they passed their checks.
+                self.record.unit_mut(&unit.key).pending = true;
+                report.waiting(&unit.key, reason);
+            }
+            Err(Declined::Refused(reason)) => {
+                self.roll_back(unit, &digest, reason, host, http, report).await;
+            }
+        }
+    }
+
+    async fn run_command(
+        &self,
+        command: &str,
+        host: &dyn Host,
+    ) -> Result<(), Declined> {
+        let exec = Exec::shell(command, self.command_timeout);
+        let unavailable = |e| Declined::Unavailable(joined(&e));
+        let finished = host.run(&exec).await.map_err(unavailable)?;
+        if finished.success() {
+            return Ok(());
+        }
+        Err(unavailable(finished.into_error(&exec)))
+    }
+
+    /// Why this unit's files are not offered again yet, if so.
+    fn refused(&mut self, unit: &Unit<'_>) -> Option<String> {
+        let refusal = self.refusals.get(&unit.key)?;
+        if refusal.digest != unit.digest() {
+            self.refusals.remove(&unit.key);
+            return None;
+        }
+        (Instant::now() < refusal.until).then(|| refusal.reason.clone())
+    }
+
+    /// Keeps what a daemon took, to go back to.
+    fn keep_copies(&mut self, unit: &Unit<'_>, report: &mut Report) {
+        if !matches!(unit.reader, Reader::Daemon(_)) {
+            return;
+        }
+        let mut kept = BTreeMap::new();
+        for file in &unit.files {
+            let digest = commit::sha256(&file.bytes);
+            if let Err(error) = self.record.keep(&digest, &file.bytes) {
+                report.trouble(format!(
+                    "could not keep a copy of {}: {error}",
+                    file.name
+                ));
+                return;
+            }
+            let owner = std::fs::metadata(&file.target).map_or((0, 0), |m| {
+                use std::os::unix::fs::MetadataExt;
+                (m.uid(), m.gid())
+            });
+            let mode = file.mode.unwrap_or(0o600);
+            kept.insert(file.target.clone(), Kept { digest, mode, owner });
+        }
+        self.record.unit_mut(&unit.key).kept = kept;
+    }
+}
+
+impl Unit<'_> {
+    /// Digest over everything the unit's reader reads.
+    fn digest(&self) -> String {
+        let mut parts = String::new();
+        for file in &self.files {
+            parts.push_str(&commit::sha256(&file.bytes));
+            parts.push_str(&file.target.to_string_lossy());
+            parts.push('\0');
+        }
+        match &self.reader {
+            Reader::Nobody => {}
+            Reader::Command(command) => parts.push_str(command),
+            Reader::Daemon(daemon) => {
+                for path in &daemon.reads {
+                    if let Ok(Present::File { bytes, .. }) =
+                        commit::look(Path::new(path))
+                    {
+                        parts.push_str(&commit::sha256(&bytes));
+                    }
+                }
+            }
+        }
+        commit::sha256(parts.as_bytes())
+    }
+}
+
+/// Groups files by their reader.
+fn units(output: &Output) -> Vec<Unit<'_>> {
+    let mut units: Vec<Unit<'_>> = Vec::new();
+    let mut daemons: HashMap<&str, usize> = HashMap::new();
+    for file in &output.files {
+        let unit = match &file.then {
+            Then::Daemon(name, _) => {
+                if let Some(at) = daemons.get(name.as_str()) {
+                    units[*at].files.push(file);
+                    continue;
+                }
+                daemons.insert(name, units.len());
+                let spec = output.daemons.iter().find(|d| d.name == *name);
+                let failed = output
+                    .failed
+                    .iter()
+                    .find(|failed| failed.daemon.as_ref() == Some(name));
+                Unit {
+                    key: format!("daemon:{name}"),
+                    files: vec![file],
+                    reader: spec.map_or(Reader::Nobody, Reader::Daemon),
+                    held: failed.map(|failed| {
+                        format!("{} did not render", failed.name)
+                    }),
+                    staged: Vec::new(),
+                }
+            }
+            Then::Command(command) => Unit {
+                key: format!("file:{}", file.target.display()),
+                files: vec![file],
+                reader: Reader::Command(command),
+                held: None,
+                staged: Vec::new(),
+            },
+            Then::Nothing => Unit {
+                key: format!("file:{}", file.target.display()),
+                files: vec![file],
+                reader: Reader::Nobody,
+                held: None,
+                staged: Vec::new(),
+            },
+        };
+        units.push(unit);
+    }
+    units
+}
+
+fn ensure_directories(output: &Output, report: &mut Report) {
+    for directory in &output.directories {
+        let ensured =
+            directory.owner.as_deref().map(commit::owner).transpose().and_then(
+                |owner| {
+                    let access = Access { mode: Some(directory.mode), owner };
+                    commit::ensure_dir(&directory.path, access)
+                        .map_err(|e| e.to_string())
+                },
+            );
+        if let Err(reason) = ensured {
+            report.trouble(format!(
+                "could not make {}: {reason}",
+                directory.path.display()
+            ));
+        }
+    }
+}
+
+fn is_as_wanted(present: &Present, file: &Rendered, access: Access) -> bool {
+    match present {
+        Present::Absent => false,
+        Present::File { bytes, mode, uid } => {
+            *bytes == file.bytes
+                && access.mode.is_none_or(|wanted| wanted == *mode)
+                && access.owner.is_none_or(|(owner, _)| owner.as_raw() == *uid)
+        }
+    }
+}
+
+/// The mode of a new file that nobody gave one: readable by all, as before,
+/// unless it holds a private key.
+fn default_mode(bytes: &[u8]) -> u32 {
+    let marker = b"PRIVATE KEY-----";
+    if bytes.windows(marker.len()).any(|window| window == marker) {
+        0o600
+    } else {
+        0o644
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,321 @@
 // This Source Code Form is subject to the terms of the Mozilla Public
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
+//! What we mean: typed facts that templates and loops work from. Imports no
+//! A `Model` becomes files in memory. Nothing here touches a target: every
+//! file is rendered before any is written.
+//!
+//! Two engines, one result: tera for the templates we ship, and a compatible
+//! engine (`hogan`) for the manifests that SAPI and local folders carry.
 
-//! Under construction.
+pub mod hogan;
+pub mod manifest;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tera::{Context, Kwargs, State, Tera, Value};
+
+pub use manifest::{DaemonSpec, OnChange};
+
+/// Templates larger than this are a mistake, bytes.
+const TEMPLATE_LIMIT: u64 = 1 << 20;
+
+/// One file, ready to be put in force.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// What status and log call it.
+    pub name: String,
+    /// Absolute path.
+    pub target: PathBuf,
+    /// The content.
+    pub bytes: Vec<u8>,
+    /// Permission bits; `None` keeps those of the file in place.
+    pub mode: Option<u32>,
+    /// User that shall own it; `None` keeps the owner.
+    pub owner: Option<String>,
+    /// Checker's argv; `{staged}` stands for the staged file. Empty: none.
+    pub check: Vec<String>,
+    /// What follows a change.
+    pub then: Then,
+}
+
+impl std::fmt::Debug for Rendered {
+    // Contents may hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rendered")
+            .field("name", &self.name)
+            .field("target", &self.target)
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What follows when a file's bytes changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing; whoever reads it looks for itself.
+    Nothing,
+    /// A daemon reads it.
+    Daemon(String, OnChange),
+    /// A shell command, as SAPI manifests have it (`post_cmd`).
+    Command(String),
+}
+
+/// A file that could not be rendered; the rest of its daemon's files wait
+/// with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// What status and log call it.
+    pub name: String,
+    /// The daemon whose files it belongs to, if any.
+    pub daemon: Option<String>,
+    /// The cause, joined.
+    pub reason: String,
+}
+
+/// Everything one pass wants in force.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// Files to put in force.
+    pub files: Vec<Rendered>,
+    /// Files that failed.
+    pub failed: Vec<Failed>,
+    /// Daemons that read them.
+    pub daemons: Vec<DaemonSpec>,
+    /// Folders that must exist first.
+    pub directories: Vec<Directory>,
+}
+
+/// A folder that a daemon needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Permission bits.
+    pub mode: u32,
+    /// User that shall own it.
+    pub owner: Option<String>,
+}
+
+impl Output {
+    /// Adds the files of another pass over other templates.
+    pub fn append(&mut self, mut other: Self) {
+        self.files.append(&mut other.files);
+        self.failed.append(&mut other.failed);
+        self.daemons.append(&mut other.daemons);
+        self.directories.append(&mut other.directories);
+    }
+}
+
+/// Why a folder of templates cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// A file of the folder could not be read.
+    #[error("could not read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `manifest.toml` is not what it must be.
+    #[error("{path} is not a config manifest")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// `manifest.toml` contradicts itself.
+    #[error("{path}: {reason}")]
+    Inconsistent {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// The templates of one role, as found on disk.
+#[derive(Clone, Debug)]
+pub struct TemplateSet {
+    folder: String,
+    manifest: manifest::ConfigManifest,
+    /// Template name to its text, or why it could not be read.
+    texts: BTreeMap<String, Result<String, String>>,
+}
+
+impl TemplateSet {
+    /// Reads `dir/manifest.toml` and the templates it names.
+    ///
+    /// A template that cannot be read fails its own file later, not the set.
+    pub fn load(dir: &Path) -> Result<Self, RenderError> {
+        let path = dir.join("manifest.toml");
+        let text = read_text(&path).map_err(|source| RenderError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let manifest = manifest::parse(&text, &path)?;
+        let mut texts = BTreeMap::new();
+        for file in &manifest.file {
+            let text = read_text(&dir.join(&file.template))
+                .map_err(|e| format!("could not read the template: {e}"));
+            texts.insert(file.template.clone(), text);
+        }
+        let folder = dir
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        Ok(Self { folder, manifest, texts })
+    }
+
+    /// Renders every file of the set from `model`.
+    ///
+    /// A template that fails costs its own file; what else its daemon reads
+    /// is held back later, by `apply`.
+    pub fn render<M: Serialize>(&self, model: &M) -> Output {
+        let mut output = Output::default();
+        let context = match Context::from_serialize(model) {
+            Ok(context) => context,
+            Err(error) => {
+                output.failed.push(Failed {
+                    name: self.folder.clone(),
+                    daemon: None,
+                    reason: tera_reason(&error),
+                });
+                return output;
+            }
+        };
+        for file in &self.manifest.file {
+            let name = format!("{}/{}", self.folder, file.name());
+            match self.render_file(file, &name, &context) {
+                Ok(rendered) => output.files.push(rendered),
+                Err(reason) => output.failed.push(Failed {
+                    name,
+                    daemon: file.daemon.clone(),
+                    reason,
+                }),
+            }
+        }
+        for entry in &self.manifest.directory {
+            match line(&entry.path, &context) {
+                Ok(path) => output.directories.push(Directory {
+                    path: PathBuf::from(path),
+                    mode: entry.mode.bits(),
+                    owner: entry.owner.clone(),
+                }),
+                Err(reason) => output.failed.push(Failed {
+                    name: format!("{}/{}", self.folder, entry.path),
+                    daemon: None,
+                    reason,
+                }),
+            }
+        }
+        for daemon in &self.manifest.daemon {
+            match daemon.expand(|text| line(text, &context)) {
+                Ok(daemon) => output.daemons.push(daemon),
+                Err(reason) => output.failed.push(Failed {
+                    name: format!("{}/{}", self.folder, daemon.name),
+                    daemon: Some(daemon.name.clone()),
+                    reason,
+                }),
+            }
+        }
+        output
+    }
+
+    fn render_file(
+        &self,
+        file: &manifest::File,
+        name: &str,
+        context: &Context,
+    ) -> Result<Rendered, String> {
+        let text = match self.texts.get(&file.template) {
+            Some(Ok(text)) => text,
+            Some(Err(reason)) => return Err(reason.clone()),
+            None => return Err("no such template".to_owned()),
+        };
+        let mut tera = engine();
+        tera.add_raw_template(name, text).map_err(|e| tera_reason(&e))?;
+        let rendered =
+            tera.render(name, context).map_err(|e| tera_reason(&e))?;
+        let check = file
+            .check
+            .iter()
+            .map(|word| line(word, context))
+            .collect::<Result<_, _>>()?;
+        Ok(Rendered {
+            name: name.to_owned(),
+            target: PathBuf::from(line(&file.target, context)?),
+            bytes: rendered.into_bytes(),
+            mode: Some(file.mode.bits()),
+            owner: file.owner.clone(),
+            check,
+            then: match &file.daemon {
+                Some(daemon) => Then::Daemon(daemon.clone(), file.on_change),
+                None => Then::Nothing,
+            },
+        })
+    }
+}
+
+/// Renders a one-line template, such as a target path.
+fn line(text: &str, context: &Context) -> Result<String, String> {
+    if !text.contains("{{") {
+        return Ok(text.to_owned());
+    }
+    let mut tera = engine();
+    tera.add_raw_template("line", text).map_err(|e| tera_reason(&e))?;
+    tera.render("line", context).map_err(|e| tera_reason(&e))
+}
+
+/// tera with our filters and no HTML escaping: what we write is YAML and
+/// flags.
+fn engine() -> Tera {
+    let mut tera = Tera::new();
+    tera.autoescape_on(Vec::<&str>::new());
+    tera.register_filter("yaml", yaml);
+    tera
+}
+
+/// A value as one YAML scalar or flow collection. JSON is YAML, and its
+/// quoting leaves no room for a value that breaks out of its place.
+fn yaml(value: &Value, _: Kwargs, _: &State) -> tera::TeraResult<String> {
+    serde_json::to_string(value).map_err(tera::Error::message)
+}
+
+/// tera's report without its drawing of the source, on one line.
+fn tera_reason(error: &tera::Error) -> String {
+    use std::error::Error;
+    let mut reason = match error.kind() {
+        tera::ErrorKind::SyntaxError(report)
+        | tera::ErrorKind::RenderingError(report) => {
+            format!("line {}: {}", report.span().start_line, report.message())
+        }
+        _ => error.to_string(),
+    };
+    let mut source = error.source();
+    while let Some(cause) = source {
+        reason.push_str(": ");
+        reason.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    reason.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let length = std::fs::metadata(path)?.len();
+    if length > TEMPLATE_LIMIT {
+        return Err(std::io::Error::other(format!(
+            "{length} bytes is more than {TEMPLATE_LIMIT}"
+        )));
+    }
+    std::fs::read_to_string(path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,333 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+//! What we mean: typed facts that templates and loops work from. Imports no
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use super::*;
+use crate::host::DaemonState;
+use crate::host::fake::Fake;
+use crate::render::Failed;
+
+/// A daemon that answers as told and counts.
+struct Daemon {
+    answer: Mutex<Result<(u16, String), String>>,
+    posts: Mutex<usize>,
+}
+
+impl DaemonHttp for Daemon {
+    fn post<'a>(&'a self, _: &'a str) -> HttpFuture<'a> {
+        *self.posts.lock().unwrap() += 1;
+        let answer = self.answer.lock().unwrap().clone();
+        Box::pin(async { answer })
+    }
+    fn get<'a>(&'a self, _: &'a str) -> HttpFuture<'a> {
+        Box::pin(async { Ok((200, String::new())) })
+    }
+}
+
+struct Bench {
+    dir: tempfile::TempDir,
+    applier: Applier,
+    host: Fake,
+    http: Daemon,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let applier = load(&dir);
+        let http = Daemon {
+            answer: Mutex::new(Ok((200, String::new()))),
+            posts: Mutex::new(0),
+        };
+        Self { dir, applier, host: Fake::default(), http }
+    }
+
+    fn answer(&self, answer: Result<(u16, &str), &str>) {
+        *self.http.answer.lock().unwrap() =
+            answer.map(|(s, t)| (s, t.to_owned())).map_err(str::to_owned);
+    }
+
+    fn posts(&self) -> usize {
+        std::mem::take(&mut self.http.posts.lock().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("etc").join(name)
+    }
+
+    fn file(&self, name: &str, bytes: &str) -> Rendered {
+        Rendered {
+            name: name.to_owned(),
+            target: self.path(name),
+            bytes: bytes.as_bytes().to_vec(),
+            mode: Some(0o640),
+            owner: None,
+            check: Vec::new(),
+            then: Then::Daemon("d".to_owned(), OnChange::Reload),
+        }
+    }
+
+    fn output(&self, files: Vec<Rendered>) -> Output {
+        Output {
+            files,
+            failed: Vec::new(),
+            daemons: vec![DaemonSpec {
+                name: "d".to_owned(),
+                reload_url: Some("http://d/-/reload".to_owned()),
+                ready_url: Some("http://d/-/ready".to_owned()),
+                reads: vec![self.path("key").display().to_string()],
+            }],
+            directories: Vec::new(),
+        }
+    }
+
+    async fn pass(&mut self, output: &Output) -> Report {
+        self.applier.pass(output, &self.host, &self.http).await
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// As after a kill: memory gone, disk as it was.
+    fn restart_agent(&mut self) {
+        self.applier = load(&self.dir);
+    }
+}
+
+fn load(dir: &tempfile::TempDir) -> Applier {
+    Applier::load(&dir.path().join("state"), Duration::from_secs(10))
+}
+
+#[tokio::test]
+async fn a_daemon_starts_once_and_is_left_alone_then() {
+    let mut bench = Bench::new();
+    let output = bench.output(vec![bench.file("a", "1"), bench.file("b", "1")]);
+    let report = bench.pass(&output).await;
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(bench.host.asked(), ["enable d"]);
+    for _ in 0..2 {
+        assert!(!bench.pass(&output).await.changed());
+        bench.restart_agent();
+    }
+    assert_eq!(bench.host.asked(), [""; 0]);
+    assert_eq!(bench.posts(), 0);
+}
+
+#[tokio::test]
+async fn several_changed_files_are_one_reload() {
+    let mut bench = Bench::new();
+    bench.host.set_state("d", DaemonState::Online);
+    let output = bench.output(vec![bench.file("a", "1"), bench.file("b", "1")]);
+    bench.pass(&output).await;
+    bench.posts();
+    let output = bench.output(vec![bench.file("a", "2"), bench.file("b", "2")]);
+    assert!(bench.pass(&output).await.is_clean());
+    assert_eq!(bench.posts(), 1);
+    // A file that is only read: a renewed certificate.
+    fs::write(bench.path("key"), "new").unwrap();
+    assert!(bench.pass(&output).await.is_clean());
+    assert_eq!(bench.posts(), 1);
+    assert!(!bench.pass(&output).await.changed());
+}
+
+#[tokio::test]
+async fn a_flag_file_restarts() {
+    let mut bench = Bench::new();
+    bench.host.set_state("d", DaemonState::Online);
+    let mut flags = bench.file("flags", "--a");
+    flags.then = Then::Daemon("d".to_owned(), OnChange::Restart);
+    let output = bench.output(vec![bench.file("a", "1"), flags]);
+    assert!(bench.pass(&output).await.is_clean());
+    assert_eq!(bench.host.asked(), ["restart d"]);
+    let output =
+        bench.output(vec![bench.file("a", "2"), output.files[1].clone()]);
+    bench.pass(&output).await;
+    assert_eq!((bench.host.asked().len(), bench.posts()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_checkers_no_holds_all_files_of_the_daemon() {
+    let mut bench = Bench::new();
+    let good = bench.output(vec![bench.file("a", "1"), bench.file("b", "1")]);
+    bench.pass(&good).await;
+    let mut bad = bench.file("b", "bad");
+    bad.check = ["sh", "-c", "! grep bad {staged}"].map(str::to_owned).into();
+    let output = bench.output(vec![bench.file("a", "2"), bad]);
+    let report = bench.pass(&output).await;
+    assert!(matches!(report.files[0].outcome, Outcome::Held(_)));
+    let reason = report.files[1].outcome.reason().unwrap();
+    assert!(reason.contains("its checker refused"), "{reason}");
+    assert_eq!((bench.read("a"), bench.read("b")), ("1".into(), "1".into()));
+    assert_eq!(bench.posts(), 0);
+    // And nothing staged stays behind.
+    assert_eq!(fs::read_dir(bench.dir.path().join("etc")).unwrap().count(), 2);
+    // Mended, it goes on by itself.
+    let output = bench.output(vec![bench.file("a", "2"), bench.file("b", "2")]);
+    assert!(bench.pass(&output).await.is_clean());
+    assert_eq!(bench.posts(), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_did_not_render_holds_its_daemon_and_nobody_else() {
+    let mut bench = Bench::new();
+    let mut other = bench.file("other", "1");
+    other.then = Then::Nothing;
+    let mut output = bench.output(vec![bench.file("a", "1"), other]);
+    output.failed.push(Failed {
+        name: "b".to_owned(),
+        daemon: Some("d".to_owned()),
+        reason: "line 1: no".to_owned(),
+    });
+    let report = bench.pass(&output).await;
+    assert!(!bench.path("a").exists());
+    assert_eq!(bench.read("other"), "1");
+    assert_eq!(report.faults(), ["b: line 1: no"]);
+}
+
+#[tokio::test]
+async fn a_daemons_no_brings_the_last_good_files_back() {
+    let mut bench = Bench::new();
+    let good = bench.output(vec![bench.file("a", "1"), bench.file("b", "1")]);
+    bench.pass(&good).await;
+    bench.answer(Ok((500, "failed to reload config:\n no such file")));
+    let bad = bench.output(vec![bench.file("a", "2"), bench.file("b", "1")]);
+    let report = bench.pass(&bad).await;
+    assert_eq!(
+        report.refused,
+        [(
+            "daemon:d".to_owned(),
+            "500: failed to reload config: no such file".to_owned()
+        )]
+    );
+    assert_eq!(bench.read("a"), "1");
+    assert_eq!(bench.posts(), 2, "the new files, then the old ones");
+    // The same files are not offered again at once, and the fault stays
+    // visible.
+    let report = bench.pass(&bad).await;
+    assert_eq!(bench.posts(), 0);
+    assert!(report.faults()[0].contains("refused by its daemon"));
+    // Other files are.
+    bench.answer(Ok((200, "")));
+    let mended = bench.output(vec![bench.file("a", "3"), bench.file("b", "1")]);
+    assert!(bench.pass(&mended).await.is_clean());
+    assert_eq!(bench.read("a"), "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_files_are_offered_again_after_a_pause() {
+    let mut bench = Bench::new();
+    let good = bench.output(vec![bench.file("a", "1")]);
+    bench.pass(&good).await;
+    let later = bench.output(vec![bench.file("a", "2")]);
+    bench.answer(Ok((500, "a rule file is missing")));
+    bench.pass(&later).await;
+    bench.answer(Ok((200, "")));
+    bench.pass(&later).await;
+    assert_eq!(bench.read("a"), "1");
+    tokio::time::advance(REFUSAL_PAUSE).await;
+    assert!(bench.pass(&later).await.is_clean());
+    assert_eq!(bench.read("a"), "2");
+}
+
+#[tokio::test]
+async fn a_daemon_that_cannot_be_asked_is_asked_again_even_after_a_kill() {
+    let mut bench = Bench::new();
+    bench.host.set_state("d", DaemonState::Online);
+    bench.answer(Err("connection refused"));
+    let output = bench.output(vec![bench.file("a", "1")]);
+    let report = bench.pass(&output).await;
+    assert_eq!(report.waiting.len(), 1);
+    assert_eq!(bench.read("a"), "1", "it passed its check and stays");
+    bench.restart_agent();
+    bench.answer(Ok((200, "")));
+    bench.posts();
+    assert!(bench.pass(&output).await.is_clean());
+    assert_eq!(bench.posts(), 1);
+}
+
+#[tokio::test]
+async fn tampering_is_repaired_and_said_also_while_held() {
+    let mut bench = Bench::new();
+    let good = bench.output(vec![bench.file("a", "1")]);
+    bench.pass(&good).await;
+    fs::write(bench.path("a"), "mine").unwrap();
+    let report = bench.pass(&good).await;
+    assert_eq!(report.files[0].outcome, Outcome::Repaired);
+    fs::set_permissions(bench.path("a"), PermissionsExt::from_mode(0o777))
+        .unwrap();
+    let report = bench.pass(&good).await;
+    assert_eq!(report.files[0].outcome, Outcome::Repaired);
+    // Nothing renders any more; what is in force is still ours to guard.
+    fs::remove_file(bench.path("a")).unwrap();
+    let report = bench.pass(&Output::default()).await;
+    assert_eq!(report.files[0].outcome, Outcome::Repaired);
+    assert_eq!(bench.read("a"), "1");
+}
+
+#[tokio::test]
+async fn a_failed_post_command_is_not_forgotten() {
+    let mut bench = Bench::new();
+    let flag = bench.dir.path().join("flag");
+    let mut file = bench.file("a", "1");
+    file.mode = None;
+    file.then = Then::Command(format!("test -e {}", flag.display()));
+    let output = bench.output(vec![file]);
+    assert_eq!(bench.pass(&output).await.waiting.len(), 1);
+    bench.restart_agent();
+    assert_eq!(bench.pass(&output).await.waiting.len(), 1);
+    fs::write(&flag, "").unwrap();
+    let report = bench.pass(&output).await;
+    assert!(report.is_clean() && report.changed());
+    assert!(!bench.pass(&output).await.changed());
+}
+
+#[tokio::test]
+async fn private_keys_are_not_for_everyone() {
+    let mut bench = Bench::new();
+    let mut key = bench.file("key.pem", "-----BEGIN RSA PRIVATE KEY-----\n");
+    let mut plain = bench.file("plain", "x");
+    for file in [&mut key, &mut plain] {
+        file.mode = None;
+        file.then = Then::Nothing;
+    }
+    let output = bench.output(vec![key, plain]);
+    bench.pass(&output).await;
+    let mode = |name| {
+        fs::metadata(bench.path(name)).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!((mode("key.pem"), mode("plain")), (0o600, 0o644));
+}
+
+#[tokio::test]
+async fn without_a_record_nothing_is_committed() {
+    let mut bench = Bench::new();
+    // A file where the record's folder should be.
+    fs::write(bench.dir.path().join("state"), "in the way").unwrap();
+    bench.restart_agent();
+    let output = bench.output(vec![bench.file("a", "1")]);
+    let report = bench.pass(&output).await;
+    assert!(!bench.path("a").exists());
+    assert!(report.faults()[0].contains("could not save the record"));
+    fs::remove_file(bench.dir.path().join("state")).unwrap();
+    assert!(bench.pass(&output).await.is_clean());
+}
+
+#[tokio::test]
+async fn a_reprovision_writes_and_starts_again() {
+    let mut bench = Bench::new();
+    let output = bench.output(vec![bench.file("a", "1")]);
+    bench.pass(&output).await;
+    bench.host.asked();
+    // The root file system is new, the delegate dataset is not.
+    fs::remove_dir_all(bench.dir.path().join("etc")).unwrap();
+    bench.host.set_state("d", DaemonState::Disabled);
+    bench.restart_agent();
+    assert!(bench.pass(&output).await.is_clean());
+    assert_eq!(bench.host.asked(), ["enable d"]);
+}

@@ -1,0 +1,108 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+//! What we mean: typed facts that templates and loops work from. Imports no
+//! A host in memory, for tests: the same trait, and it remembers what it was
+//! asked. Commands (checkers, post commands) run for real unless scripted.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use super::{
+    Action, DaemonState, Exec, Finished, Host, HostError, HostFuture, run,
+};
+
+/// The host in memory.
+#[derive(Debug, Default)]
+pub struct Fake {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    asked: Vec<String>,
+    states: BTreeMap<String, DaemonState>,
+    mdata: BTreeMap<String, String>,
+    refuse: Option<Action>,
+}
+
+impl Fake {
+    /// What was asked since the last call, in order: `restart prometheus`.
+    pub fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().asked)
+    }
+
+    /// Sets a daemon's state; an unknown one is disabled.
+    pub fn set_state(&self, daemon: &str, state: DaemonState) {
+        self.lock().states.insert(daemon.to_owned(), state);
+    }
+
+    /// Sets a key of the instance's metadata.
+    pub fn set_mdata(&self, key: &str, value: &str) {
+        self.lock().mdata.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Makes `action` fail from now on; `None` ends that.
+    pub fn refuse(&self, action: Option<Action>) {
+        self.lock().refuse = action;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no holder panics")
+    }
+}
+
+impl Host for Fake {
+    fn control<'a>(
+        &'a self,
+        daemon: &'a str,
+        action: Action,
+    ) -> HostFuture<'a, ()> {
+        Box::pin(async move {
+            let mut inner = self.lock();
+            inner.asked.push(format!("{action} {daemon}"));
+            if inner.refuse == Some(action) {
+                return Err(HostError::Failed {
+                    program: "fake".to_owned(),
+                    status: "exit status: 1".to_owned(),
+                    output: format!("{action} refused"),
+                });
+            }
+            let state = match action {
+                Action::Clear => DaemonState::Disabled,
+                _ => DaemonState::Online,
+            };
+            inner.states.insert(daemon.to_owned(), state);
+            Ok(())
+        })
+    }
+
+    fn state<'a>(&'a self, daemon: &'a str) -> HostFuture<'a, DaemonState> {
+        Box::pin(async move {
+            let state = self.lock().states.get(daemon).copied();
+            Ok(state.unwrap_or(DaemonState::Disabled))
+        })
+    }
+
+    fn mdata<'a>(&'a self, key: &'a str) -> HostFuture<'a, Option<String>> {
+        Box::pin(async move { Ok(self.lock().mdata.get(key).cloned()) })
+    }
+
+    fn zonename(&self) -> HostFuture<'_, String> {
+        Box::pin(async {
+            let inner = self.lock();
+            Ok(inner.mdata.get("sdc:uuid").cloned().unwrap_or_default())
+        })
+    }
+
+    fn run<'a>(&'a self, exec: &'a Exec) -> HostFuture<'a, Finished> {
+        Box::pin(async move {
+            self.lock().asked.push(exec.argv.join(" "));
+            run(exec).await
+        })
+    }
+
+    fn is_linux(&self) -> bool {
+        true
+    }
+}

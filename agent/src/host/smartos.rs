@@ -1,0 +1,118 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+//! What we mean: typed facts that templates and loops work from. Imports no
+//! A SmartOS zone: SMF and the platform's own tools.
+
+use super::{
+    Action, DaemonState, Exec, Finished, Host, HostFuture, mdata_get, run,
+    succeed,
+};
+
+/// A `joyent-minimal` zone.
+#[derive(Clone, Copy, Debug)]
+pub struct SmartOs;
+
+/// Services of ours hang below this; see `smf/smartos/`.
+fn fmri(daemon: &str) -> String {
+    format!("svc:/triton/application/{daemon}:default")
+}
+
+/// The command line that does `action`.
+fn argv(fmri: &str, action: Action) -> Vec<String> {
+    let words: &[&str] = match action {
+        // -s waits until it is up, so that a failure is seen here.
+        Action::Enable => &["svcadm", "enable", "-s"],
+        Action::Refresh => &["svcadm", "refresh"],
+        Action::Restart => &["svcadm", "restart"],
+        Action::Clear => &["svcadm", "clear"],
+    };
+    words.iter().map(|w| (*w).to_owned()).chain([fmri.to_owned()]).collect()
+}
+
+/// Reads `svcs -Ho state,nstate FMRI`.
+fn state(output: &str) -> DaemonState {
+    let mut words = output.split_whitespace();
+    match (words.next(), words.next()) {
+        // A next state means that it is on its way there.
+        (Some(_), Some(next)) if next != "-" => DaemonState::Offline,
+        (Some("online" | "degraded" | "legacy_run"), _) => DaemonState::Online,
+        (Some("maintenance"), _) => DaemonState::Maintenance,
+        (Some("disabled"), _) => DaemonState::Disabled,
+        (Some(_), _) => DaemonState::Offline,
+        (None, _) => DaemonState::Absent,
+    }
+}
+
+impl Host for SmartOs {
+    fn control<'a>(
+        &'a self,
+        daemon: &'a str,
+        action: Action,
+    ) -> HostFuture<'a, ()> {
+        Box::pin(async move {
+            let argv = argv(&fmri(daemon), action);
+            let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+            succeed(&words).await.map(drop)
+        })
+    }
+
+    fn state<'a>(&'a self, daemon: &'a str) -> HostFuture<'a, DaemonState> {
+        Box::pin(async move {
+            let fmri = fmri(daemon);
+            let argv = ["svcs", "-Ho", "state,nstate", &fmri];
+            let exec = Exec::new(&argv, super::CONTROL_TIMEOUT);
+            let finished = run(&exec).await?;
+            if finished.success() {
+                return Ok(state(&finished.stdout));
+            }
+            // svcs fails for a pattern that matches nothing.
+            Ok(DaemonState::Absent)
+        })
+    }
+
+    fn mdata<'a>(&'a self, key: &'a str) -> HostFuture<'a, Option<String>> {
+        Box::pin(mdata_get(key))
+    }
+
+    fn zonename(&self) -> HostFuture<'_, String> {
+        Box::pin(async { Ok(succeed(&["zonename"]).await?.trim().to_owned()) })
+    }
+
+    fn run<'a>(&'a self, exec: &'a Exec) -> HostFuture<'a, Finished> {
+        Box::pin(run(exec))
+    }
+
+    fn is_linux(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_become_svcadm() {
+        let fmri = fmri("prometheus");
+        assert_eq!(
+            argv(&fmri, Action::Enable).join(" "),
+            "svcadm enable -s svc:/triton/application/prometheus:default"
+        );
+        assert_eq!(argv(&fmri, Action::Clear)[1], "clear");
+    }
+
+    #[test]
+    fn states_are_read_from_svcs() {
+        for (output, want) in [
+            ("online         -\n", DaemonState::Online),
+            ("offline        -\n", DaemonState::Offline),
+            ("disabled       -\n", DaemonState::Disabled),
+            ("maintenance    -\n", DaemonState::Maintenance),
+            ("online         offline\n", DaemonState::Offline),
+            ("", DaemonState::Absent),
+        ] {
+            assert_eq!(state(output), want, "{output:?}");
+        }
+    }
+}
