@@ -131,6 +131,8 @@ fn numbers_print_as_in_javascript() {
         ("5e-324", "5e-324"),
         ("1.7976931348623157e308", "1.7976931348623157e+308"),
         ("1234.5678", "1234.5678"),
+        // Two shortest forms are as near: JavaScript takes the even one.
+        ("873540064795921.25", "873540064795921.2"),
     ] {
         let number: Value = serde_json::from_str(json).unwrap();
         check("{{n}}", &json!({"n": number}), expected);

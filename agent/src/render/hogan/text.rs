@@ -208,7 +208,7 @@ fn js_double(double: f64) -> String {
     if double == 0.0 {
         return "0".to_owned();
     }
-    let scientific = format!("{:e}", double.abs());
+    let scientific = shortest(double.abs());
     let (mantissa, exponent) =
         scientific.split_once('e').expect("LowerExp prints an exponent");
     let exponent: i32 = exponent.parse().expect("an exponent is a number");
@@ -228,4 +228,15 @@ fn js_double(double: f64) -> String {
     } else {
         format!("{sign}{mantissa}e{exponent:+}")
     }
+}
+
+/// The fewest digits that read back as `double`, as `d.ddde±x`. Of two such
+/// the nearer counts, and JavaScript takes the even one when both are as
+/// near; Rust's shortest form takes the other then, its rounded form does not.
+fn shortest(double: f64) -> String {
+    let short = format!("{double:e}");
+    let digits = short.bytes().take_while(|b| *b != b'e');
+    let fraction = digits.filter(u8::is_ascii_digit).count() - 1;
+    let rounded = format!("{double:.fraction$e}");
+    if rounded.parse() == Ok(double) { rounded } else { short }
 }
