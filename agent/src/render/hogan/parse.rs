@@ -36,6 +36,12 @@ enum Kind {
     Silent,
 }
 
+impl Kind {
+    fn may_stand_in_parent(self) -> bool {
+        matches!(self, Self::Text | Self::Newline | Self::Block | Self::Close)
+    }
+}
+
 /// `range` is the text, or the trimmed name within a tag.
 struct Token {
     kind: Kind,
@@ -218,90 +224,116 @@ struct Open {
     node: usize,
 }
 
+struct Nest<'s> {
+    source: &'s str,
+    nodes: Vec<Node>,
+    stack: Vec<Open>,
+    blocks: HashMap<&'s str, Range<u32>>,
+}
+
 fn nest(source: &str, tokens: &[Token]) -> Result<Vec<Node>, HoganError> {
-    let mut nodes: Vec<Node> = Vec::new();
-    let mut stack: Vec<Open> = Vec::new();
-    let mut blocks: HashMap<&str, Range<u32>> = HashMap::new();
-    for Token { kind, range } in tokens {
-        let line = || line_of(source, range.start as usize);
-        let in_parent = stack.last().is_some_and(|o| o.kind == Kind::Parent);
-        let name = range.clone();
-        match kind {
-            Kind::Text | Kind::Newline => push_text(&mut nodes, range),
-            Kind::Variable | Kind::Raw | Kind::Silent if in_parent => {
-                return Err(HoganError::IllegalInParent { line: line() });
-            }
-            Kind::Silent => {}
-            Kind::Variable | Kind::Raw => {
-                let escaped = *kind == Kind::Variable;
-                nodes.push(Node::Variable { name, escaped });
-            }
-            Kind::Section | Kind::Inverted | Kind::Block | Kind::Parent => {
-                if in_parent && *kind != Kind::Block {
-                    return Err(HoganError::IllegalInParent { line: line() });
-                }
-                if stack.len() == MAX_DEPTH {
-                    return Err(HoganError::TooDeep { line: line() });
-                }
-                let node = nodes.len();
-                stack.push(Open { kind: *kind, name: name.clone(), node });
-                nodes.push(match kind {
-                    Kind::Section => Node::Section { name, end: 0 },
-                    Kind::Inverted => Node::Inverted { name, end: 0 },
-                    _ => Node::Block { name, body: 0..0, end: 0 },
-                });
-            }
-            Kind::Close => {
-                let Some(open) = stack.pop() else {
-                    let close = quote(source, range);
-                    return Err(HoganError::Unopened { close, line: line() });
-                };
-                if slice(source, &open.name) != slice(source, range) {
-                    return Err(HoganError::Nesting {
-                        open: quote(source, &open.name),
-                        close: quote(source, range),
-                        line: line(),
-                    });
-                }
-                if open.kind == Kind::Parent {
-                    // Prints nothing, and its blocks are not ours.
-                    nodes.truncate(open.node);
-                    continue;
-                }
-                let after = index(nodes.len());
-                match &mut nodes[open.node] {
-                    Node::Section { end, .. }
-                    | Node::Inverted { end, .. }
-                    | Node::Block { end, .. } => *end = after,
-                    Node::Text(_) | Node::Variable { .. } => {}
-                }
-                let outermost = !stack
-                    .iter()
-                    .any(|o| matches!(o.kind, Kind::Block | Kind::Parent));
-                if open.kind == Kind::Block && outermost {
-                    let name = slice(source, &open.name);
-                    blocks.insert(name, index(open.node) + 1..after);
-                }
-            }
-        }
+    let (nodes, stack) = (Vec::new(), Vec::new());
+    let mut nest = Nest { source, nodes, stack, blocks: HashMap::new() };
+    for token in tokens {
+        nest.take(token)?;
     }
-    if let Some(open) = stack.pop() {
+    if let Some(open) = nest.stack.pop() {
         let line = line_of(source, open.name.start as usize);
         let open = quote(source, &open.name);
         return Err(HoganError::Unclosed { open, line });
     }
-    resolve_blocks(source, &mut nodes, &blocks);
-    Ok(nodes)
+    resolve_blocks(source, &mut nest.nodes, &nest.blocks);
+    Ok(nest.nodes)
 }
 
-/// Joins text that is contiguous in the source. Tags lie between what belongs
-/// to different sections, so no join crosses one.
-fn push_text(nodes: &mut Vec<Node>, text: &Range<u32>) {
-    match nodes.last_mut() {
-        Some(Node::Text(last)) if last.end == text.start => {
-            last.end = text.end;
+impl Nest<'_> {
+    fn take(&mut self, token: &Token) -> Result<(), HoganError> {
+        let Token { kind, range: name } = token;
+        let outer = self.stack.last().map(|open| open.kind);
+        if outer == Some(Kind::Parent) && !kind.may_stand_in_parent() {
+            return Err(HoganError::IllegalInParent { line: self.line(name) });
         }
-        _ => nodes.push(Node::Text(text.clone())),
+        match kind {
+            Kind::Text | Kind::Newline => self.push_text(name),
+            Kind::Silent => {}
+            Kind::Variable | Kind::Raw => {
+                let escaped = *kind == Kind::Variable;
+                let name = name.clone();
+                self.nodes.push(Node::Variable { name, escaped });
+            }
+            Kind::Section | Kind::Inverted | Kind::Block | Kind::Parent => {
+                self.open(*kind, name)?;
+            }
+            Kind::Close => self.close(name)?,
+        }
+        Ok(())
+    }
+
+    /// Joins text that is contiguous in the source. Tags lie between what
+    /// belongs to different sections, so no join crosses one.
+    fn push_text(&mut self, text: &Range<u32>) {
+        match self.nodes.last_mut() {
+            Some(Node::Text(last)) if last.end == text.start => {
+                last.end = text.end;
+            }
+            _ => self.nodes.push(Node::Text(text.clone())),
+        }
+    }
+
+    fn open(
+        &mut self,
+        kind: Kind,
+        name: &Range<u32>,
+    ) -> Result<(), HoganError> {
+        if self.stack.len() == MAX_DEPTH {
+            return Err(HoganError::TooDeep { line: self.line(name) });
+        }
+        let node = self.nodes.len();
+        self.stack.push(Open { kind, name: name.clone(), node });
+        let name = name.clone();
+        self.nodes.push(match kind {
+            Kind::Section => Node::Section { name, end: 0 },
+            Kind::Inverted => Node::Inverted { name, end: 0 },
+            _ => Node::Block { name, body: 0..0, end: 0 },
+        });
+        Ok(())
+    }
+
+    fn close(&mut self, name: &Range<u32>) -> Result<(), HoganError> {
+        let source = self.source;
+        let Some(open) = self.stack.pop() else {
+            let (close, line) = (quote(source, name), self.line(name));
+            return Err(HoganError::Unopened { close, line });
+        };
+        if slice(source, &open.name) != slice(source, name) {
+            return Err(HoganError::Nesting {
+                open: quote(source, &open.name),
+                close: quote(source, name),
+                line: self.line(name),
+            });
+        }
+        if open.kind == Kind::Parent {
+            // Prints nothing, as there are no partials.
+            self.nodes.truncate(open.node);
+            return Ok(());
+        }
+        let after = index(self.nodes.len());
+        match &mut self.nodes[open.node] {
+            Node::Section { end, .. }
+            | Node::Inverted { end, .. }
+            | Node::Block { end, .. } => *end = after,
+            Node::Text(_) | Node::Variable { .. } => {}
+        }
+        let is_inner = |o: &Open| matches!(o.kind, Kind::Block | Kind::Parent);
+        if open.kind == Kind::Block && !self.stack.iter().any(is_inner) {
+            let body = index(open.node) + 1..after;
+            self.blocks.insert(slice(source, &open.name), body);
+        }
+        Ok(())
+    }
+
+    fn line(&self, at: &Range<u32>) -> usize {
+        line_of(self.source, at.start as usize)
     }
 }
 
