@@ -12,8 +12,10 @@
 
 pub mod apply;
 pub mod certgen;
+pub mod config;
 pub mod dns;
 pub mod host;
+pub mod log;
 pub mod metadata;
 pub mod model;
 pub mod render;

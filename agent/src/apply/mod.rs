@@ -29,10 +29,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::host::{Exec, Host};
+use crate::log::chain;
 use crate::render::{DaemonSpec, OnChange, Output, Rendered, Then};
 use commit::{Access, Present, Staged};
 use record::{Kept, Record};
-use reload::{Declined, joined};
+use reload::Declined;
 
 pub use reload::{DaemonHttp, HttpFuture};
 pub use report::{FileReport, Outcome, Report};
@@ -185,7 +186,7 @@ impl Applier {
             .map_err(|e| format!("could not stage: {e}"))?;
         validate::validate(host, &file.check, staged.path())
             .await
-            .map_err(|e| format!("its checker refused: {}", joined(&e)))?;
+            .map_err(|e| format!("its checker refused: {}", chain(&e)))?;
         Ok(Some((staged, drift)))
     }
 
@@ -298,7 +299,7 @@ impl Applier {
         host: &dyn Host,
     ) -> Result<(), Declined> {
         let exec = Exec::shell(command, self.command_timeout);
-        let unavailable = |e| Declined::Unavailable(joined(&e));
+        let unavailable = |e| Declined::Unavailable(chain(&e));
         let finished = host.run(&exec).await.map_err(unavailable)?;
         if finished.success() {
             return Ok(());

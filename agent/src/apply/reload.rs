@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::host::{Action, DaemonState, Host, HostError, HostFuture};
+use crate::log::chain;
 use crate::render::DaemonSpec;
 
 /// How long a daemon may take to come up before we stop watching it.
@@ -49,7 +50,7 @@ pub(super) async fn take(
     restart: bool,
 ) -> Result<(), Declined> {
     let name = daemon.name.as_str();
-    let unavailable = |error: HostError| Declined::Unavailable(joined(&error));
+    let unavailable = |error: HostError| Declined::Unavailable(chain(&error));
     let state = host.state(name).await.map_err(unavailable)?;
     match state {
         DaemonState::Absent => Err(Declined::Unavailable(format!(
@@ -85,7 +86,7 @@ async fn reload(
 ) -> Result<(), Declined> {
     let Some(url) = &daemon.reload_url else {
         let refresh = host.control(&daemon.name, Action::Refresh);
-        return refresh.await.map_err(|e| Declined::Unavailable(joined(&e)));
+        return refresh.await.map_err(|e| Declined::Unavailable(chain(&e)));
     };
     match http.post(url).await {
         Ok((200, _)) => Ok(()),
@@ -161,18 +162,6 @@ async fn come_up(
         }
         tokio::time::sleep(READY_PAUSE).await;
     }
-}
-
-/// An error and its causes on one line.
-pub(super) fn joined(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn one_line(text: &str) -> String {

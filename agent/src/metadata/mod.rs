@@ -5,5 +5,11 @@
 
 //! What SAPI tells us: wire forms in, a `Model` out.
 
+pub mod auto;
+pub mod config;
+pub mod local;
 pub mod meaning;
+pub mod poll;
+pub mod resolve;
+pub mod watch;
 pub mod wire;

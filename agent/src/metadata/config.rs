@@ -1,0 +1,452 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! The wire form of `GET /configs/:uuid`: merged metadata and the config
+//! manifests of one instance.
+//!
+//! Lenient by entry: one bad manifest is a [`ManifestProblem`] and costs only
+//! itself. The body as a whole is judged strictly, so that an answer from
+//! something that is not SAPI never replaces a good config. Fetching and
+//! caching the body is not done here.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+/// The config of one instance.
+///
+/// Metadata holds the whole application's secrets, passwords and private keys
+/// included, and a template may hold some too; `Debug` prints neither.
+#[derive(Clone, PartialEq)]
+pub struct SapiConfig {
+    /// The good config manifests, in the order SAPI gave them, which is not
+    /// stable from one answer to the next.
+    pub manifests: Vec<SapiManifest>,
+    /// Application, service and instance metadata as SAPI merged them.
+    pub metadata: Map<String, Value>,
+}
+
+/// A config manifest as SAPI keeps it and as `manifest.json` spells it in a
+/// local folder. Unknown fields pass.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SapiManifest {
+    /// Its uuid in SAPI; local ones have none as a rule.
+    pub uuid: Option<String>,
+    /// Its name, not empty.
+    pub name: String,
+    /// The file to write: absolute, without `..` and NUL, naming a file.
+    pub path: PathBuf,
+    /// Template text for `render::hogan`.
+    pub template: String,
+    /// Shell command to run after the file was written.
+    pub post_cmd: Option<String>,
+    /// The same on Linux.
+    pub post_cmd_linux: Option<String>,
+    /// As given, "1.0.0" by SAPI's default.
+    pub version: Option<String>,
+    /// Kept in the master datacenter's SAPI; means nothing to an agent.
+    pub master: bool,
+}
+
+/// What a body gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    /// The config without its bad manifests.
+    pub config: SapiConfig,
+    /// The manifests left out, in the order given.
+    pub problems: Vec<ManifestProblem>,
+}
+
+/// A config manifest that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestProblem {
+    /// Its name, else its uuid, else its place (`manifest 3`, from 1).
+    pub which: String,
+    /// What was seen and what would be accepted; never a template's text.
+    pub reason: String,
+}
+
+impl fmt::Display for ManifestProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "config manifest {}: {}", self.which, self.reason)
+    }
+}
+
+/// Why a body is no config at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Beyond the caller's limit.
+    #[error("config of {size} bytes, at most {max} accepted")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The caller's limit in bytes.
+        max: usize,
+    },
+    /// Not JSON. The source gives line and column, not the content.
+    #[error("config is not JSON")]
+    NotJson(#[source] serde_json::Error),
+    /// JSON of another shape.
+    #[error("config's {what} is {seen}, wanted {wanted}")]
+    Shape {
+        /// `body`, `metadata` or `manifests`.
+        what: &'static str,
+        /// The type seen.
+        seen: &'static str,
+        /// The type wanted.
+        wanted: &'static str,
+    },
+}
+
+impl SapiConfig {
+    /// Parses a body of at most `max_bytes`.
+    ///
+    /// Errors: too large, not JSON, no object, `metadata` no object (or
+    /// absent: SAPI always sends some), `manifests` neither array nor absent.
+    /// Source: sdc-sapi, `GET /configs/:uuid`.
+    pub fn parse(
+        bytes: &[u8],
+        max_bytes: usize,
+    ) -> Result<Parsed, ConfigError> {
+        if bytes.len() > max_bytes {
+            let size = bytes.len();
+            return Err(ConfigError::TooLarge { size, max: max_bytes });
+        }
+        let body: Value =
+            serde_json::from_slice(bytes).map_err(ConfigError::NotJson)?;
+        let mut body = match body {
+            Value::Object(body) => body,
+            other => return Err(shape("body", &other, "an object")),
+        };
+        let metadata = match body.remove("metadata").unwrap_or_default() {
+            Value::Object(metadata) => metadata,
+            other => return Err(shape("metadata", &other, "an object")),
+        };
+        let entries = match body.remove("manifests").unwrap_or_default() {
+            Value::Array(entries) => entries,
+            Value::Null => Vec::new(),
+            other => return Err(shape("manifests", &other, "an array")),
+        };
+        let mut manifests = Vec::with_capacity(entries.len());
+        let mut problems = Vec::new();
+        for (index, entry) in entries.into_iter().enumerate() {
+            let which = which(&entry, index);
+            match SapiManifest::from_value(entry) {
+                Ok(manifest) => manifests.push(manifest),
+                Err(reason) => problems.push(ManifestProblem { which, reason }),
+            }
+        }
+        Ok(Parsed { config: Self { manifests, metadata }, problems })
+    }
+}
+
+impl SapiManifest {
+    /// Takes a manifest out of JSON, `template` included. Errors: the first
+    /// reason why it cannot be used, for an operator to read.
+    pub(super) fn from_value(value: Value) -> Result<Self, String> {
+        let Value::Object(mut fields) = value else {
+            return Err(format!("is {}, wanted an object", kind(&value)));
+        };
+        let name = required(&mut fields, "name")?;
+        if name.is_empty() {
+            return Err("name is empty".to_owned());
+        }
+        let path = required(&mut fields, "path")?;
+        check_path(&path)?;
+        Ok(Self {
+            uuid: take_string(&mut fields, "uuid"),
+            name,
+            path: path.into(),
+            template: required(&mut fields, "template")?,
+            post_cmd: command(&mut fields, "post_cmd")?,
+            post_cmd_linux: command(&mut fields, "post_cmd_linux")?,
+            version: take_string(&mut fields, "version"),
+            master: fields.get("master") == Some(&Value::Bool(true)),
+        })
+    }
+}
+
+/// Refuses what would write elsewhere than it says, or nowhere.
+fn check_path(path: &str) -> Result<(), String> {
+    let fault = if path.contains('\0') {
+        "contains a NUL"
+    } else if !path.starts_with('/') {
+        "is not absolute"
+    } else if Path::new(path).components().any(|c| c == Component::ParentDir) {
+        "contains .."
+    } else if path.ends_with('/') || path.ends_with("/.") {
+        "names a directory"
+    } else {
+        return Ok(());
+    };
+    Err(format!("path {path:?} {fault}"))
+}
+
+fn required(
+    fields: &mut Map<String, Value>,
+    key: &str,
+) -> Result<String, String> {
+    match fields.remove(key) {
+        Some(Value::String(text)) => Ok(text),
+        Some(other) => {
+            Err(format!("{key} is {}, wanted a string", kind(&other)))
+        }
+        None => Err(format!("{key} is missing")),
+    }
+}
+
+/// A command that is no string makes the manifest unusable: to write its file
+/// and not tell the daemon would leave a change half done.
+fn command(
+    fields: &mut Map<String, Value>,
+    key: &str,
+) -> Result<Option<String>, String> {
+    match fields.remove(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => {
+            Ok(Some(text).filter(|text| !text.trim().is_empty()))
+        }
+        Some(other) => {
+            Err(format!("{key} is {}, wanted a string", kind(&other)))
+        }
+    }
+}
+
+/// Fields we only pass on: another type counts as absent.
+fn take_string(fields: &mut Map<String, Value>, key: &str) -> Option<String> {
+    match fields.remove(key) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn which(entry: &Value, index: usize) -> String {
+    let text = |key| entry.get(key).and_then(Value::as_str);
+    match text("name").filter(|name| !name.is_empty()).or(text("uuid")) {
+        Some(name) => name.chars().take(100).collect(),
+        None => format!("manifest {}", index + 1),
+    }
+}
+
+fn shape(
+    what: &'static str,
+    seen: &Value,
+    wanted: &'static str,
+) -> ConfigError {
+    ConfigError::Shape { what, seen: kind(seen), wanted }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null or absent",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+impl fmt::Debug for SapiConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SapiConfig")
+            .field("manifests", &self.manifests)
+            .field("metadata_keys", &self.metadata.len())
+            .finish()
+    }
+}
+
+impl fmt::Debug for SapiManifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SapiManifest")
+            .field("name", &self.name)
+            .field("path", &self.path)
+            .field("template_bytes", &self.template.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(body: &Value) -> Parsed {
+        SapiConfig::parse(body.to_string().as_bytes(), 1 << 20).unwrap()
+    }
+
+    /// The body of the contract sheet, as a real SAPI sent it.
+    #[test]
+    fn reads_what_sapi_sends() {
+        let body = br#"{"manifests":[{"uuid":"d0000000-0000-4000-8000-000000000001","name":"demo","path":"/opt/example/etc/demo.json","template":"{\"dc\":\"{{datacenter_name}}\"}","post_cmd":"/usr/sbin/svcadm restart demo","version":"1.0.0"}],"metadata":{"datacenter_name":"dc1","ZK_SERVERS":[{"host":"192.0.2.5","port":2181,"last":true}],"flag":true,"none":null,"SERVICE_NAME":"demo","SERVER_UUID":"90000000-0000-4000-8000-000000000001","ZONE_UUID":"c0000000-0000-4000-8000-000000000001","INSTANCE_UUID":"c0000000-0000-4000-8000-000000000001"}}"#;
+        let parsed = SapiConfig::parse(body, body.len()).unwrap();
+        assert_eq!(parsed.problems, []);
+        let config = parsed.config;
+        assert_eq!(config.metadata["ZK_SERVERS"][0]["port"], 2181);
+        assert_eq!(config.metadata["none"], Value::Null);
+        let [manifest] = &config.manifests[..] else { panic!("one manifest") };
+        assert_eq!(manifest.path, Path::new("/opt/example/etc/demo.json"));
+        assert_eq!(manifest.template, "{\"dc\":\"{{datacenter_name}}\"}");
+        assert_eq!(
+            manifest.post_cmd.as_deref(),
+            Some("/usr/sbin/svcadm restart demo")
+        );
+        assert_eq!(manifest.post_cmd_linux, None);
+        assert_eq!(manifest.version.as_deref(), Some("1.0.0"));
+        assert!(!manifest.master);
+    }
+
+    /// In the Node agent one manifest whose template is an object kills the
+    /// process (W7); here it costs only itself.
+    #[test]
+    fn one_bad_manifest_leaves_the_others() {
+        let good = json!({"name": "good", "path": "/a", "template": "x"});
+        let with = |key: &str, value: Value| {
+            let mut manifest = good.clone();
+            manifest["name"] = json!("bad");
+            manifest[key] = value;
+            manifest
+        };
+        for (entry, which, reason) in [
+            (
+                with("template", json!({"dc": "secret"})),
+                "bad",
+                "template is an object, wanted a string",
+            ),
+            (
+                json!({"name": "bad", "path": "/a"}),
+                "bad",
+                "template is missing",
+            ),
+            (
+                json!({"uuid": "d0", "path": "/a", "template": ""}),
+                "d0",
+                "name is missing",
+            ),
+            (with("name", json!("")), "manifest 2", "name is empty"),
+            (
+                with("name", json!(7)),
+                "manifest 2",
+                "name is a number, wanted a string",
+            ),
+            (
+                with("path", json!("etc/x")),
+                "bad",
+                "path \"etc/x\" is not absolute",
+            ),
+            (with("path", json!("")), "bad", "path \"\" is not absolute"),
+            (
+                with("path", json!("/a/../b")),
+                "bad",
+                "path \"/a/../b\" contains ..",
+            ),
+            (
+                with("path", json!("/a\0b")),
+                "bad",
+                "path \"/a\\0b\" contains a NUL",
+            ),
+            (
+                with("path", json!("/a/")),
+                "bad",
+                "path \"/a/\" names a directory",
+            ),
+            (with("path", json!("/")), "bad", "path \"/\" names a directory"),
+            (
+                with("path", Value::Null),
+                "bad",
+                "path is null or absent, wanted a string",
+            ),
+            (
+                with("post_cmd", json!(["x"])),
+                "bad",
+                "post_cmd is an array, wanted a string",
+            ),
+            (json!("demo"), "manifest 2", "is a string, wanted an object"),
+            (Value::Null, "manifest 2", "is null or absent, wanted an object"),
+        ] {
+            let second = with("name", json!("second"));
+            let parsed = parse(
+                &json!({"manifests": [good, entry, second], "metadata": {}}),
+            );
+            let names: Vec<_> =
+                parsed.config.manifests.iter().map(|m| &m.name).collect();
+            assert_eq!(names, ["good", "second"], "{reason}");
+            let (which, reason) = (which.to_owned(), reason.to_owned());
+            assert_eq!(parsed.problems, [ManifestProblem { which, reason }]);
+        }
+    }
+
+    #[test]
+    fn unknown_fields_and_odd_types_pass() {
+        let parsed = parse(&json!({
+            "manifests": [{
+                "name": "n", "path": "/opt/..x/a b", "template": "",
+                "master": "yes", "version": 2, "uuid": null, "mode": "0600",
+                "post_cmd": "", "post_cmd_linux": null,
+            }],
+            "metadata": {"a": 1}, "extra": [],
+        }));
+        assert_eq!(parsed.problems, []);
+        let manifest = &parsed.config.manifests[0];
+        assert_eq!(manifest.version, None);
+        assert_eq!(manifest.post_cmd, None);
+        assert!(!manifest.master);
+        let none = parse(&json!({"metadata": {}}));
+        assert_eq!(none.config.manifests, []);
+    }
+
+    #[test]
+    fn a_body_that_is_no_config_is_an_error() {
+        for (body, expected) in [
+            ("[]", "config's body is an array, wanted an object"),
+            ("\"secret\"", "config's body is a string, wanted an object"),
+            ("{}", "config's metadata is null or absent, wanted an object"),
+            (
+                r#"{"code":"ServiceUnavailable","message":"x"}"#,
+                "config's metadata is null or absent, wanted an object",
+            ),
+            (
+                r#"{"metadata":["secret"]}"#,
+                "config's metadata is an array, wanted an object",
+            ),
+            (
+                r#"{"metadata":{},"manifests":{"demo":"d0"}}"#,
+                "config's manifests is an object, wanted an array",
+            ),
+            ("", "config is not JSON"),
+            (r#"{"metadata":{"k":"secret"#, "config is not JSON"),
+            ("{\"metadata\":{\"k\":\"\u{1}secret\"}}", "config is not JSON"),
+        ] {
+            let error = SapiConfig::parse(body.as_bytes(), 100).unwrap_err();
+            assert_eq!(error.to_string(), expected, "{body}");
+            let cause = error.source().map(ToString::to_string);
+            assert!(!cause.unwrap_or_default().contains("secret"), "{body}");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(SapiConfig::parse(deep.as_bytes(), 1 << 20).is_err());
+        let error = SapiConfig::parse(b"{\"metadata\":{}}", 14).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "config of 15 bytes, at most 14 accepted"
+        );
+    }
+
+    /// The Node agent logs metadata and templates whole.
+    #[test]
+    fn debug_prints_no_secret() {
+        let parsed = parse(&json!({
+            "manifests": [{
+                "name": "key", "path": "/k", "template": "hush",
+                "post_cmd": "hush",
+            }],
+            "metadata": {"ufds_ldap_root_pw": "hush"},
+        }));
+        let shown = format!("{parsed:?}");
+        assert!(shown.contains("\"/k\"") && !shown.contains("hush"), "{shown}");
+    }
+}

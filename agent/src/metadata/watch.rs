@@ -1,0 +1,225 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+//! What we mean: typed facts that templates and loops work from. Imports no
+//! Watches files: templates, local manifests, key files, rendered outputs.
+//! Says only *that* something changed; whoever hears it looks for itself.
+//!
+//! Folders are watched rather than files, for a file that is renamed over
+//! takes its watch with it. Events of other files in those folders are left
+//! out. Where the system has no file events (illumos), folders are polled.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use notify::{EventKind, RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+/// How often folders are looked at where there are no events.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Quiet time after which changes are reported.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// Longest time a stream of changes can hold a report back.
+const DEBOUNCE_MAX: Duration = Duration::from_millis(500);
+
+/// What to watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// These files alone.
+    pub files: BTreeSet<PathBuf>,
+    /// Everything directly in these folders.
+    pub folders: BTreeSet<PathBuf>,
+}
+
+impl Watched {
+    fn wants(&self, path: &Path) -> bool {
+        // Our own staging is not news.
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().ends_with(b".staged"));
+        !hidden
+            && (self.files.contains(path)
+                || self.folders.contains(path)
+                || path.parent().is_some_and(|dir| self.folders.contains(dir)))
+    }
+
+    /// Existing folders whose events are needed. The nearest existing parent
+    /// stands in for a folder that is still to be made.
+    fn roots(&self) -> BTreeSet<PathBuf> {
+        let dirs = self.files.iter().filter_map(|file| file.parent());
+        let dirs = dirs.chain(self.folders.iter().map(PathBuf::as_path));
+        dirs.filter_map(|dir| {
+            dir.ancestors().find(|dir| dir.is_dir()).map(Path::to_owned)
+        })
+        .collect()
+    }
+}
+
+/// A watcher with its debounce.
+#[derive(Debug)]
+pub struct Watch {
+    watcher: Option<notify::RecommendedWatcher>,
+    watched: Arc<RwLock<Watched>>,
+    roots: BTreeSet<PathBuf>,
+    changes: mpsc::Receiver<()>,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Watch {
+    /// Watches nothing yet. Without file events (too many watchers, say) it
+    /// never reports, and says so once; the periodic pass remains.
+    pub fn new() -> Self {
+        let watched = Arc::new(RwLock::new(Watched::default()));
+        // One slot: a change that waits to be seen stands for all.
+        let (sender, changes) = mpsc::channel(1);
+        let wants = Arc::clone(&watched);
+        let config = notify::Config::default()
+            .with_poll_interval(POLL_INTERVAL)
+            .with_follow_symlinks(false);
+        let watcher = notify::RecommendedWatcher::new(
+            move |event: notify::Result<notify::Event>| {
+                let relevant = match event {
+                    Ok(event) => {
+                        let reading =
+                            matches!(event.kind, EventKind::Access(_));
+                        let wants = wants.read().expect("no holder panics");
+                        !reading
+                            && (event.need_rescan()
+                                || event.paths.iter().any(|p| wants.wants(p)))
+                    }
+                    // An overflow: something changed, we do not know what.
+                    Err(_) => true,
+                };
+                if relevant {
+                    let _ = sender.try_send(());
+                }
+            },
+            config,
+        );
+        let watcher = watcher
+            .inspect_err(|error| {
+                warn!(err.message = %error, "cannot watch files");
+            })
+            .ok();
+        Self { watcher, watched, roots: BTreeSet::new(), changes }
+    }
+
+    /// Watches exactly `watched` from now on.
+    pub fn set(&mut self, watched: Watched) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let roots = watched.roots();
+        *self.watched.write().expect("no holder panics") = watched;
+        for gone in self.roots.difference(&roots) {
+            let _ = watcher.unwatch(gone);
+        }
+        let mut held = BTreeSet::new();
+        for root in roots {
+            // A folder that was replaced has lost its watch: renew all.
+            if self.roots.contains(&root) {
+                let _ = watcher.unwatch(&root);
+            }
+            match watcher.watch(&root, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    held.insert(root);
+                }
+                Err(error) => {
+                    debug!(
+                        path = %root.display(),
+                        err.message = %error,
+                        "cannot watch a folder"
+                    );
+                }
+            }
+        }
+        self.roots = held;
+    }
+
+    /// Waits for a change and for the quiet after it.
+    ///
+    /// Cancel-safe: a change that was heard but not reported is reported by
+    /// the next call or seen by the pass that cancelled this one.
+    pub async fn changed(&mut self) {
+        if self.changes.recv().await.is_none() {
+            // No watcher: never.
+            std::future::pending::<()>().await;
+        }
+        let latest = Instant::now() + DEBOUNCE_MAX;
+        loop {
+            let quiet = (Instant::now() + DEBOUNCE).min(latest);
+            match tokio::time::timeout_at(quiet, self.changes.recv()).await {
+                Ok(Some(())) if Instant::now() < latest => {}
+                _ => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn files(paths: &[&Path]) -> Watched {
+        Watched {
+            files: paths.iter().map(|p| (*p).to_owned()).collect(),
+            folders: BTreeSet::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rename_over_a_watched_file_is_seen_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        let mut watch = Watch::new();
+        watch.set(files(&[&file]));
+        for text in ["one", "two", "three"] {
+            let other = dir.path().join("other");
+            std::fs::write(&other, text).unwrap();
+            std::fs::rename(&other, &file).unwrap();
+            tokio::time::timeout(SOON, watch.changed()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_in_a_folder_yet_to_be_made_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("later");
+        let file = folder.join("file");
+        let mut watched = files(&[&file]);
+        watched.folders.insert(folder.clone());
+        let mut watch = Watch::new();
+        watch.set(watched.clone());
+        std::fs::create_dir(&folder).unwrap();
+        tokio::time::timeout(SOON, watch.changed()).await.unwrap();
+        // The pass that follows sets the watches again.
+        watch.set(watched);
+        std::fs::write(&file, "x").unwrap();
+        tokio::time::timeout(SOON, watch.changed()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn neighbours_and_staging_are_no_news() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        let mut watch = Watch::new();
+        watch.set(files(&[&file]));
+        std::fs::write(dir.path().join("neighbour"), "x").unwrap();
+        std::fs::write(dir.path().join(".file.staged"), "x").unwrap();
+        let none = Duration::from_millis(400);
+        assert!(tokio::time::timeout(none, watch.changed()).await.is_err());
+        std::fs::write(&file, "x").unwrap();
+        tokio::time::timeout(SOON, watch.changed()).await.unwrap();
+    }
+}
