@@ -1,0 +1,83 @@
+# This Source Code Form is subject to the terms of the Mozilla Public
+# License, v. 2.0. If a copy of the MPL was not distributed with this
+# file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+# Every target sets up what it needs by itself; see tests/setup.sh.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o errexit -o pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+SECONDS :=
+SHELL_FILES = $(shell find .ci boot tests -type f \
+	\( -name '*.sh' -o -path '.ci/*' \))
+HEADED_FILES = $(shell find agent boot smf tests -name target -prune -o \
+	-type f \( -name '*.rs' -o -name '*.sh' -o -name '*.xml' \
+	-o -name '*.service' \) -print)
+FUZZ = cargo +nightly fuzz
+
+.PHONY: help
+help:	## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-20s %s\n", \
+		"make " $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo:	## run a small datacenter here, until Ctrl-C or for SECONDS=n
+	@tests/setup.sh demo
+	cargo build --release --locked --workspace --bins
+	@$(SUDO) target/release/localdc demo $(SECONDS:%=--seconds %)
+
+.PHONY: test
+test: check check-illumos	## all that CI runs: checks, then every test
+	cargo nextest run --locked --workspace --profile ci
+	cargo test --locked --workspace --doc
+
+.PHONY: check
+check: setup	## rustfmt, clippy, rustdoc, cargo-deny, shellcheck, xmllint
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
+	cargo deny --locked check bans licenses sources
+	shellcheck $(SHELL_FILES)
+	xmllint --noout --nonet --path tests/fixtures --dtdvalid \
+		tests/fixtures/service_bundle.dtd.1 smf/smartos/*.xml
+	@bare=$$(grep -L 'Mozilla Public' $(HEADED_FILES) || true); \
+		[[ -z $$bare ]] || { echo "no MPL header: $$bare"; exit 1; }
+
+.PHONY: check-illumos
+check-illumos: setup	## type-check the agent for x86_64-unknown-illumos
+	tests/tools/illumos-check.sh
+
+.PHONY: bench
+bench:	## measure; prints a table and one line a figure
+	@tests/setup.sh demo
+	cargo bench --locked -p localdc
+
+.PHONY: fuzz
+fuzz:	## each fuzz target for ten minutes, or SECONDS=n
+	@tests/setup.sh fuzz
+	cd agent && for name in $$($(FUZZ) list); do \
+		$(FUZZ) run $$name -- -max_total_time=$(or $(SECONDS),600); \
+	done
+
+.PHONY: audit
+audit: setup	## look our dependencies up in RustSec (needs the network)
+	cargo deny --locked check advisories
+
+.PHONY: fix
+fix:	## let rustfmt and clippy mend what they can
+	cargo clippy --locked --workspace --all-targets --fix --allow-dirty \
+		--allow-staged
+	cargo fmt --all
+
+.PHONY: setup
+setup:	## install what tests and checks need
+	@tests/setup.sh test
+
+.PHONY: clean
+clean:	## remove target/
+	cargo clean

@@ -1,0 +1,47 @@
+#!/bin/bash
+# This Source Code Form is subject to the terms of the Mozilla Public
+# License, v. 2.0. If a copy of the MPL was not distributed with this
+# file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+# Once per provision and reprovision, by the user-script: the zone root is
+# new, /data may be old. Whatever depends on state is config-agent's work.
+# Lives in /opt/smartdc/boot; its log is /var/svc/setup.log.
+
+export PS4='[\D{%FT%TZ}] ${BASH_SOURCE}:${LINENO}: '
+set -o errexit -o nounset -o pipefail -o xtrace
+
+brand=smartos zfs=zfs
+if [[ $(uname -s) == Linux ]]; then
+    brand=lx zfs=/native/usr/sbin/zfs
+fi
+
+# The delegate dataset: the only thing that outlives this root.
+"$zfs" set mountpoint=/data "zones/$(mdata-get sdc:uuid)/data"
+"$zfs" mount -a
+
+# Each daemon of this image has a folder here and one below /data. All but
+# the agent run as nobody.
+for home in /opt/triton/*; do
+    daemon=$(basename "$home")
+    mkdir -p "$home/etc" "/data/$daemon"
+    chmod 0750 "/data/$daemon"
+    [[ $daemon == config-agent ]] || chown nobody "/data/$daemon"
+done
+
+# Triton names the key sapi-url, Manta SAPI_URL.
+sapi_url=$(mdata-get sapi-url || mdata-get SAPI_URL)
+cat >/opt/triton/config-agent/etc/config.json <<EOJ
+{
+    "logLevel": "info",
+    "pollInterval": 60000,
+    "sapi": { "url": "$sapi_url" }
+}
+EOJ
+
+# Known to the system, not yet enabled.
+for home in /opt/triton/*; do
+    case $brand in
+    smartos) svccfg import "$home/smf/$(basename "$home").xml" ;;
+    lx) systemctl link "$home/smf/$(basename "$home").service" ;;
+    esac
+done

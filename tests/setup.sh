@@ -1,0 +1,134 @@
+#!/bin/bash
+# This Source Code Form is subject to the terms of the Mozilla Public
+# License, v. 2.0. If a copy of the MPL was not distributed with this
+# file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+# Brings a Debian 12 machine to where `make demo`, `make test` or `make fuzz`
+# can run.
+#
+#   setup.sh demo|test|fuzz     as root, or as a user with sudo
+#
+# Looks first: when all is there, nothing is fetched and nothing is printed.
+# No package it installs is left running or enabled as a system service.
+
+set -o errexit -o nounset -o pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# What the demo runs on: Prometheus with promtool, namespaces and mounts (ip,
+# unshare), the questions a person asks (dig, curl), C for ring.
+demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
+    make mount procps prometheus util-linux)
+# What tests and checks add.
+test_packages=(binutils libxml2-utils openssh-client openssl shellcheck)
+# Tools built from the public registry: crate, version.
+test_tools=(cargo-deny=0.20.2 cargo-nextest=0.9.151)
+
+say() { echo "setup: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+as_root() {
+    if [[ $EUID -eq 0 ]]; then "$@"; else sudo -- "$@"; fi
+}
+
+# Prints those of the named packages that are not installed.
+missing_packages() {
+    local package
+    for package in "$@"; do
+        [[ $(dpkg-query --show --showformat='${db:Status-Status}' \
+            "$package" 2>/dev/null) == installed ]] || echo "$package"
+    done
+}
+
+apt() {
+    DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --yes \
+        --option Dpkg::Use-Pty=0 --option DPkg::Lock::Timeout=120 "$@"
+}
+
+# Runs as root: setup.sh install-packages PACKAGE...
+#
+# policy-rc.d keeps services from being started, ours goes again at the end.
+# Enabling is not asked there, so that is undone afterwards, and only for a
+# daemon which this run brought in: one that was here before is not ours.
+install_packages() {
+    local log policy=/usr/sbin/policy-rc.d unit
+    log=$(mktemp)
+    if [[ ! -e $policy && ! -L $policy ]]; then
+        # shellcheck disable=SC2064 # the values of now
+        trap "rm -f '$policy' '$log'" EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    else
+        # shellcheck disable=SC2064
+        trap "rm -f '$log'" EXIT
+    fi
+    if ! apt install --no-install-recommends "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        return 1
+    fi
+    for unit in prometheus prometheus-node-exporter; do
+        [[ " $* " == *" $unit "* ]] || continue
+        # Both kinds of init: containers often have neither running.
+        update-rc.d "$unit" disable >/dev/null 2>&1 || true # no init script
+        rm -f "/etc/systemd/system/multi-user.target.wants/$unit.service"
+        if [[ -d /run/systemd/system ]]; then
+            systemctl daemon-reload
+            systemctl stop "$unit.service"
+        fi
+    done
+}
+
+ensure_packages() {
+    local -a missing
+    mapfile -t missing < <(missing_packages "$@")
+    [[ ${#missing[@]} -gt 0 ]] || return 0
+    say "installing ${missing[*]}"
+    as_root "$PWD/tests/setup.sh" update-lists
+    as_root "$PWD/tests/setup.sh" install-packages "${missing[@]}"
+}
+
+# The illumos check unpacks packages of its own, without installing them; it
+# only wants lists that are not older than the archive.
+ensure_illumos() {
+    [[ ! -d target/illumos/root ]] || return 0
+    as_root "$PWD/tests/setup.sh" update-lists
+}
+
+ensure_rust() {
+    PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+    [[ -n $(type -P cargo) ]] ||
+        die "no cargo: install Rust first, see https://rustup.rs"
+}
+
+# Unoptimized: they are waited for once and run for seconds.
+ensure_tool() {
+    local crate=${1%=*} version=${1#*=}
+    [[ -z $(type -P "$crate") ]] || return 0
+    say "installing $crate $version (some minutes)"
+    cargo install --quiet --locked --debug --target-dir target/tools \
+        "$crate@$version"
+    rm -rf target/tools
+}
+
+case ${1:-} in
+demo)
+    ensure_rust
+    ensure_packages "${demo_packages[@]}"
+    ;;
+test)
+    ensure_rust
+    ensure_packages "${demo_packages[@]}" "${test_packages[@]}"
+    ensure_illumos
+    for tool in "${test_tools[@]}"; do ensure_tool "$tool"; done
+    ;;
+fuzz)
+    ensure_rust
+    ensure_packages "${demo_packages[@]}" g++
+    ensure_tool cargo-fuzz=0.13.2
+    cargo +nightly --version >/dev/null 2>&1 ||
+        die "no nightly Rust: rustup toolchain install nightly"
+    ;;
+update-lists) apt update >/dev/null ;;
+install-packages) shift; install_packages "$@" ;;
+*) echo "usage: setup.sh demo|test|fuzz" >&2; exit 64 ;;
+esac
