@@ -275,3 +275,86 @@ fn ed25519_keys_sign_and_are_signed_for() {
     let der = Wanted { issuer, signer: pair, ..good() }.der();
     assert_eq!(judge(Some(&der), &facts, NOW), Ok("admin".to_owned()));
 }
+
+/// The agent's certificates before the judge, for every type of account key.
+mod from_certgen {
+    use std::time::Duration;
+
+    use monitoring_agent::certgen::{AccountKey, DEFAULT_LIFETIME, issue};
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject as _;
+
+    use super::*;
+
+    const KEYS: [(&str, &str); 4] = [
+        (
+            include_str!("../../agent/src/certgen/testdata/rsa.openssh"),
+            RSA_LINE,
+        ),
+        (
+            include_str!("../../agent/src/certgen/testdata/p256.openssh"),
+            include_str!("../../agent/src/certgen/testdata/p256.openssh.pub"),
+        ),
+        (
+            include_str!("../../agent/src/certgen/testdata/p384.openssh"),
+            P384_LINE,
+        ),
+        (
+            include_str!("../../agent/src/certgen/testdata/ed25519.openssh"),
+            include_str!(
+                "../../agent/src/certgen/testdata/ed25519.openssh.pub"
+            ),
+        ),
+    ];
+
+    fn der(key: &str, login: &str, lifetime: Duration) -> Vec<u8> {
+        let account = AccountKey::parse(key.as_bytes()).unwrap();
+        let issued = issue(&account, login, lifetime, NOW).unwrap();
+        CertificateDer::from_pem_slice(issued.cert_pem.as_bytes())
+            .unwrap()
+            .to_vec()
+    }
+
+    #[test]
+    fn passes_from_an_hour_before_until_the_end() {
+        for (key, line) in KEYS {
+            let mut facts = facts();
+            facts.accounts[0].keys = vec![line.to_owned()];
+            let der = der(key, "admin", DEFAULT_LIFETIME);
+            let judge = |now| judge(Some(&der), &facts, now);
+            let start = NOW - time::Duration::HOUR;
+            let end = NOW + DEFAULT_LIFETIME;
+            for now in [start, NOW, end - time::Duration::SECOND] {
+                assert_eq!(judge(now), Ok("admin".to_owned()));
+            }
+            for now in [start - time::Duration::SECOND, end] {
+                let verdict = judge(now);
+                assert!(matches!(verdict, Err(Refusal::NotInForce { .. })));
+            }
+        }
+    }
+
+    #[test]
+    fn fails_for_another_login_and_after_a_key_is_taken_off() {
+        for (key, line) in KEYS {
+            let mut facts = facts();
+            facts.accounts[0].keys = vec![line.to_owned()];
+            let other = der(key, "poseidon", DEFAULT_LIFETIME);
+            assert_eq!(
+                judge(Some(&other), &facts, NOW),
+                Err(Refusal::UnknownAccount("poseidon".to_owned()))
+            );
+            facts.accounts[0].keys.clear();
+            let der = der(key, "admin", DEFAULT_LIFETIME);
+            let verdict = judge(Some(&der), &facts, NOW);
+            assert!(matches!(verdict, Err(Refusal::UnknownKey { .. })));
+            // The same key on a subuser who administers the account.
+            let member = Administrator {
+                account: "admin".to_owned(),
+                keys: vec![line.to_owned()],
+            };
+            let verdict = judge_with(Some(&der), &facts, &[member], NOW);
+            assert_eq!(verdict, Ok("admin".to_owned()));
+        }
+    }
+}
