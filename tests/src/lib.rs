@@ -6,3 +6,7 @@
 //! the real protocols, faults included; the tests and `make demo` share them.
 
 pub mod datacenter;
+pub mod http;
+pub mod sapi;
+#[cfg(test)]
+mod testing;
