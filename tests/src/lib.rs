@@ -5,5 +5,12 @@
 //! localdc: a small Triton datacenter on one machine. Stand-ins that speak
 //! the real protocols, faults included; the tests and `make demo` share them.
 
+pub mod cmon;
 pub mod cmon_judge;
 pub mod datacenter;
+pub mod http;
+pub mod sapi;
+pub mod tags;
+#[cfg(test)]
+mod testing;
+pub mod vmapi;
