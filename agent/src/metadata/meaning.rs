@@ -43,10 +43,9 @@ pub fn model(
     site: &Site,
 ) -> Result<Model, Vec<Problem>> {
     let mut reader = Reader::new(metadata);
-    let flavor = match reader.boolean("is_manta_service") {
-        Some(true) => Flavor::Manta,
-        _ => site.flavor,
-    };
+    let flavor = flavor(metadata, site.flavor);
+    // A value that is neither is a problem, not a flavor.
+    reader.boolean("is_manta_service");
     let place = place(&mut reader, metadata, flavor);
     let prometheus = prometheus(&mut reader, metadata, flavor, site, &place);
     let problems = reader.into_problems();
@@ -62,10 +61,58 @@ pub fn model(
     })
 }
 
-/// Where binders may be found: `ZK_SERVERS` (ZooKeeper lives in the binder
-/// zones) and, in a Manta zone, Triton's in `SDC_NAMESERVERS`.
-pub fn binders(metadata: &Map<String, Value>) -> Vec<IpAddr> {
-    hosts(metadata, &["ZK_SERVERS", "SDC_NAMESERVERS"])
+/// What the resolver's templates need; asks for less than a whole model, so
+/// that a fault elsewhere does not take the zone's names away.
+pub fn resolver(
+    metadata: &Map<String, Value>,
+    site: &Site,
+) -> Result<ResolverModel, Vec<Problem>> {
+    let mut reader = Reader::new(metadata);
+    let flavor = flavor(metadata, site.flavor);
+    let place = place(&mut reader, metadata, flavor);
+    let problems = reader.into_problems();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(ResolverModel { place, paths: Paths::new(&site.root, site.role) })
+}
+
+/// What the resolver's templates see.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ResolverModel {
+    /// Where the zone stands.
+    pub place: Place,
+    /// Where its files lie.
+    pub paths: Paths,
+}
+
+/// Whether the metadata is that of a Manta zone.
+pub fn flavor(metadata: &Map<String, Value>, otherwise: Flavor) -> Flavor {
+    match Reader::new(metadata).boolean("is_manta_service") {
+        Some(true) => Flavor::Manta,
+        _ => otherwise,
+    }
+}
+
+/// Triton's binders: `ZK_SERVERS` (ZooKeeper lives in the binder zones); in a
+/// Manta zone that key lists Manta's own, and Triton's are in
+/// `SDC_NAMESERVERS`.
+pub fn binders(metadata: &Map<String, Value>, flavor: Flavor) -> Vec<IpAddr> {
+    match flavor {
+        Flavor::Triton => hosts(metadata, "ZK_SERVERS"),
+        Flavor::Manta => hosts(metadata, "SDC_NAMESERVERS"),
+    }
+}
+
+/// Manta's own name servers, in a Manta zone.
+pub fn manta_nameservers(
+    metadata: &Map<String, Value>,
+    flavor: Flavor,
+) -> Vec<IpAddr> {
+    match flavor {
+        Flavor::Triton => Vec::new(),
+        Flavor::Manta => hosts(metadata, "ZK_SERVERS"),
+    }
 }
 
 /// The operator's resolvers for everything outside: `dns_resolvers`, a list
@@ -86,8 +133,23 @@ pub fn cmon_domain(metadata: &Map<String, Value>) -> Option<String> {
 pub fn binder_domain(metadata: &Map<String, Value>) -> Option<ZoneName> {
     let mut reader = Reader::new(metadata);
     let datacenter = datacenter(&mut reader, metadata)?;
-    let domain = reader.text("dns_domain").or(reader.text("DNS_DOMAIN"))?;
+    let domain = triton_domain(metadata)?;
     ZoneName::parse(&format!("{datacenter}.{domain}")).ok()
+}
+
+/// The domain that all of Triton's names hang below.
+pub fn triton_domain(metadata: &Map<String, Value>) -> Option<ZoneName> {
+    let mut reader = Reader::new(metadata);
+    let domain = reader.text("dns_domain").or(reader.text("DNS_DOMAIN"))?;
+    ZoneName::parse(&domain).ok()
+}
+
+/// The zone CNS serves unless told otherwise: `<datacenter>.cns.<domain>`.
+pub fn default_cns_zone(metadata: &Map<String, Value>) -> Option<ZoneName> {
+    let mut reader = Reader::new(metadata);
+    let datacenter = datacenter(&mut reader, metadata)?;
+    let domain = triton_domain(metadata)?;
+    ZoneName::parse(&format!("{datacenter}.cns.{domain}")).ok()
 }
 
 /// Manta's own domain, served by its own nameservers: `<region>.<domain>`.
@@ -105,21 +167,15 @@ pub fn account(metadata: &Map<String, Value>, flavor: Flavor) -> String {
     Reader::new(metadata).text(key).unwrap_or_else(|| default.to_owned())
 }
 
-fn hosts(metadata: &Map<String, Value>, keys: &[&str]) -> Vec<IpAddr> {
+fn hosts(metadata: &Map<String, Value>, key: &str) -> Vec<IpAddr> {
     let mut found = Vec::new();
-    for key in keys {
-        for server in metadata
-            .get(*key)
-            .and_then(Value::as_array)
-            .iter()
-            .flat_map(|a| a.iter())
+    let servers = metadata.get(key).and_then(Value::as_array);
+    for server in servers.into_iter().flatten() {
+        let host = server.get("host").and_then(Value::as_str);
+        if let Some(ip) = host.and_then(|h| h.trim().parse().ok())
+            && !found.contains(&ip)
         {
-            let host = server.get("host").and_then(Value::as_str);
-            if let Some(ip) = host.and_then(|h| h.trim().parse().ok())
-                && !found.contains(&ip)
-            {
-                found.push(ip);
-            }
+            found.push(ip);
         }
     }
     found
@@ -535,12 +591,17 @@ mod tests {
     fn binders_come_from_zookeepers_list_once_each() {
         let metadata = json!({
             "ZK_SERVERS": [{"host": "10.9.0.5", "port": 2181},
-                           {"host": "10.9.0.6"}, {"host": "nonsense"}, 3],
-            "SDC_NAMESERVERS": [{"host": "10.9.0.5"}],
+                           {"host": "10.9.0.6"}, {"host": "nonsense"}, 3,
+                           {"host": "10.9.0.5"}],
+            "SDC_NAMESERVERS": [{"host": "10.9.0.7"}],
         });
-        let found = binders(metadata.as_object().unwrap());
-        let want: Vec<IpAddr> =
-            vec!["10.9.0.5".parse().unwrap(), "10.9.0.6".parse().unwrap()];
-        assert_eq!(found, want);
+        let map = metadata.as_object().unwrap();
+        let ips = |texts: &[&str]| -> Vec<IpAddr> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let own = ips(&["10.9.0.5", "10.9.0.6"]);
+        assert_eq!(binders(map, Flavor::Triton), own);
+        assert_eq!(binders(map, Flavor::Manta), ips(&["10.9.0.7"]));
+        assert_eq!(manta_nameservers(map, Flavor::Manta), own);
     }
 }

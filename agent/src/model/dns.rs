@@ -98,6 +98,9 @@ pub struct ForwardZone {
     pub upstreams: Vec<SocketAddr>,
     /// What kind of server they are.
     pub kind: UpstreamKind,
+    /// Whether a name that every upstream refuses is asked of the next
+    /// shorter forward zone, rather than being taken for unknown.
+    pub fallback: bool,
 }
 
 /// The whole routing table of the embedded name server.
