@@ -2,4 +2,401 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! Under construction.
+//! The name server that config-agent embeds: a secondary of the CNS zones and
+//! a forwarder for everything else, on loopback, for this zone alone.
+//!
+//! ```text
+//! primary ──▶ transfer · axfr ──▶ store ──▶ answer ──▶ resolve ──▶ front ──▶ resolver
+//!                                  │  ▲                   │
+//!                              persist (data folder)   forward ──▶ binder, public
+//! ```
+//!
+//! What never changes: a zone version is immutable, and so is the catalog of
+//! zones; both are swapped whole, readers hold an `Arc` and never wait. Names
+//! answer from the data folder before any primary does, and go on answering
+//! when all of them are gone. Hickory's types stay inside this room.
+//!
+//! Left for later: incremental transfers (a sibling of `axfr.rs`), TSIG,
+//! access lists, answers kept in wire form.
+
+mod answer;
+mod axfr;
+mod cache;
+mod catalog;
+mod counters;
+mod error;
+mod exchange;
+#[cfg(test)]
+mod fake;
+mod forward;
+mod front;
+mod local;
+mod names;
+mod persist;
+mod resolve;
+mod seldom;
+mod store;
+mod transfer;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_server::Server;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+pub use self::axfr::TransferLimits;
+pub use self::cache::CacheLimits;
+pub use self::catalog::ZoneStatus;
+pub use self::counters::DnsCounters;
+pub use self::error::DnsError;
+pub use self::forward::{ForwardLimits, UpstreamStatus};
+pub use self::store::{Serial, SoaTimers, ZoneLimits};
+pub use self::transfer::RefreshPolicy;
+
+use self::catalog::{Catalog, CatalogSettings};
+use self::counters::Counters;
+use self::front::Front;
+use self::names::WireName;
+use self::resolve::Names;
+use self::transfer::{Secondary, TransferSettings, Turns};
+use crate::model::dns::Routes;
+
+/// How the name server is set up; what it serves comes as `Routes`.
+#[derive(Clone, Debug)]
+pub struct DnsConfig {
+    /// Where to listen, UDP and TCP each.
+    pub listen: Vec<SocketAddr>,
+    /// Folder of the zone files; made if absent.
+    pub store_dir: PathBuf,
+    /// Address to transfer from, so that primaries know us by it.
+    pub transfer_source: Option<IpAddr>,
+    /// Size of a zone.
+    pub zone: ZoneLimits,
+    /// Duration of a transfer.
+    pub transfer: TransferLimits,
+    /// When to refresh, what to believe.
+    pub refresh: RefreshPolicy,
+    /// Forwarding and its cache.
+    pub forward: ForwardLimits,
+    /// An idle TCP client is let go after this.
+    pub tcp_idle: Duration,
+}
+
+impl DnsConfig {
+    /// A server on these addresses and this folder, the rest by default.
+    pub fn new(listen: Vec<SocketAddr>, store_dir: PathBuf) -> Self {
+        Self {
+            listen,
+            store_dir,
+            transfer_source: None,
+            zone: ZoneLimits::default(),
+            transfer: TransferLimits::default(),
+            refresh: RefreshPolicy::default(),
+            forward: ForwardLimits::default(),
+            // RFC 7766 §6.2.3: a few seconds.
+            tcp_idle: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Responses that may wait for one slow TCP client.
+const TCP_BACKLOG: usize = 128;
+/// What a chain of aliases may take above a single forwarded question.
+const CHAIN_EXTRA: Duration = Duration::from_millis(500);
+/// How long listeners may take to close.
+const GRACE: Duration = Duration::from_secs(2);
+/// Several binds of one port number for UDP and TCP may race with others.
+const BIND_TRIES: usize = 16;
+
+/// The name server: bound and loaded, not yet answering.
+pub struct NameServer {
+    sockets: Vec<(UdpSocket, TcpListener)>,
+    local_addrs: Vec<SocketAddr>,
+    tcp_idle: Duration,
+    routes: watch::Receiver<Arc<Routes>>,
+    names: Arc<Names>,
+    catalog_settings: CatalogSettings,
+    transfer_settings: Arc<TransferSettings>,
+}
+
+impl NameServer {
+    /// Binds all listeners and reads the routed zones from the data folder.
+    /// Names answer through `handle` from now on, through the listeners once
+    /// `run` is polled.
+    ///
+    /// Errors: `Bind`, `Store` for a folder that cannot be used. Damaged zone
+    /// files are set aside, not errors.
+    pub async fn start(
+        config: DnsConfig,
+        mut routes: watch::Receiver<Arc<Routes>>,
+    ) -> Result<Self, DnsError> {
+        let mut sockets = Vec::new();
+        let mut local_addrs = Vec::new();
+        for addr in &config.listen {
+            let (udp, tcp, local) = bind(*addr)
+                .await
+                .map_err(|source| DnsError::Bind { addr: *addr, source })?;
+            sockets.push((udp, tcp));
+            local_addrs.push(local);
+        }
+        persist::prepare(&config.store_dir)?;
+        let catalog_settings = CatalogSettings {
+            store_dir: config.store_dir.clone(),
+            source: config.transfer_source,
+            zone_limits: config.zone,
+            forward_limits: config.forward,
+            in_flight: Arc::new(Semaphore::new(config.forward.in_flight)),
+        };
+        let now = Arc::clone(&routes.borrow_and_update());
+        let catalog = Catalog::default().next(&now, &catalog_settings).await;
+        let counters = Arc::new(Counters::default());
+        let names = Arc::new(Names::new(
+            catalog,
+            Arc::clone(&counters),
+            config.forward.whole + CHAIN_EXTRA,
+        ));
+        let transfer_settings = Arc::new(TransferSettings {
+            store_dir: config.store_dir,
+            source: config.transfer_source,
+            zone_limits: config.zone,
+            transfer_limits: config.transfer,
+            policy: config.refresh,
+            counters,
+            turns: Turns::default(),
+        });
+        Ok(Self {
+            sockets,
+            local_addrs,
+            tcp_idle: config.tcp_idle,
+            routes,
+            names,
+            catalog_settings,
+            transfer_settings,
+        })
+    }
+
+    /// A handle for look-ups and status; outlives the server.
+    pub fn handle(&self) -> NamesHandle {
+        NamesHandle { names: Arc::clone(&self.names) }
+    }
+
+    /// Where it listens, in the order of `DnsConfig::listen`, ports filled in.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// Answers and refreshes until `stop`. Follows `routes`: zones, primaries
+    /// and forward zones come and go without a pause; a zone that goes leaves
+    /// its file on disk.
+    ///
+    /// Errors: `Server`, when a listener ends by itself.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), DnsError> {
+        let Self { sockets, tcp_idle, mut routes, names, .. } = self;
+        let mut listeners: JoinSet<Result<(), DnsError>> = JoinSet::new();
+        for (udp, tcp) in sockets {
+            // A server each: it reports only when all its sockets ended.
+            let mut server = Server::new(Front::new(Arc::clone(&names)));
+            server.register_socket(udp);
+            listeners.spawn(serve(server, stop.clone()));
+            let mut server = Server::new(Front::new(Arc::clone(&names)));
+            server.register_listener(tcp, tcp_idle, TCP_BACKLOG);
+            listeners.spawn(serve(server, stop.clone()));
+        }
+        let mut secondaries = Secondaries {
+            settings: self.transfer_settings,
+            stop: stop.child_token(),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+        };
+        secondaries.follow(&names.catalog());
+        let mut has_routes = true;
+        let outcome = loop {
+            // Every arm may be dropped: the flags behind `changed` and the
+            // finished tasks stay where they are until taken.
+            tokio::select! {
+                () = stop.cancelled() => break Ok(()),
+                ended = listeners.join_next(), if !listeners.is_empty() => {
+                    match ended {
+                        Some(Ok(Ok(()))) | None => {}
+                        Some(Ok(Err(error))) => break Err(error),
+                        Some(Err(error)) => {
+                            break Err(DnsError::Server {
+                                source: error.into(),
+                            });
+                        }
+                    }
+                }
+                changed = routes.changed(), if has_routes => {
+                    // Nobody left to change them: the last ones stay.
+                    has_routes = changed.is_ok();
+                    let now = Arc::clone(&routes.borrow_and_update());
+                    let next = names
+                        .catalog()
+                        .next(&now, &self.catalog_settings)
+                        .await;
+                    names.swap(next);
+                    secondaries.follow(&names.catalog());
+                }
+                Some(_) = secondaries.tasks.join_next() => {}
+            }
+        };
+        secondaries.stop.cancel();
+        let ending = async {
+            while secondaries.tasks.join_next().await.is_some() {}
+            if outcome.is_ok() {
+                while listeners.join_next().await.is_some() {}
+            }
+        };
+        // Whatever is late is dropped with its set.
+        let _ = timeout(GRACE, ending).await;
+        outcome
+    }
+}
+
+async fn serve(
+    mut server: Server<Front>,
+    stop: CancellationToken,
+) -> Result<(), DnsError> {
+    let ended = tokio::select! {
+        ended = server.block_until_done() => ended,
+        () = stop.cancelled() => {
+            let closing = server.shutdown_gracefully();
+            timeout(GRACE, closing).await.unwrap_or(Ok(()))
+        }
+    };
+    ended.map_err(|error| DnsError::Server { source: error.into() })
+}
+
+/// The refresh loops, one for each zone of the catalog.
+struct Secondaries {
+    settings: Arc<TransferSettings>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    running: HashMap<WireName, CancellationToken>,
+}
+
+impl Secondaries {
+    fn follow(&mut self, catalog: &Catalog) {
+        self.running.retain(|apex, stop| {
+            let wanted = catalog.zones.contains_key(apex);
+            if !wanted {
+                stop.cancel();
+            }
+            wanted
+        });
+        for (apex, zone) in &catalog.zones {
+            if self.running.contains_key(apex) {
+                continue;
+            }
+            let stop = self.stop.child_token();
+            self.running.insert(apex.clone(), stop.clone());
+            let secondary = Secondary::new(
+                Arc::clone(&zone.cell),
+                Arc::clone(&self.settings),
+            );
+            info!(zone = %zone.cell.name, "zone followed");
+            self.tasks.spawn(secondary.run(stop));
+        }
+    }
+}
+
+/// Binds UDP and TCP to one port number.
+async fn bind(
+    addr: SocketAddr,
+) -> io::Result<(UdpSocket, TcpListener, SocketAddr)> {
+    let mut tries = 0;
+    loop {
+        let udp = UdpSocket::bind(addr).await?;
+        let local = udp.local_addr()?;
+        match TcpListener::bind(local).await {
+            Ok(tcp) => return Ok((udp, tcp, local)),
+            // The system chose a port that TCP has in use: choose again.
+            Err(error)
+                if addr.port() == 0
+                    && error.kind() == io::ErrorKind::AddrInUse
+                    && tries < BIND_TRIES =>
+            {
+                tries += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Look-ups and status, for the rest of the agent. Cheap to clone.
+#[derive(Clone)]
+pub struct NamesHandle {
+    names: Arc<Names>,
+}
+
+impl NamesHandle {
+    /// The IPv4 addresses of `name`, found the way a query is, without a
+    /// socket. An address in text form is its own answer.
+    ///
+    /// Errors: `BadName`; `NoAddress` with the response code.
+    pub async fn lookup_ipv4(
+        &self,
+        name: &str,
+    ) -> Result<Vec<Ipv4Addr>, DnsError> {
+        if let Ok(addr) = name.parse() {
+            return Ok(vec![addr]);
+        }
+        let bad = |_| DnsError::BadName { name: name.to_owned() };
+        let mut asked = Name::from_ascii(name).map_err(bad)?;
+        asked.set_fqdn(true);
+        let answer = self.names.resolve(&asked, RecordType::A, true).await;
+        let addrs: Vec<Ipv4Addr> = answer
+            .answers
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::A(addr) => Some(addr.0),
+                _ => None,
+            })
+            .collect();
+        if addrs.is_empty() || answer.rcode != ResponseCode::NoError {
+            return Err(DnsError::NoAddress {
+                name: name.to_owned(),
+                rcode: answer.rcode.to_string(),
+            });
+        }
+        Ok(addrs)
+    }
+
+    /// All replicated zones, by name.
+    pub fn zones(&self) -> Vec<ZoneStatus> {
+        let catalog = self.names.catalog();
+        let mut zones: Vec<ZoneStatus> =
+            catalog.zones.values().map(|zone| zone.cell.status()).collect();
+        zones.sort_by(|a, b| a.name.cmp(&b.name));
+        zones
+    }
+
+    /// All upstreams of the forward zones, by suffix and as configured.
+    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
+        let catalog = self.names.catalog();
+        let mut upstreams: Vec<UpstreamStatus> =
+            catalog.forwards.values().flat_map(|pool| pool.status()).collect();
+        upstreams.sort_by(|a, b| a.suffix.cmp(&b.suffix));
+        upstreams
+    }
+
+    /// Counts since the start.
+    pub fn counters(&self) -> DnsCounters {
+        self.names.counters.snapshot()
+    }
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -1,0 +1,101 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! What happened so far, counted without locks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hickory_proto::op::ResponseCode;
+
+/// Counts since the start. Queries are counted once, by response code and
+/// again by who answered the name asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DnsCounters {
+    /// Queries answered, all transports and in-process look-ups.
+    pub queries: u64,
+    /// ... with NOERROR, NODATA included.
+    pub noerror: u64,
+    /// ... with NXDOMAIN.
+    pub nxdomain: u64,
+    /// ... with SERVFAIL.
+    pub servfail: u64,
+    /// ... with REFUSED.
+    pub refused: u64,
+    /// ... with any other code.
+    pub other_rcode: u64,
+    /// Names in a zone of ours.
+    pub from_zone: u64,
+    /// Names in a zone of ours that we hold no copy of yet.
+    pub from_primary: u64,
+    /// Names in a forward zone.
+    pub from_forward: u64,
+    /// Names answered by rule: localhost, private reverse zones.
+    pub from_local: u64,
+    /// Names that nobody is configured for.
+    pub from_nowhere: u64,
+    /// NOTIFY messages that woke a zone.
+    pub notifies: u64,
+    /// Zone transfers that came whole.
+    pub transfers_ok: u64,
+    /// Zone transfers that did not.
+    pub transfers_failed: u64,
+}
+
+/// The live form of `DnsCounters`.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    noerror: AtomicU64,
+    nxdomain: AtomicU64,
+    servfail: AtomicU64,
+    refused: AtomicU64,
+    other_rcode: AtomicU64,
+    pub(crate) from_zone: AtomicU64,
+    pub(crate) from_primary: AtomicU64,
+    pub(crate) from_forward: AtomicU64,
+    pub(crate) from_local: AtomicU64,
+    pub(crate) from_nowhere: AtomicU64,
+    pub(crate) notifies: AtomicU64,
+    pub(crate) transfers_ok: AtomicU64,
+    pub(crate) transfers_failed: AtomicU64,
+}
+
+impl Counters {
+    /// Counts one answered query.
+    pub(crate) fn answered(&self, rcode: ResponseCode) {
+        let counter = match rcode {
+            ResponseCode::NoError => &self.noerror,
+            ResponseCode::NXDomain => &self.nxdomain,
+            ResponseCode::ServFail => &self.servfail,
+            ResponseCode::Refused => &self.refused,
+            _ => &self.other_rcode,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> DnsCounters {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut counts = DnsCounters {
+            queries: 0,
+            noerror: get(&self.noerror),
+            nxdomain: get(&self.nxdomain),
+            servfail: get(&self.servfail),
+            refused: get(&self.refused),
+            other_rcode: get(&self.other_rcode),
+            from_zone: get(&self.from_zone),
+            from_primary: get(&self.from_primary),
+            from_forward: get(&self.from_forward),
+            from_local: get(&self.from_local),
+            from_nowhere: get(&self.from_nowhere),
+            notifies: get(&self.notifies),
+            transfers_ok: get(&self.transfers_ok),
+            transfers_failed: get(&self.transfers_failed),
+        };
+        counts.queries = counts.noerror
+            + counts.nxdomain
+            + counts.servfail
+            + counts.refused
+            + counts.other_rcode;
+        counts
+    }
+}

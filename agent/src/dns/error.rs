@@ -1,0 +1,126 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Everything that can go wrong in this room, by step.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A cause whose type stays inside the room.
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why the name server, a transfer or a lookup failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DnsError {
+    /// A listener could not be bound.
+    #[error("could not listen on {addr}")]
+    Bind {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder of zone files, or a file in it, could not be used.
+    #[error("could not use {}", path.display())]
+    Store {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A zone file is not what we wrote.
+    #[error("zone file is damaged: {reason}")]
+    Damaged {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A listener stopped by itself.
+    #[error("the server stopped answering")]
+    Server {
+        /// What it said.
+        #[source]
+        source: Cause,
+    },
+    /// A socket towards a server failed.
+    #[error("could not talk to {server}")]
+    Network {
+        /// The server.
+        server: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A server kept silent.
+    #[error("{server} did not answer within {limit:?}")]
+    Silent {
+        /// The server.
+        server: SocketAddr,
+        /// How long we waited.
+        limit: Duration,
+    },
+    /// A server sent bytes that are no DNS message, or our query was none.
+    #[error("bad message ({server})")]
+    Message {
+        /// The server.
+        server: SocketAddr,
+        /// What the decoder said.
+        #[source]
+        source: Cause,
+    },
+    /// A server answered, but not with what was asked.
+    #[error("{server} answered {rcode}")]
+    Rcode {
+        /// The server.
+        server: SocketAddr,
+        /// Its response code, in words.
+        rcode: String,
+    },
+    /// A transfer broke the rules of RFC 5936, or our limits.
+    #[error("transfer from {server} refused: {reason}")]
+    Transfer {
+        /// The primary.
+        server: SocketAddr,
+        /// Which rule.
+        reason: String,
+    },
+    /// A populated zone is not replaced by an empty one at once.
+    #[error("empty zone from {server} held back")]
+    HeldBack {
+        /// The primary with the empty zone.
+        server: SocketAddr,
+    },
+    /// No primary of the zone could be used.
+    #[error("no primary could be used")]
+    NoPrimary,
+    /// The text is no domain name.
+    #[error("{name:?} is not a domain name")]
+    BadName {
+        /// The text.
+        name: String,
+    },
+    /// The name exists, but not with an address; or does not exist.
+    #[error("{name} has no address ({rcode})")]
+    NoAddress {
+        /// The name.
+        name: String,
+        /// The response code, in words.
+        rcode: String,
+    },
+}
+
+impl DnsError {
+    /// The message with all causes, for logs and status.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        text
+    }
+}

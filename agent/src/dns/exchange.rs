@@ -1,0 +1,186 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! One question to one server, one answer back: UDP first, TCP when the
+//! answer was cut short. Knows nothing of zones, health or caching.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::time::timeout;
+
+use super::error::DnsError;
+
+/// The agreed UDP size (RFC 6891 as practised since 2020).
+pub(crate) const UDP_PAYLOAD: u16 = 1232;
+
+/// A query with a fresh random id, RD set, EDNS with the agreed size.
+pub(crate) fn query(name: Name, rtype: RecordType) -> Message {
+    // hickory draws the id from a cryptographic generator.
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(name, rtype));
+    let mut edns = Edns::new();
+    edns.set_max_payload(UDP_PAYLOAD);
+    message.set_edns(edns);
+    message
+}
+
+/// Asks `server` within `limit`, TCP included. Any well-formed reply with our
+/// id and question is a success, whatever its rcode. `source` is the local
+/// address to ask from, where one is wanted.
+///
+/// Errors: `Network`, `Silent`, `Message`.
+pub(crate) async fn ask(
+    server: SocketAddr,
+    source: Option<IpAddr>,
+    query: &Message,
+    limit: Duration,
+) -> Result<Message, DnsError> {
+    let asking = async {
+        let reply = ask_udp(server, source, query).await?;
+        if reply.metadata.truncation {
+            return ask_tcp(server, source, query).await;
+        }
+        Ok(reply)
+    };
+    timeout(limit, asking)
+        .await
+        .map_err(|_| DnsError::Silent { server, limit })?
+}
+
+async fn ask_udp(
+    server: SocketAddr,
+    source: Option<IpAddr>,
+    query: &Message,
+) -> Result<Message, DnsError> {
+    let network = |source| DnsError::Network { server, source };
+    // Port 0: the system draws a random one. Connected: it drops datagrams
+    // from other sources and tells us of refusals.
+    let socket =
+        UdpSocket::bind(local_for(server, source)).await.map_err(network)?;
+    socket.connect(server).await.map_err(network)?;
+    let bytes = encode(server, query)?;
+    socket.send(&bytes).await.map_err(network)?;
+    let mut buffer = vec![0; 4096];
+    loop {
+        let len = socket.recv(&mut buffer).await.map_err(network)?;
+        // Not ours, or not DNS: a late or forged datagram. Keep waiting.
+        if let Ok(reply) = Message::from_vec(&buffer[..len])
+            && answers(&reply, query)
+        {
+            return Ok(reply);
+        }
+    }
+}
+
+async fn ask_tcp(
+    server: SocketAddr,
+    source: Option<IpAddr>,
+    query: &Message,
+) -> Result<Message, DnsError> {
+    let mut stream = connect(server, source).await?;
+    send(server, &mut stream, query).await?;
+    let reply = receive(server, &mut stream).await?;
+    if !answers(&reply, query) {
+        return Err(DnsError::Message {
+            server,
+            source: "the reply belongs to another question".into(),
+        });
+    }
+    Ok(reply)
+}
+
+/// Whether `reply` is a response to exactly `query`. Names compare without
+/// case: some servers lower it. A failure may come without the question.
+fn answers(reply: &Message, query: &Message) -> bool {
+    reply.metadata.id == query.metadata.id
+        && reply.metadata.message_type == MessageType::Response
+        && reply.metadata.op_code == query.metadata.op_code
+        && (reply.queries == query.queries
+            || reply.queries.is_empty() && is_failure(reply))
+}
+
+fn is_failure(reply: &Message) -> bool {
+    !matches!(
+        reply.metadata.response_code,
+        ResponseCode::NoError | ResponseCode::NXDomain
+    )
+}
+
+/// A TCP connection from `source`, if given. No time limit of its own.
+pub(crate) async fn connect(
+    server: SocketAddr,
+    source: Option<IpAddr>,
+) -> Result<TcpStream, DnsError> {
+    let connecting = async {
+        let socket = match server {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if source.is_some() {
+            socket.bind(local_for(server, source))?;
+        }
+        let stream = socket.connect(server).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    };
+    connecting.await.map_err(|source| DnsError::Network { server, source })
+}
+
+/// Sends a message in TCP framing (RFC 1035 §4.2.2).
+pub(crate) async fn send(
+    server: SocketAddr,
+    stream: &mut TcpStream,
+    message: &Message,
+) -> Result<(), DnsError> {
+    let bytes = encode(server, message)?;
+    let len = u16::try_from(bytes.len())
+        .map_err(|error| DnsError::Message { server, source: error.into() })?;
+    let mut framed = Vec::with_capacity(2 + bytes.len());
+    framed.extend_from_slice(&len.to_be_bytes());
+    framed.extend_from_slice(&bytes);
+    stream
+        .write_all(&framed)
+        .await
+        .map_err(|source| DnsError::Network { server, source })
+}
+
+/// Receives a message of up to 65,535 bytes. Not cancel-safe: drop the stream
+/// with it.
+pub(crate) async fn receive(
+    server: SocketAddr,
+    stream: &mut TcpStream,
+) -> Result<Message, DnsError> {
+    let reading = async {
+        let len = stream.read_u16().await?;
+        let mut bytes = vec![0; usize::from(len)];
+        stream.read_exact(&mut bytes).await?;
+        Ok(bytes)
+    };
+    let bytes =
+        reading.await.map_err(|source| DnsError::Network { server, source })?;
+    Message::from_vec(&bytes)
+        .map_err(|error| DnsError::Message { server, source: error.into() })
+}
+
+fn encode(server: SocketAddr, message: &Message) -> Result<Vec<u8>, DnsError> {
+    message
+        .to_vec()
+        .map_err(|error| DnsError::Message { server, source: error.into() })
+}
+
+/// `source` where it is of the server's family, any address otherwise.
+fn local_for(server: SocketAddr, source: Option<IpAddr>) -> SocketAddr {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let ip = source.filter(|ip| ip.is_ipv4() == any.is_ipv4()).unwrap_or(any);
+    SocketAddr::new(ip, 0)
+}

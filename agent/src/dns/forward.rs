@@ -1,0 +1,446 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Names that others answer: upstream servers of one forward zone, tried in
+//! turn, with their health and a small cache.
+//!
+//! The exchange is our own rather than hickory-resolver's: there REFUSED,
+//! NOTIMP and SERVFAIL from one upstream end the try for all of them and
+//! reach the client as SERVFAIL, which is wrong for binder (REFUSED means
+//! "unknown name") and costs answers with any pool of which one member
+//! refuses. Here a reply of any rcode means "alive", only silence and network
+//! errors mean "down", and what a rcode means depends on who said it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::answer::{Answer, synthetic_soa};
+use super::cache::{Cache, CacheLimits, Key};
+use super::error::DnsError;
+use super::exchange;
+use super::names::WireName;
+use super::seldom::Seldom;
+use crate::model::dns::{UpstreamKind, ZoneName};
+
+/// Bounds of forwarding.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardLimits {
+    /// One try at one upstream.
+    pub each: Duration,
+    /// One question, all tries together. Below the 5 s after which stubs
+    /// give up.
+    pub whole: Duration,
+    /// Questions on their way at a time; more are answered SERVFAIL.
+    pub in_flight: usize,
+    /// What is kept of the answers, for each forward zone.
+    pub cache: CacheLimits,
+}
+
+impl Default for ForwardLimits {
+    fn default() -> Self {
+        Self {
+            each: Duration::from_millis(1200),
+            whole: Duration::from_secs(4),
+            in_flight: 512,
+            cache: CacheLimits::default(),
+        }
+    }
+}
+
+/// Negative TTL where the upstream gave none, seconds: binder's REFUSED
+/// carries no SOA and may be over in a moment.
+const BRIEF: u32 = 5;
+/// No negative answer is kept for longer, seconds.
+const MAX_NEGATIVE: u32 = 300;
+/// A server that is down is looked at again after 1 s, 2 s, ... this.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
+/// Who is behind a pool: the forward zones' kinds, and a zone's own
+/// primaries while we hold no copy of it yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upstreams {
+    Binder,
+    Recursive,
+    Primaries,
+}
+
+impl From<UpstreamKind> for Upstreams {
+    fn from(kind: UpstreamKind) -> Self {
+        match kind {
+            UpstreamKind::Binder => Self::Binder,
+            UpstreamKind::Recursive => Self::Recursive,
+        }
+    }
+}
+
+/// The upstreams of one suffix.
+pub(crate) struct ForwardPool {
+    pub(crate) suffix: ZoneName,
+    pub(crate) kind: Upstreams,
+    servers: Vec<Arc<Server>>,
+    source: Option<IpAddr>,
+    limits: ForwardLimits,
+    in_flight: Arc<Semaphore>,
+    cache: Cache,
+    turned_away: Seldom,
+}
+
+/// How one upstream is doing.
+#[derive(Clone, Debug)]
+pub struct UpstreamStatus {
+    /// The forward zone it serves.
+    pub suffix: ZoneName,
+    /// Its address.
+    pub addr: SocketAddr,
+    /// Whether it answered when last asked, with whatever rcode. True before
+    /// the first question.
+    pub alive: bool,
+    /// Why it is not alive.
+    pub last_error: Option<String>,
+}
+
+/// What one reply means for the question.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Take it, and keep it for so many seconds.
+    Take(Answer, u32),
+    /// Ask the next; if all say so, the name does not exist here.
+    Unknown,
+    /// Ask the next; if none does better, SERVFAIL.
+    Failed,
+}
+
+impl ForwardPool {
+    pub(crate) fn new(
+        suffix: ZoneName,
+        kind: Upstreams,
+        addrs: &[SocketAddr],
+        source: Option<IpAddr>,
+        limits: ForwardLimits,
+        in_flight: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            suffix,
+            kind,
+            servers: addrs.iter().map(|a| Arc::new(Server::new(*a))).collect(),
+            source,
+            limits,
+            in_flight,
+            cache: Cache::new(limits.cache),
+            turned_away: Seldom::default(),
+        }
+    }
+
+    /// Whether it is already what a pool made of these would be.
+    pub(crate) fn is_same(
+        &self,
+        kind: Upstreams,
+        addrs: &[SocketAddr],
+    ) -> bool {
+        self.kind == kind && self.servers.iter().map(|s| &s.addr).eq(addrs)
+    }
+
+    pub(crate) fn status(&self) -> impl Iterator<Item = UpstreamStatus> {
+        self.servers.iter().map(|server| {
+            let health = server.health();
+            UpstreamStatus {
+                suffix: self.suffix.clone(),
+                addr: server.addr,
+                alive: health.failures == 0,
+                last_error: health.last_error.clone(),
+            }
+        })
+    }
+
+    /// Answers a question below the suffix, from the cache if possible.
+    /// Always answers, within `limits.whole`.
+    pub(crate) async fn ask(&self, name: &Name, rtype: RecordType) -> Answer {
+        let key: Key = (WireName::from_name(name), rtype);
+        if self.kind == Upstreams::Binder && !binder_knows(rtype) {
+            // Binder would say NOTIMP, which stubs take for a failure.
+            return self.empty(ResponseCode::NoError, MAX_NEGATIVE.min(30));
+        }
+        let mut answer = match self.cache.get(&key, Instant::now()) {
+            Some(answer) => answer,
+            None => self.ask_upstreams(key).await,
+        };
+        for record in &mut answer.answers {
+            if record.name == *name {
+                // The spelling of the question.
+                record.name = name.clone();
+            }
+        }
+        answer
+    }
+
+    async fn ask_upstreams(&self, key: Key) -> Answer {
+        let Ok(_permit) = self.in_flight.try_acquire() else {
+            if let Some(more) = self.turned_away.pass(Instant::now()) {
+                let suffix = &self.suffix;
+                warn!(%suffix, more, "too many questions on their way");
+            }
+            return self.last_resort(&key);
+        };
+        let deadline = Instant::now() + self.limits.whole;
+        let mut replied = vec![false; self.servers.len()];
+        let mut unknown = false;
+        let mut failed = false;
+        // Twice round: a single lost datagram must not become SERVFAIL.
+        for _ in 0..2 {
+            for at in self.order(&key) {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if replied[at] || left.is_zero() {
+                    continue;
+                }
+                let limit = self.limits.each.min(left);
+                match self.try_server(at, &key, limit).await {
+                    Err(_) => {}
+                    Ok(reply) => {
+                        replied[at] = true;
+                        match judge(self.kind, &self.suffix, reply) {
+                            (Verdict::Take(answer, ttl), size) => {
+                                self.keep(key, &answer, ttl, size);
+                                return answer;
+                            }
+                            (Verdict::Unknown, _) => unknown = true,
+                            (Verdict::Failed, _) => failed = true,
+                        }
+                    }
+                }
+            }
+        }
+        if unknown && !failed {
+            // We are the only name server of this zone: REFUSED would make
+            // stubs retry and fail where NXDOMAIN is an answer.
+            let answer = self.empty(ResponseCode::NXDomain, BRIEF);
+            self.keep(key, &answer, BRIEF, 0);
+            return answer;
+        }
+        self.last_resort(&key)
+    }
+
+    async fn try_server(
+        &self,
+        at: usize,
+        key: &Key,
+        limit: Duration,
+    ) -> Result<Message, DnsError> {
+        let server = &self.servers[at];
+        // Lower case: binder refuses its own suffix in any other.
+        let query = exchange::query(key.0.to_name(), key.1);
+        let asked =
+            exchange::ask(server.addr, self.source, &query, limit).await;
+        server.note(&self.suffix, asked.as_ref().err());
+        asked
+    }
+
+    /// Indices of the servers: those alive as configured, then the others,
+    /// longest-rested first. One that is down and rested is asked the same
+    /// question in the background, so that it comes back by itself.
+    fn order(&self, key: &Key) -> Vec<usize> {
+        let now = Instant::now();
+        let mut order: Vec<(bool, Option<Instant>, usize)> = self
+            .servers
+            .iter()
+            .enumerate()
+            .map(|(at, server)| {
+                let health = server.health();
+                let down = health.failures > 0;
+                (down, health.retry_at.filter(|_| down), at)
+            })
+            .collect();
+        order.sort();
+        if order.first().is_some_and(|(down, ..)| !down) {
+            for (_, retry_at, at) in &order {
+                if retry_at.is_some_and(|retry_at| retry_at <= now) {
+                    self.probe(&self.servers[*at], key);
+                }
+            }
+        }
+        order.into_iter().map(|(.., at)| at).collect()
+    }
+
+    fn probe(&self, server: &Arc<Server>, key: &Key) {
+        let server = Arc::clone(server);
+        server.health().retry_at = Some(Instant::now() + MAX_BACKOFF);
+        let query = exchange::query(key.0.to_name(), key.1);
+        let (source, limit) = (self.source, self.limits.each);
+        let suffix = self.suffix.clone();
+        // Ends within `limit`; at most one per server and backoff.
+        tokio::spawn(async move {
+            let asked = exchange::ask(server.addr, source, &query, limit).await;
+            server.note(&suffix, asked.as_ref().err());
+        });
+    }
+
+    fn keep(&self, key: Key, answer: &Answer, ttl: u32, size: usize) {
+        let ttl = Duration::from_secs(ttl.into());
+        self.cache.put(key, answer.clone(), ttl, size, Instant::now());
+    }
+
+    /// Nobody had an answer: an old one if there is one, else SERVFAIL.
+    fn last_resort(&self, key: &Key) -> Answer {
+        self.cache
+            .get_stale(key, Instant::now())
+            .unwrap_or_else(|| Answer::failure(ResponseCode::ServFail))
+    }
+
+    fn empty(&self, rcode: ResponseCode, ttl: u32) -> Answer {
+        empty(&self.suffix, rcode, ttl)
+    }
+}
+
+fn empty(suffix: &ZoneName, rcode: ResponseCode, ttl: u32) -> Answer {
+    let owner = WireName::from_zone(suffix).to_name();
+    Answer::negative(rcode, synthetic_soa(owner, ttl))
+}
+
+/// Binder's whole repertoire; everything else is NOTIMP there.
+fn binder_knows(rtype: RecordType) -> bool {
+    matches!(rtype, RecordType::A | RecordType::SRV | RecordType::PTR)
+}
+
+/// Reads a reply as its sender meant it. Also says how large it was.
+fn judge(
+    kind: Upstreams,
+    suffix: &ZoneName,
+    reply: Message,
+) -> (Verdict, usize) {
+    let verdict = match (reply.metadata.response_code, kind) {
+        (ResponseCode::NoError, Upstreams::Recursive) if is_lame(&reply) => {
+            Verdict::Failed
+        }
+        (ResponseCode::NoError | ResponseCode::NXDomain, _) => {
+            let size = reply.to_vec().map_or(usize::MAX, |bytes| bytes.len());
+            let (answer, ttl) = take(suffix, reply);
+            return (Verdict::Take(answer, ttl), size);
+        }
+        (ResponseCode::NotImp, Upstreams::Binder) => {
+            let answer = empty(suffix, ResponseCode::NoError, BRIEF);
+            Verdict::Take(answer, BRIEF)
+        }
+        (ResponseCode::Refused, Upstreams::Binder) => Verdict::Unknown,
+        _ => Verdict::Failed,
+    };
+    (verdict, 0)
+}
+
+/// A server that neither knows nor looks further: a referral, or nothing.
+fn is_lame(reply: &Message) -> bool {
+    let head = &reply.metadata;
+    let has_soa =
+        || reply.authorities.iter().any(|r| matches!(r.data, RData::SOA(_)));
+    reply.answers.is_empty()
+        && !head.authoritative
+        && !head.recursion_available
+        && !has_soa()
+}
+
+/// The parts of a reply worth passing on, and for how many seconds.
+fn take(suffix: &ZoneName, reply: Message) -> (Answer, u32) {
+    let rcode = reply.metadata.response_code;
+    let in_class = |record: &Record| record.dns_class == DNSClass::IN;
+    let mut answers = reply.answers;
+    answers.retain(in_class);
+    let negative = answers.is_empty() || rcode == ResponseCode::NXDomain;
+    let mut authorities = reply.authorities;
+    authorities.retain(|record| {
+        negative && in_class(record) && matches!(record.data, RData::SOA(_))
+    });
+    authorities.truncate(1);
+    for record in &mut authorities {
+        if let RData::SOA(soa) = &record.data {
+            record.ttl = record.ttl.min(soa.minimum).min(MAX_NEGATIVE);
+        }
+    }
+    if answers.is_empty() && authorities.is_empty() {
+        return (empty(suffix, rcode, BRIEF), BRIEF);
+    }
+    let mut additionals = reply.additionals;
+    additionals.retain(|record| {
+        in_class(record) && matches!(record.data, RData::A(_) | RData::AAAA(_))
+    });
+    // An alias whose end does not exist, without a SOA to say for how long.
+    let vague = negative && authorities.is_empty();
+    let ttl = answers
+        .iter()
+        .chain(&authorities)
+        .map(|record| record.ttl)
+        .chain(vague.then_some(BRIEF))
+        .min()
+        .unwrap_or(BRIEF);
+    let answer = Answer {
+        rcode,
+        authoritative: false,
+        answers,
+        authorities,
+        additionals,
+    };
+    (answer, ttl)
+}
+
+struct Server {
+    addr: SocketAddr,
+    health: Mutex<Health>,
+}
+
+#[derive(Default)]
+struct Health {
+    /// Silences and network errors since the last reply.
+    failures: u32,
+    retry_at: Option<Instant>,
+    last_error: Option<String>,
+}
+
+impl Server {
+    fn new(addr: SocketAddr) -> Self {
+        Self { addr, health: Mutex::default() }
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, suffix: &ZoneName, error: Option<&DnsError>) {
+        let mut health = self.health();
+        match error {
+            None => {
+                if health.failures > 0 {
+                    info!(%suffix, upstream = %self.addr, "upstream is back");
+                }
+                *health = Health::default();
+            }
+            Some(error) => {
+                let message = error.chain();
+                if health.failures == 0 {
+                    warn!(
+                        %suffix,
+                        upstream = %self.addr,
+                        err.message = message,
+                        "upstream does not answer"
+                    );
+                } else {
+                    debug!(upstream = %self.addr, "upstream still silent");
+                }
+                let backoff = Duration::from_secs(1)
+                    .saturating_mul(1 << health.failures.min(5))
+                    .min(MAX_BACKOFF);
+                health.failures = health.failures.saturating_add(1);
+                health.retry_at = Some(Instant::now() + backoff);
+                health.last_error = Some(message);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "forward_tests.rs"]
+mod tests;

@@ -1,0 +1,358 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! The secondary against primaries with CNS's habits and faults: one round at
+//! a time, so that no test waits for a timer.
+
+use hickory_proto::rr::Record;
+
+use super::*;
+use crate::dns::fake::{
+    FakePrimary, Mood, apex, name, record, version, zone_name,
+};
+use crate::dns::names::WireName;
+
+struct Bench {
+    secondary: Secondary,
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(policy: RefreshPolicy) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = TransferSettings {
+            store_dir: dir.path().to_owned(),
+            source: None,
+            zone_limits: ZoneLimits::default(),
+            transfer_limits: TransferLimits {
+                whole: Duration::from_secs(5),
+                idle: Duration::from_millis(300),
+            },
+            policy,
+            counters: Arc::default(),
+            turns: Turns::default(),
+        };
+        let cell = Arc::new(ZoneCell::new(zone_name(), Vec::new()));
+        Self { secondary: Secondary::new(cell, Arc::new(settings)), dir }
+    }
+
+    async fn round(
+        &mut self,
+        primaries: &[&FakePrimary],
+    ) -> Result<(), DnsError> {
+        let addrs: Vec<SocketAddr> =
+            primaries.iter().map(|primary| primary.addr).collect();
+        let outcome = self.secondary.round(&addrs).await;
+        let copy = match &outcome {
+            Ok(()) => Ok(()),
+            Err(_) => Err(DnsError::NoPrimary),
+        };
+        self.secondary.settle(copy);
+        outcome
+    }
+
+    fn serial(&self) -> Option<u32> {
+        self.secondary.cell.version().map(|version| version.serial.0)
+    }
+
+    fn has(&self, owner: &str) -> bool {
+        let key = WireName::from_name(&name(owner));
+        let version = self.secondary.cell.version().unwrap();
+        version.node(key.as_bytes()).is_some()
+    }
+
+    fn on_disk(&self) -> Option<u32> {
+        persist::load(self.dir.path(), &zone_name(), ZoneLimits::default())
+            .unwrap()
+            .map(|loaded| loaded.version.serial.0)
+    }
+}
+
+fn bench() -> Bench {
+    let probe_limit = Duration::from_millis(300);
+    Bench::new(RefreshPolicy { probe_limit, ..RefreshPolicy::default() })
+}
+
+fn a(owner: &str) -> Record {
+    record(owner, 30, "A 10.0.0.1")
+}
+
+fn many() -> Vec<Record> {
+    (0..20).map(|n| a(&format!("v{n}.inst.o"))).collect()
+}
+
+#[tokio::test]
+async fn a_zone_comes_over_and_onto_the_disk() {
+    let primary = FakePrimary::start(7, &many()).await;
+    let mut bench = bench();
+    bench.round(&[&primary]).await.unwrap();
+    assert_eq!(bench.serial(), Some(7));
+    assert!(bench.has("v19.inst.o"));
+    assert_eq!(bench.on_disk(), Some(7));
+    let status = bench.secondary.cell.status();
+    assert_eq!(status.records, 22, "the double counts once");
+    assert_eq!(status.primary, Some(primary.addr));
+    assert!(!status.loaded_from_disk && !status.expired);
+}
+
+#[tokio::test]
+async fn an_equal_serial_is_not_transferred() {
+    let primary = FakePrimary::start(7, &many()).await;
+    let mut bench = bench();
+    for _ in 0..3 {
+        bench.round(&[&primary]).await.unwrap();
+    }
+    assert_eq!(primary.transfers(), 1);
+    primary.set(8, &[a("new")]);
+    bench.round(&[&primary]).await.unwrap();
+    assert_eq!((bench.serial(), bench.has("new")), (Some(8), true));
+    assert!(!bench.has("v1.inst.o"));
+}
+
+#[tokio::test]
+async fn an_equal_serial_is_compared_now_and_then() {
+    let primary = FakePrimary::start(7, &many()).await;
+    let mut bench = Bench::new(RefreshPolicy {
+        full_every: Duration::ZERO,
+        ..RefreshPolicy::default()
+    });
+    bench.round(&[&primary]).await.unwrap();
+    primary.set(7, &[a("other")]);
+    bench.round(&[&primary]).await.unwrap();
+    assert!(bench.has("other"));
+}
+
+#[tokio::test]
+async fn a_failed_transfer_leaves_the_old_version() {
+    let primary = FakePrimary::start(7, &many()).await;
+    let mut bench = bench();
+    bench.round(&[&primary]).await.unwrap();
+    primary.set(8, &[a("new"), a("newer"), a("newest")]);
+    for mood in [
+        Mood::Refusing,
+        Mood::Failing,
+        Mood::Cutting,
+        Mood::Stalling,
+        Mood::Silent,
+    ] {
+        primary.feel(mood);
+        bench.round(&[&primary]).await.unwrap_err();
+        assert_eq!(bench.serial(), Some(7));
+        assert!(bench.has("v1.inst.o"));
+        let status = bench.secondary.cell.status();
+        assert!(status.last_error.is_some());
+    }
+    primary.feel(Mood::Good);
+    bench.round(&[&primary]).await.unwrap();
+    assert_eq!(bench.serial(), Some(8));
+    assert_eq!(bench.secondary.cell.status().last_error, None);
+}
+
+#[tokio::test]
+async fn records_of_other_zones_are_left_out() {
+    let primary = FakePrimary::start(7, &many()).await;
+    primary.feel(Mood::Babbling);
+    let mut bench = bench();
+    bench.round(&[&primary]).await.unwrap();
+    assert_eq!(bench.secondary.cell.status().records, 22);
+}
+
+#[tokio::test]
+async fn a_serial_that_went_back_is_adopted() {
+    let primary = FakePrimary::start(100, &many()).await;
+    let mut bench = bench();
+    bench.round(&[&primary]).await.unwrap();
+    primary.set(90, &[a("restored")]);
+    bench.round(&[&primary]).await.unwrap();
+    assert_eq!((bench.serial(), bench.has("restored")), (Some(90), true));
+}
+
+#[tokio::test]
+async fn an_empty_zone_is_held_back() {
+    let primary = FakePrimary::start(7, &many()).await;
+    let mut bench = bench();
+    bench.round(&[&primary]).await.unwrap();
+    for serial in [1000, 1001] {
+        primary.set(serial, &[]);
+        let held = bench.round(&[&primary]).await;
+        assert!(matches!(held, Err(DnsError::HeldBack { .. })));
+        assert_eq!(bench.serial(), Some(7));
+        assert!(bench.has("v1.inst.o"));
+    }
+    // Populated again, under a serial between: taken at once.
+    primary.set(900, &[a("back")]);
+    bench.round(&[&primary]).await.unwrap();
+    assert_eq!((bench.serial(), bench.has("back")), (Some(900), true));
+    assert!(bench.secondary.empty_since.is_none());
+}
+
+#[tokio::test]
+async fn an_empty_zone_is_believed_after_a_while() {
+    let primary = FakePrimary::start(7, &many()).await;
+    let mut bench = bench();
+    bench.round(&[&primary]).await.unwrap();
+    primary.set(1000, &[]);
+    bench.round(&[&primary]).await.unwrap_err();
+    let wait = bench.secondary.settings.policy.empty_zone_wait;
+    bench.secondary.empty_since = Instant::now().checked_sub(wait);
+    bench.round(&[&primary]).await.unwrap();
+    assert_eq!((bench.serial(), bench.has("v1.inst.o")), (Some(1000), false));
+}
+
+#[tokio::test]
+async fn an_empty_zone_is_believed_when_another_primary_agrees() {
+    let one = FakePrimary::start(7, &many()).await;
+    let two = FakePrimary::start(3, &[]).await;
+    let mut bench = bench();
+    bench.round(&[&one]).await.unwrap();
+    one.set(1000, &[]);
+    bench.round(&[&one, &two]).await.unwrap();
+    assert_eq!(bench.serial(), Some(1000));
+}
+
+#[tokio::test]
+async fn a_populated_zone_beats_an_empty_one() {
+    let one = FakePrimary::start(1000, &[]).await;
+    let two = FakePrimary::start(3, &many()).await;
+    let mut bench = bench();
+    bench.round(&[&one, &two]).await.unwrap();
+    assert_eq!(bench.serial(), Some(3));
+    assert_eq!(bench.secondary.cell.status().primary, Some(two.addr));
+}
+
+#[tokio::test]
+async fn a_new_zone_may_be_empty() {
+    let primary = FakePrimary::start(1000, &[]).await;
+    let mut bench = bench();
+    bench.round(&[&primary]).await.unwrap();
+    assert_eq!(bench.serial(), Some(1000));
+}
+
+#[tokio::test]
+async fn failover_waits_then_adopts_the_others_serial() {
+    let one = FakePrimary::start(100, &many()).await;
+    let two = FakePrimary::start(5, &[a("two")]).await;
+    let mut bench = bench();
+    bench.round(&[&one, &two]).await.unwrap();
+    assert_eq!((bench.serial(), two.transfers()), (Some(100), 0));
+    one.feel(Mood::Silent);
+    bench.round(&[&one, &two]).await.unwrap_err();
+    assert_eq!(bench.serial(), Some(100), "one bad round is no reason");
+    bench.round(&[&one, &two]).await.unwrap();
+    assert_eq!((bench.serial(), bench.has("two")), (Some(5), true));
+    // The first is back: no reason to return.
+    one.feel(Mood::Good);
+    bench.round(&[&one, &two]).await.unwrap();
+    assert_eq!((bench.serial(), two.transfers()), (Some(5), 1));
+}
+
+#[tokio::test]
+async fn a_primary_that_is_no_longer_listed_is_left_at_once() {
+    let one = FakePrimary::start(100, &many()).await;
+    let two = FakePrimary::start(5, &[a("two")]).await;
+    let mut bench = bench();
+    bench.round(&[&one]).await.unwrap();
+    bench.round(&[&two]).await.unwrap();
+    assert_eq!(bench.serial(), Some(5));
+}
+
+#[tokio::test]
+async fn without_data_every_primary_is_tried() {
+    let one = FakePrimary::start(100, &many()).await;
+    one.feel(Mood::Refusing);
+    let two = FakePrimary::start(5, &[a("two")]).await;
+    let mut bench = bench();
+    bench.round(&[&one, &two]).await.unwrap();
+    assert_eq!(bench.serial(), Some(5));
+    let none = bench.secondary.round(&[]).await;
+    assert!(matches!(none, Err(DnsError::NoPrimary)));
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_is_said_and_the_zone_served() {
+    let primary = FakePrimary::start(7, &many()).await;
+    let mut bench = bench();
+    std::fs::remove_dir(bench.dir.path()).unwrap();
+    bench.round(&[&primary]).await.unwrap();
+    assert_eq!(bench.serial(), Some(7));
+    assert!(bench.secondary.cell.status().last_error.is_some());
+    std::fs::create_dir(bench.dir.path()).unwrap();
+    primary.set(8, &many());
+    bench.round(&[&primary]).await.unwrap();
+    assert_eq!(bench.secondary.cell.status().last_error, None);
+}
+
+#[tokio::test]
+async fn an_expired_zone_is_served_and_called_expired() {
+    let cell = ZoneCell::new(zone_name(), Vec::new());
+    let expire = version(1, &many()).timers.expire;
+    for (age, expired) in
+        [(expire / 2, false), (expire + Duration::from_secs(60), true)]
+    {
+        cell.restore(persist::Loaded {
+            version: version(1, &many()),
+            confirmed: std::time::SystemTime::now() - age,
+        });
+        let status = cell.status();
+        assert_eq!(status.expired, expired);
+        assert!(status.loaded_from_disk && cell.version().is_some());
+    }
+    cell.confirm();
+    assert!(!cell.is_expired());
+}
+
+#[tokio::test]
+async fn one_transfer_at_a_time_from_a_primary() {
+    let turns = Turns::default();
+    let primary: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let held = turns.take(primary).await;
+    let blocked =
+        tokio::time::timeout(Duration::from_millis(20), turns.take(primary));
+    assert!(blocked.await.is_err());
+    drop(held);
+    assert!(turns.take(primary).await.is_some());
+}
+
+#[test]
+fn waits_follow_the_soa_within_bounds() {
+    let policy = RefreshPolicy::default();
+    let secs = Duration::from_secs;
+    let cns = version(1, &[]).timers;
+    let wait = |timers, failures| next_round(timers, failures, &policy);
+    assert_eq!(wait(Some(cns), 0), secs(30));
+    assert_eq!(wait(Some(cns), 3), secs(30), "retry is longer than refresh");
+    let slow = SoaTimers { refresh: secs(86_400), retry: secs(600), ..cns };
+    assert_eq!(wait(Some(slow), 0), secs(3600));
+    assert_eq!(wait(Some(slow), 1), secs(600));
+    let hasty = SoaTimers { refresh: secs(0), ..cns };
+    assert_eq!(wait(Some(hasty), 0), secs(1));
+    assert_eq!(wait(None, 1), secs(1));
+    assert_eq!(wait(None, 3), secs(4));
+    assert_eq!(wait(None, 99), secs(30));
+    for _ in 0..100 {
+        let wait = jitter(secs(10));
+        assert!((secs(9)..=secs(11)).contains(&wait));
+    }
+}
+
+#[test]
+fn serials_are_compared_with_their_own_primary_only() {
+    let policy = RefreshPolicy::default();
+    let current = version(100, &[]);
+    let own = current.provenance.primary;
+    let other = "127.0.0.2:53".parse().unwrap();
+    let says = |primary, serial| {
+        need(Some(&current), primary, Serial(serial), Duration::ZERO, &policy)
+    };
+    assert_eq!(says(own, 100), Need::Nothing);
+    assert_eq!(says(own, 101), Need::Full("newer serial"));
+    assert_eq!(says(own, 99), Need::Full("serial went back"));
+    for serial in [99, 100, 101] {
+        assert_eq!(says(other, serial), Need::Full("another primary"));
+    }
+    let hour = policy.full_every;
+    let due = need(Some(&current), own, Serial(100), hour, &policy);
+    assert_eq!(due, Need::Full("scheduled comparison"));
+    assert_eq!(current.apex, apex());
+}
