@@ -13,6 +13,7 @@
 pub mod apply;
 pub mod certgen;
 pub mod config;
+pub mod discovery;
 pub mod dns;
 pub mod host;
 pub mod log;
