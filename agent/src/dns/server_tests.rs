@@ -107,6 +107,7 @@ fn forward(suffix: &str, to: SocketAddr, kind: UpstreamKind) -> ForwardZone {
         suffix: ZoneName::parse(suffix).unwrap(),
         upstreams: vec![to],
         kind,
+        fallback: false,
     }
 }
 
