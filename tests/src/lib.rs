@@ -6,3 +6,4 @@
 //! the real protocols, faults included; the tests and `make demo` share them.
 
 pub mod datacenter;
+pub mod zone;
