@@ -58,18 +58,27 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A straggler's last write can fill a folder while it is emptied.
-        for _ in 0..3 {
-            match fs::remove_dir_all(&self.path) {
-                Ok(()) => return,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return,
-                Err(error) => {
-                    let path = self.path.display();
-                    tracing::warn!(%path, %error, "folder not removed yet");
-                }
-            }
+        if let Err(error) = remove(&self.path) {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "folder not removed");
         }
     }
+}
+
+/// Removes a folder and all in it. Tries more than once, for a process on
+/// its last way, or another sweeper, may change it meanwhile.
+fn remove(path: &Path) -> io::Result<()> {
+    let mut last = Ok(());
+    for _ in 0..5 {
+        last = match fs::remove_dir_all(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        };
+        if last.is_ok() && !path.exists() {
+            return Ok(());
+        }
+    }
+    last
 }
 
 /// The lock is taken before it gets its name: a sweeper never sees it free.
@@ -100,7 +109,7 @@ pub fn sweep_stale() -> Result<Vec<PathBuf>, ZoneError> {
         if !is_dir || is_owned(&path, pid) {
             continue;
         }
-        match fs::remove_dir_all(&path) {
+        match remove(&path) {
             Ok(()) => swept.push(path),
             Err(error) => {
                 let path = path.display();

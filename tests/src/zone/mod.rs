@@ -29,6 +29,8 @@ mod error;
 mod folder;
 mod forward;
 mod init;
+mod launch;
+mod layout;
 mod net;
 mod process;
 mod root;
@@ -59,6 +61,7 @@ pub use tools::run_by_name;
 
 use control::{ExecRequest, Reply, Request, Verb};
 use folder::Folder;
+use layout::{Base, lay_out, renew};
 use process::Init;
 use root::Places;
 
@@ -139,7 +142,7 @@ impl Zone {
         let namespace = network.attach_zone(&spec.name, spec.ip)?;
         let folder = Arc::clone(network.folder());
         let base = Base::create(folder.path().join(&spec.name))?;
-        let places = lay_out(&base.0, program, &spec)?;
+        let places = lay_out(&base, program, &spec)?;
         let mut zone = Self {
             init: None,
             namespace,
@@ -411,64 +414,6 @@ impl Drop for ExecFiles {
             let _ = fs::remove_file(path);
         }
     }
-}
-
-/// The zone's folder below the network's, gone with this value.
-#[derive(Debug)]
-struct Base(PathBuf);
-
-impl Base {
-    /// Errors: also when a living zone of the network has this name.
-    fn create(path: PathBuf) -> Result<Self, ZoneError> {
-        match fs::create_dir(&path) {
-            Ok(()) => Ok(Self(path)),
-            Err(source) => Err(ZoneError::Folder { path, source }),
-        }
-    }
-}
-
-impl Drop for Base {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            let path = self.0.display();
-            tracing::warn!(%path, %error, "zone's folder not removed");
-        }
-    }
-}
-
-/// Makes the folders inside the zone's.
-fn lay_out(
-    base: &Path,
-    program: &Path,
-    spec: &ZoneSpec,
-) -> Result<Places, ZoneError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ZoneError::Folder { path, source }
-    };
-    let base = base.canonicalize().map_err(failed(base))?;
-    let places = Places {
-        root: base.join("root"),
-        run: base.join("run"),
-        logs: base.join("logs"),
-        data: match &spec.data {
-            Some(data) => data.canonicalize().map_err(failed(data))?,
-            None => base.join("data"),
-        },
-        program: program.canonicalize().map_err(failed(program))?,
-    };
-    let exec = places.run.join("exec");
-    for path in [&places.root, &places.logs, &places.data, &exec] {
-        fs::create_dir_all(path).map_err(failed(path))?;
-    }
-    Ok(places)
-}
-
-/// Empties the zone's root. Its mounts ended with its mount namespace.
-fn renew(root: &Path) -> Result<(), ZoneError> {
-    let failed = |source| ZoneError::Folder { path: root.to_owned(), source };
-    fs::remove_dir_all(root).map_err(failed)?;
-    fs::create_dir(root).map_err(failed)
 }
 
 fn read_text(path: &Path) -> Result<String, ZoneError> {

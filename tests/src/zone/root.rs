@@ -84,7 +84,13 @@ fn leave_the_host(root: &Path) -> Result<()> {
     mount(Some(root), root, none, MsFlags::MS_BIND, none)
         .context("make the root a mount")?;
     let host = root.join(&HOST[1..]);
-    folder(&host)?;
+    // Not the folders above: a sweeper may just have taken them away.
+    match fs::create_dir(&host) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(e).context("make the host's mount point");
+        }
+        _ => {}
+    }
     pivot_root(root, &host).context("pivot to the zone's root")?;
     std::env::set_current_dir("/").context("enter the zone's root")
 }
@@ -222,7 +228,8 @@ fn passwd(users: &[User]) -> String {
 }
 
 fn group(users: &[User]) -> String {
-    let mut text = "root:x:0:\nnogroup:x:65534:\n".to_owned();
+    // Debian says nogroup, illumos nobody.
+    let mut text = "root:x:0:\nnogroup:x:65534:\nnobody:x:65534:\n".to_owned();
     for User { name, uid, .. } in users {
         text.push_str(&format!("{name}:x:{uid}:\n"));
     }

@@ -9,18 +9,15 @@
 //! reaped between its start and the note about it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, User};
+use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,8 +26,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::control::{
     self, ExecRequest, Refusal, Reply, Request, UnitView, Verb,
 };
-use super::root::{EXEC_FOLDER, LOG_FOLDER};
-use super::spec::{ZONE_PATH, ZoneSpec, bare_unit_name};
+use super::launch::{spawn_exec, spawn_unit};
+use super::spec::{ZoneSpec, bare_unit_name};
 use super::units::{Effect, Exit, Unit};
 
 /// How long a client may take to state its request.
@@ -404,61 +401,4 @@ impl Supervisor {
         let settled = self.units.iter().all(Unit::is_settled);
         self.shutdown.take_if(|_| settled)
     }
-}
-
-fn spawn_unit(unit: &Unit) -> io::Result<i32> {
-    let spec = &unit.spec;
-    let log = Path::new(LOG_FOLDER).join(format!("{}.log", unit.name()));
-    let log = OpenOptions::new().create(true).append(true).open(log)?;
-    let mut command = command(&spec.argv, spec.user.as_deref(), &spec.env)?;
-    command
-        .current_dir(spec.directory.as_deref().unwrap_or(Path::new("/")))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
-    Ok(command.spawn()?.id().cast_signed())
-}
-
-fn spawn_exec(exec: &ExecRequest) -> io::Result<i32> {
-    let file = |end| Path::new(EXEC_FOLDER).join(format!("{}{end}", exec.id));
-    let stdin = match File::open(file(".in")) {
-        Ok(file) => Stdio::from(file),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Stdio::null(),
-        Err(e) => return Err(e),
-    };
-    let mut command = command(&exec.argv, exec.user.as_deref(), &exec.env)?;
-    command
-        .current_dir("/")
-        .stdin(stdin)
-        .stdout(File::create(file(".out"))?)
-        .stderr(File::create(file(".err"))?);
-    Ok(command.spawn()?.id().cast_signed())
-}
-
-/// A command in a process group of its own, as the given account.
-#[expect(clippy::disallowed_methods, reason = "the supervisor runs daemons")]
-fn command(
-    argv: &[String],
-    user: Option<&str>,
-    env: &BTreeMap<String, String>,
-) -> io::Result<Command> {
-    let (program, args) = argv
-        .split_first()
-        .ok_or_else(|| io::Error::other("the argv is empty"))?;
-    let name = user.unwrap_or("root");
-    let account = User::from_name(name)?
-        .ok_or_else(|| io::Error::other(format!("no account {name}")))?;
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .env_clear()
-        .env("PATH", ZONE_PATH)
-        .env("HOME", &account.dir)
-        .env("USER", name)
-        .envs(env)
-        .process_group(0);
-    if !account.uid.is_root() {
-        command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
-    }
-    Ok(command)
 }
