@@ -103,7 +103,8 @@ impl Namespace {
     }
 
     /// A runtime whose threads all live in this namespace: what it binds
-    /// and connects happens here.
+    /// and connects happens here. Give it work by `spawn`: `block_on` would
+    /// run it on the caller's thread, which lives elsewhere.
     pub fn runtime(&self) -> Result<Runtime, ZoneError> {
         let namespace = self.clone();
         tokio::runtime::Builder::new_multi_thread()
