@@ -14,3 +14,4 @@ pub mod tags;
 #[cfg(test)]
 mod testing;
 pub mod vmapi;
+pub mod zone;

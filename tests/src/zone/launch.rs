@@ -1,0 +1,79 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Starts processes for the supervisor: their account, environment, process
+//! group and files.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::unistd::User;
+
+use super::control::ExecRequest;
+use super::root::{EXEC_FOLDER, LOG_FOLDER};
+use super::spec::ZONE_PATH;
+use super::units::Unit;
+
+/// Starts a unit's program; returns its pid.
+pub(crate) fn spawn_unit(unit: &Unit) -> io::Result<i32> {
+    let spec = &unit.spec;
+    let log = Path::new(LOG_FOLDER).join(format!("{}.log", unit.name()));
+    let log = OpenOptions::new().create(true).append(true).open(log)?;
+    let mut command = command(&spec.argv, spec.user.as_deref(), &spec.env)?;
+    command
+        .current_dir(spec.directory.as_deref().unwrap_or(Path::new("/")))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    Ok(command.spawn()?.id().cast_signed())
+}
+
+/// Starts a command that runs once; returns its pid.
+pub(crate) fn spawn_exec(exec: &ExecRequest) -> io::Result<i32> {
+    let file = |end| Path::new(EXEC_FOLDER).join(format!("{}{end}", exec.id));
+    let stdin = match File::open(file(".in")) {
+        Ok(file) => Stdio::from(file),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Stdio::null(),
+        Err(e) => return Err(e),
+    };
+    let mut command = command(&exec.argv, exec.user.as_deref(), &exec.env)?;
+    command
+        .current_dir("/")
+        .stdin(stdin)
+        .stdout(File::create(file(".out"))?)
+        .stderr(File::create(file(".err"))?);
+    Ok(command.spawn()?.id().cast_signed())
+}
+
+/// A command in a process group of its own, as the given account.
+#[expect(clippy::disallowed_methods, reason = "the supervisor runs daemons")]
+fn command(
+    argv: &[String],
+    user: Option<&str>,
+    env: &BTreeMap<String, String>,
+) -> io::Result<Command> {
+    let (program, args) = argv
+        .split_first()
+        .ok_or_else(|| io::Error::other("the argv is empty"))?;
+    let name = user.unwrap_or("root");
+    let account = User::from_name(name)?
+        .ok_or_else(|| io::Error::other(format!("no account {name}")))?;
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env_clear()
+        .env("PATH", ZONE_PATH)
+        .env("HOME", &account.dir)
+        .env("USER", name)
+        .envs(env)
+        .process_group(0);
+    if !account.uid.is_root() {
+        command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
+    }
+    Ok(command)
+}
