@@ -133,7 +133,8 @@ pub fn routes(found: &Found, facts: &ZoneFacts) -> Routes {
     let mut forwards: Vec<ForwardZone> = Vec::new();
     let mut forward = |suffix: &ZoneName, ips: &[IpAddr], kind, fallback| {
         let upstreams = port53(ips);
-        if !upstreams.is_empty() && !forwards.iter().any(|f| f.suffix == *suffix)
+        if !upstreams.is_empty()
+            && !forwards.iter().any(|f| f.suffix == *suffix)
         {
             let suffix = suffix.clone();
             forwards.push(ForwardZone { suffix, upstreams, kind, fallback });
@@ -382,12 +383,12 @@ impl Discovery {
 
 /// The forward zones among what CNS serves.
 fn forward_zones(list: &[cns::Zone]) -> impl Iterator<Item = ZoneName> {
-    list.iter()
-        .filter_map(|zone| ZoneName::parse(&zone.name).ok())
-        .filter(|zone| {
+    list.iter().filter_map(|zone| ZoneName::parse(&zone.name).ok()).filter(
+        |zone| {
             !zone.as_str().ends_with(".in-addr.arpa")
                 && !zone.as_str().ends_with(".ip6.arpa")
-        })
+        },
+    )
 }
 
 #[cfg(test)]

@@ -20,4 +20,6 @@ pub mod log;
 pub mod metadata;
 pub mod model;
 pub mod render;
+pub mod status;
 pub mod triton;
+pub mod walk;

@@ -71,6 +71,8 @@ pub struct Fetched {
     pub origin: Origin,
     /// When it was first seen in this run.
     pub since: SystemTime,
+    /// The body as it came, to put the copy on disk back with.
+    pub body: Vec<u8>,
 }
 
 /// How polling goes.
@@ -130,6 +132,15 @@ impl Cache {
     /// Where it lies.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Makes the copy on disk that of `fetched` again, if someone changed
+    /// it; says whether it had to.
+    pub fn repair(&self, fetched: &Fetched) -> std::io::Result<bool> {
+        match std::fs::read(&self.path) {
+            Ok(body) if body == fetched.body => Ok(false),
+            _ => (self.write)(&self.path, &fetched.body).map(|()| true),
+        }
     }
 
     /// Reads it. A damaged copy is as good as none.
@@ -256,6 +267,12 @@ impl<S: Source> Poller<S> {
             Err(reason) => {
                 // Whatever was remembered may be what is wrong.
                 self.etag = None;
+                if self.published.borrow().is_none()
+                    && let Some(kept) = self.cache.load()
+                {
+                    // An operator brought one by hand.
+                    self.published.send_replace(Some(Arc::new(kept)));
+                }
                 let failures = self.status.borrow().failures + 1;
                 if failures == 1 {
                     warn!(url, err.message = %reason, "SAPI poll failed");
@@ -317,7 +334,13 @@ fn fetched(body: &[u8], origin: Origin) -> Result<Fetched, String> {
     let digest = ring::digest::digest(&ring::digest::SHA256, body);
     let revision =
         digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Fetched { parsed, revision, origin, since: SystemTime::now() })
+    Ok(Fetched {
+        parsed,
+        revision,
+        origin,
+        since: SystemTime::now(),
+        body: body.to_vec(),
+    })
 }
 
 #[cfg(test)]
@@ -353,10 +376,12 @@ mod tests {
         std::fs::write(path, bytes)
     }
 
+    type Asked = Arc<Mutex<Vec<Option<String>>>>;
+
     fn poller(
         dir: &tempfile::TempDir,
         answers: Vec<Result<Polled, String>>,
-    ) -> (Poller<Script>, Arc<Mutex<Vec<Option<String>>>>) {
+    ) -> (Poller<Script>, Asked) {
         let script =
             Script { answers: Mutex::new(answers), ..Script::default() };
         let asked = Arc::clone(&script.asked);

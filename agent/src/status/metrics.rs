@@ -1,0 +1,241 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+//! What we mean: typed facts that templates and loops work from. Imports no
+//! The report in Prometheus' text format.
+//!
+//! Written here rather than by a metrics crate: the report is the only state,
+//! gathered when asked for, and the format is a line a number.
+
+use std::fmt::{Display, Write};
+
+use super::StatusReport;
+
+/// Renders `report` as exposition text, version 0.0.4.
+pub(super) fn render(report: &StatusReport) -> String {
+    let mut out = Text(String::with_capacity(8 << 10));
+    let r = report;
+    let flag = u8::from;
+    out.family("config_agent_info", "gauge", "Version of the agent.");
+    out.sample(
+        "config_agent_info",
+        &[("version", &r.agent.version), ("role", &r.agent.role)],
+        1,
+    );
+    out.one(
+        "config_agent_healthy",
+        "gauge",
+        "Whether nothing is at fault.",
+        Some(flag(r.healthy)),
+    );
+    out.one(
+        "config_agent_faults",
+        "gauge",
+        "Faults now.",
+        Some(r.faults.len()),
+    );
+    out.one(
+        "config_agent_sapi_last_success_age_seconds",
+        "gauge",
+        "Since SAPI answered well.",
+        r.sapi.last_success_age_seconds,
+    );
+    out.one(
+        "config_agent_sapi_polls_total",
+        "counter",
+        "Polls of SAPI.",
+        Some(r.sapi.polls),
+    );
+    out.one(
+        "config_agent_sapi_not_modified_total",
+        "counter",
+        "Polls answered 304.",
+        Some(r.sapi.not_modified),
+    );
+    out.one(
+        "config_agent_sapi_changes_missed_by_etag_total",
+        "counter",
+        "Changes that a 304 had hidden.",
+        Some(r.sapi.missed_by_etag),
+    );
+    out.one(
+        "config_agent_sapi_consecutive_failures",
+        "gauge",
+        "Failed polls in a row.",
+        Some(r.sapi.failures),
+    );
+    out.one(
+        "config_agent_revision_age_seconds",
+        "gauge",
+        "Since the configuration in force was first seen.",
+        r.sapi.revision_age_seconds,
+    );
+    out.one(
+        "config_agent_passes_total",
+        "counter",
+        "Passes of the config walk.",
+        Some(r.walk.passes),
+    );
+    out.one(
+        "config_agent_unclean_passes_total",
+        "counter",
+        "Passes that left something undone.",
+        Some(r.walk.unclean_passes),
+    );
+    out.one(
+        "config_agent_file_writes_total",
+        "counter",
+        "Files written.",
+        Some(r.walk.writes),
+    );
+    out.one(
+        "config_agent_file_repairs_total",
+        "counter",
+        "Files put back after someone changed them.",
+        Some(r.walk.repairs),
+    );
+    out.one(
+        "config_agent_reloads_total",
+        "counter",
+        "Reloads, restarts and post commands that succeeded.",
+        Some(r.walk.reloads),
+    );
+    out.one(
+        "config_agent_refusals_total",
+        "counter",
+        "Times a daemon refused new files.",
+        Some(r.walk.refusals),
+    );
+    out.family(
+        "config_agent_file_in_force",
+        "gauge",
+        "Whether a file's wanted content is in force.",
+    );
+    for file in &r.files {
+        let in_force = flag(file.outcome.reason().is_none());
+        let name = [("file", file.name.as_str())];
+        out.sample("config_agent_file_in_force", &name, in_force);
+    }
+    out.one(
+        "config_agent_certificate_expires_in_seconds",
+        "gauge",
+        "Life left in the CMON client certificate.",
+        r.certificate.as_ref().map(|c| c.expires_in_seconds),
+    );
+    out.one(
+        "config_agent_discovery_targets",
+        "gauge",
+        "Zones CMON lists for this server.",
+        r.discovery.targets,
+    );
+    out.one(
+        "config_agent_discovery_up",
+        "gauge",
+        "Whether CMON answers discovery.",
+        r.discovery.age_seconds.map(|_| flag(r.discovery.error.is_none())),
+    );
+    zones(&mut out, report);
+    out.0
+}
+
+fn zones(out: &mut Text, report: &StatusReport) {
+    let flag = u8::from;
+    let metrics: [(&str, &str, fn(&super::ZonePart) -> Option<u64>); 5] = [
+        ("config_agent_zone_serial", "Serial served.", |z| {
+            z.serial.map(u64::from)
+        }),
+        ("config_agent_zone_records", "Records served.", |z| {
+            Some(z.records as u64)
+        }),
+        (
+            "config_agent_zone_age_seconds",
+            "Since a primary confirmed the zone.",
+            |z| z.age_seconds,
+        ),
+        ("config_agent_zone_expired", "Whether it is past expire.", |z| {
+            Some(u64::from(z.expired))
+        }),
+        (
+            "config_agent_zone_from_disk",
+            "Whether no primary confirmed it since the start.",
+            |z| Some(u64::from(z.from_disk)),
+        ),
+    ];
+    for (name, help, value) in metrics {
+        out.family(name, "gauge", help);
+        for zone in &report.zones {
+            if let Some(value) = value(zone) {
+                out.sample(name, &[("zone", &zone.name)], value);
+            }
+        }
+    }
+    let name = "config_agent_upstream_up";
+    out.family(name, "gauge", "Whether an upstream answered last time.");
+    for upstream in &report.upstreams {
+        let labels = [
+            ("suffix", upstream.suffix.as_str()),
+            ("address", upstream.address.as_str()),
+        ];
+        out.sample(name, &labels, flag(upstream.alive));
+    }
+    let name = "config_agent_names_total";
+    out.family(name, "counter", "Queries by result and source; transfers.");
+    for (what, count) in &report.names.counts {
+        out.sample(name, &[("what", what.as_str())], count);
+    }
+}
+
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}");
+        let _ = writeln!(self.0, "# TYPE {name} {kind}");
+    }
+
+    fn one(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        value: Option<impl Display>,
+    ) {
+        if let Some(value) = value {
+            self.family(name, kind, help);
+            self.sample(name, &[], value);
+        }
+    }
+
+    fn sample(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        value: impl Display,
+    ) {
+        self.0.push_str(name);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            let open = if at == 0 { '{' } else { ',' };
+            let text = text
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
+            let _ = write!(self.0, "{open}{label}=\"{text}\"");
+        }
+        if !labels.is_empty() {
+            self.0.push('}');
+        }
+        let _ = writeln!(self.0, " {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_values_are_escaped() {
+        let mut out = Text(String::new());
+        out.sample("m", &[("a", "x\"\\\ny"), ("b", "2")], 3);
+        assert_eq!(out.0, "m{a=\"x\\\"\\\\\\ny\",b=\"2\"} 3\n");
+    }
+}

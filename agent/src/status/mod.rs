@@ -1,0 +1,426 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+//! What we mean: typed facts that templates and loops work from. Imports no
+//! What an operator and a monitor want to know: one report, gathered when
+//! asked for, shown as a page, as JSON, as metrics and as a health check.
+
+mod metrics;
+mod page;
+mod table;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::dns::{DnsCounters, NamesHandle};
+use crate::metadata::poll::{Origin, PollStatus};
+use crate::walk::WalkStatus;
+
+pub use page::serve;
+pub use table::table;
+
+/// SAPI silent for longer than this is a warning of its own.
+const SAPI_QUIET: Duration = Duration::from_secs(900);
+
+/// A zone unconfirmed for longer than this is a warning: CNS asks for 30 s.
+const ZONE_QUIET: Duration = Duration::from_secs(600);
+
+/// What CMON said when we asked as Prometheus does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProbeStatus {
+    /// Host name asked.
+    pub endpoint: String,
+    /// When.
+    pub at: Option<SystemTime>,
+    /// Targets listed, if it answered well.
+    pub targets: Option<usize>,
+    /// Why not.
+    pub error: Option<String>,
+}
+
+/// Where the report's facts are read from. Cheap to clone.
+#[derive(Clone)]
+pub struct Board {
+    /// When this run began.
+    pub started: SystemTime,
+    /// SAPI instance.
+    pub instance: String,
+    /// Role, or why it is unknown.
+    pub role: String,
+    /// SAPI's base URL.
+    pub sapi_url: String,
+    /// How polling goes.
+    pub poll: watch::Receiver<PollStatus>,
+    /// How the walk goes.
+    pub walk: watch::Receiver<WalkStatus>,
+    /// How discovery by CMON goes.
+    pub probe: watch::Receiver<ProbeStatus>,
+    /// The embedded name server, if it runs.
+    pub names: Option<NamesHandle>,
+}
+
+/// The report: everything with its age, in seconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// The agent itself.
+    pub agent: AgentPart,
+    /// Nothing below is a fault.
+    pub healthy: bool,
+    /// What an operator must mend, a line each.
+    pub faults: Vec<String>,
+    /// What may need a look, a line each.
+    pub warnings: Vec<String>,
+    /// SAPI and the configuration in force.
+    pub sapi: SapiPart,
+    /// The last pass and counts.
+    pub walk: WalkPart,
+    /// Every file.
+    pub files: Vec<crate::apply::FileReport>,
+    /// The CMON client certificate.
+    pub certificate: Option<CertificatePart>,
+    /// What CMON lists.
+    pub discovery: DiscoveryPart,
+    /// Replicated zones.
+    pub zones: Vec<ZonePart>,
+    /// Upstream name servers.
+    pub upstreams: Vec<UpstreamPart>,
+    /// Queries and transfers.
+    pub names: NamesPart,
+}
+
+/// The agent itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AgentPart {
+    /// Version of the program.
+    pub version: String,
+    /// Process id in the zone.
+    pub pid: u32,
+    /// SAPI instance uuid.
+    pub instance: String,
+    /// Role of the zone.
+    pub role: String,
+    /// Seconds since it started.
+    pub up_seconds: u64,
+}
+
+/// SAPI and the configuration in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SapiPart {
+    /// Base URL.
+    pub url: String,
+    /// SHA-256 of the configuration in force.
+    pub revision: Option<String>,
+    /// `sapi` or `disk`.
+    pub origin: Option<String>,
+    /// Seconds since that revision was first seen.
+    pub revision_age_seconds: Option<u64>,
+    /// Seconds since SAPI answered well.
+    pub last_success_age_seconds: Option<u64>,
+    /// Why the last poll failed.
+    pub last_error: Option<String>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Polls.
+    pub polls: u64,
+    /// Polls answered 304.
+    pub not_modified: u64,
+    /// Changes that a 304 had hidden.
+    pub missed_by_etag: u64,
+}
+
+/// The last pass and counts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WalkPart {
+    /// Seconds since the last pass began.
+    pub age_seconds: Option<u64>,
+    /// Milliseconds it took.
+    pub took_ms: u64,
+    /// Passes.
+    pub passes: u64,
+    /// Passes that left something undone.
+    pub unclean_passes: u64,
+    /// Files written.
+    pub writes: u64,
+    /// Files put back.
+    pub repairs: u64,
+    /// The file put back last.
+    pub last_repair: Option<String>,
+    /// Seconds since then.
+    pub last_repair_age_seconds: Option<u64>,
+    /// Reloads, restarts and post commands that succeeded.
+    pub reloads: u64,
+    /// Times a daemon refused new files.
+    pub refusals: u64,
+}
+
+/// The CMON client certificate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CertificatePart {
+    /// Account login.
+    pub login: String,
+    /// MD5 fingerprint of the account key.
+    pub fingerprint: String,
+    /// Seconds of life left; negative when it is over.
+    pub expires_in_seconds: i64,
+}
+
+/// What CMON lists.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DiscoveryPart {
+    /// Host name asked.
+    pub endpoint: String,
+    /// Targets it listed.
+    pub targets: Option<usize>,
+    /// Why it did not.
+    pub error: Option<String>,
+    /// Seconds since it was asked.
+    pub age_seconds: Option<u64>,
+}
+
+/// A replicated zone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ZonePart {
+    /// Name.
+    pub name: String,
+    /// Serial served.
+    pub serial: Option<u32>,
+    /// Primary it came from.
+    pub primary: Option<String>,
+    /// Records served.
+    pub records: usize,
+    /// Seconds since a primary confirmed it.
+    pub age_seconds: Option<u64>,
+    /// Comes from the data folder, not confirmed in this run.
+    pub from_disk: bool,
+    /// Past the SOA's expire.
+    pub expired: bool,
+    /// Why the last refresh failed.
+    pub last_error: Option<String>,
+}
+
+/// An upstream name server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UpstreamPart {
+    /// Forward zone.
+    pub suffix: String,
+    /// Address.
+    pub address: String,
+    /// Answered when last asked.
+    pub alive: bool,
+    /// Why it did not.
+    pub last_error: Option<String>,
+}
+
+/// Queries and transfers since the start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct NamesPart {
+    /// Whether the embedded name server runs.
+    pub enabled: bool,
+    /// Queries by response code, then by who knew.
+    pub counts: std::collections::BTreeMap<String, u64>,
+}
+
+impl Board {
+    /// Gathers the report now.
+    pub fn report(&self) -> StatusReport {
+        let now = SystemTime::now();
+        let age = |at: SystemTime| {
+            now.duration_since(at).unwrap_or_default().as_secs()
+        };
+        let poll = self.poll.borrow().clone();
+        let walk = self.walk.borrow().clone();
+        let probe = self.probe.borrow().clone();
+        let mut report = StatusReport {
+            agent: AgentPart {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                instance: self.instance.clone(),
+                role: self.role.clone(),
+                up_seconds: age(self.started),
+            },
+            healthy: false,
+            faults: walk.faults(),
+            warnings: walk.warnings.clone(),
+            sapi: SapiPart {
+                url: self.sapi_url.clone(),
+                revision: walk.revision.clone(),
+                origin: walk.origin.map(|origin| {
+                    match origin {
+                        Origin::Sapi => "sapi",
+                        Origin::Disk => "disk",
+                    }
+                    .to_owned()
+                }),
+                revision_age_seconds: walk.since.map(age),
+                last_success_age_seconds: poll.last_success.map(age),
+                last_error: poll.last_error.clone(),
+                failures: poll.failures,
+                polls: poll.polls,
+                not_modified: poll.not_modified,
+                missed_by_etag: poll.missed_by_etag,
+            },
+            walk: WalkPart {
+                age_seconds: walk.at.map(age),
+                took_ms: u64::try_from(walk.took.as_millis())
+                    .unwrap_or(u64::MAX),
+                passes: walk.passes,
+                unclean_passes: walk.unclean_passes,
+                writes: walk.writes,
+                repairs: walk.repairs,
+                last_repair: walk
+                    .last_repair
+                    .as_ref()
+                    .map(|(_, file)| file.clone()),
+                last_repair_age_seconds: walk
+                    .last_repair
+                    .as_ref()
+                    .map(|(at, _)| age(*at)),
+                reloads: walk.reloads,
+                refusals: walk.refusals,
+            },
+            files: walk.report.files,
+            certificate: walk.certificate.map(|certificate| CertificatePart {
+                login: certificate.login,
+                fingerprint: certificate.fingerprint,
+                expires_in_seconds: signed(now, certificate.not_after),
+            }),
+            discovery: DiscoveryPart {
+                endpoint: probe.endpoint,
+                targets: probe.targets,
+                error: probe.error,
+                age_seconds: probe.at.map(age),
+            },
+            zones: self.zones(),
+            upstreams: self.upstreams(),
+            names: self.names_part(),
+        };
+        judge(&mut report, &poll, now, self.started);
+        report
+    }
+
+    fn zones(&self) -> Vec<ZonePart> {
+        let zones = self.names.as_ref().map(NamesHandle::zones);
+        zones
+            .into_iter()
+            .flatten()
+            .map(|zone| ZonePart {
+                name: zone.name.to_string(),
+                serial: zone.serial.map(|serial| serial.0),
+                primary: zone.primary.map(|primary| primary.to_string()),
+                records: zone.records,
+                age_seconds: zone.age.map(|age| age.as_secs()),
+                from_disk: zone.loaded_from_disk,
+                expired: zone.expired,
+                last_error: zone.last_error,
+            })
+            .collect()
+    }
+
+    fn upstreams(&self) -> Vec<UpstreamPart> {
+        let upstreams = self.names.as_ref().map(NamesHandle::upstreams);
+        upstreams
+            .into_iter()
+            .flatten()
+            .map(|upstream| UpstreamPart {
+                suffix: upstream.suffix.to_string(),
+                address: upstream.addr.to_string(),
+                alive: upstream.alive,
+                last_error: upstream.last_error,
+            })
+            .collect()
+    }
+
+    fn names_part(&self) -> NamesPart {
+        let Some(names) = &self.names else { return NamesPart::default() };
+        let c: DnsCounters = names.counters();
+        let counts = [
+            ("queries", c.queries),
+            ("noerror", c.noerror),
+            ("nxdomain", c.nxdomain),
+            ("servfail", c.servfail),
+            ("refused", c.refused),
+            ("other_rcode", c.other_rcode),
+            ("from_zone", c.from_zone),
+            ("from_primary", c.from_primary),
+            ("from_forward", c.from_forward),
+            ("from_local", c.from_local),
+            ("from_nowhere", c.from_nowhere),
+            ("notifies", c.notifies),
+            ("transfers_ok", c.transfers_ok),
+            ("transfers_failed", c.transfers_failed),
+        ];
+        NamesPart {
+            enabled: true,
+            counts: counts.map(|(name, n)| (name.to_owned(), n)).into(),
+        }
+    }
+}
+
+/// Adds the faults and warnings that follow from the parts, and the verdict.
+fn judge(
+    report: &mut StatusReport,
+    poll: &PollStatus,
+    now: SystemTime,
+    started: SystemTime,
+) {
+    if report.sapi.revision.is_none() {
+        let why = match &poll.last_error {
+            Some(error) => format!(": {error}"),
+            None => String::new(),
+        };
+        report.faults.push(format!("no configuration yet{why}"));
+    } else if let Some(error) = &poll.last_error {
+        let quiet = now
+            .duration_since(poll.last_success.unwrap_or(started))
+            .unwrap_or_default();
+        let line = format!("SAPI: {error}; the last good one is in force");
+        if quiet > SAPI_QUIET {
+            let minutes = quiet.as_secs() / 60;
+            report.warnings.push(format!("{line}, for {minutes} min now"));
+        } else {
+            report.warnings.push(line);
+        }
+    }
+    if let Some(error) = &report.discovery.error {
+        report.faults.push(format!(
+            "discovery: {error}; Prometheus takes this for no targets"
+        ));
+    } else if report.discovery.targets == Some(0) {
+        report.warnings.push("discovery: CMON lists no zone".to_owned());
+    }
+    for zone in &report.zones {
+        let name = &zone.name;
+        let error = zone.last_error.as_deref().unwrap_or("not asked yet");
+        if zone.serial.is_none() {
+            report.faults.push(format!("zone {name}: no copy: {error}"));
+        } else if zone.expired {
+            report.faults.push(format!("zone {name}: expired: {error}"));
+        } else if zone.age_seconds.is_none_or(|s| s > ZONE_QUIET.as_secs()) {
+            report.warnings.push(format!("zone {name}: unconfirmed: {error}"));
+        }
+    }
+    for upstream in &report.upstreams {
+        if !upstream.alive {
+            let error = upstream.last_error.as_deref().unwrap_or("silent");
+            report.warnings.push(format!(
+                "upstream {} of {}: {error}",
+                upstream.address, upstream.suffix
+            ));
+        }
+    }
+    report.healthy = report.faults.is_empty();
+}
+
+fn signed(now: SystemTime, then: SystemTime) -> i64 {
+    let seconds = |d: Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
+    match then.duration_since(now) {
+        Ok(left) => seconds(left),
+        Err(over) => -seconds(over.duration()),
+    }
+}
+
+/// A report on demand.
+pub type Reporter = Arc<dyn Fn() -> StatusReport + Send + Sync>;

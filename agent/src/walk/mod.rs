@@ -1,0 +1,501 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+//! What we mean: typed facts that templates and loops work from. Imports no
+//! The config walk: metadata, model, render, apply, as one pass and as the
+//! loop that repeats it whenever something it depends on changed.
+
+mod facts;
+mod manifests;
+mod status;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::apply::{Applier, DaemonHttp, Outcome, Report};
+use crate::certgen::{self, AccountKey, CertPaths};
+use crate::config::ConfigFile;
+use crate::discovery::Found;
+use crate::host::Host;
+use crate::metadata::auto::auto_metadata;
+use crate::metadata::local::{load_local_manifests, manifest_folder};
+use crate::metadata::meaning::{self, Site};
+use crate::metadata::poll::{Cache, Fetched};
+use crate::metadata::resolve::{TemplateContext, resolve_manifests};
+use crate::metadata::watch::{Watch, Watched};
+use crate::model::{Flavor, Model, Role};
+use crate::render::{Failed, Output, TemplateSet};
+
+pub use facts::{Facts, gather};
+pub use manifests::render_manifests;
+pub use status::{CertStatus, WalkStatus};
+
+/// First pause before a pass that left something undone is repeated.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Longest such pause.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// How long the platform's facts about the zone are believed: NICs change.
+const FACTS_AGE: Duration = Duration::from_secs(300);
+
+/// What a walk needs and keeps.
+pub struct Walk {
+    config: ConfigFile,
+    config_path: Option<PathBuf>,
+    host: Arc<dyn Host>,
+    http: Arc<dyn DaemonHttp>,
+    applier: Applier,
+    cache: Cache,
+    facts: Facts,
+    facts_at: Instant,
+    status: WalkStatus,
+    faults: Vec<String>,
+    warnings: Vec<String>,
+    watched: Watched,
+}
+
+/// What a walk listens to.
+pub struct Inputs {
+    /// Configurations from SAPI or from disk.
+    pub fetched: watch::Receiver<Option<Arc<Fetched>>>,
+    /// What discovery found.
+    pub found: watch::Receiver<Arc<Found>>,
+    /// Asks for a pass now.
+    pub now: mpsc::Receiver<()>,
+}
+
+/// What a walk says.
+pub struct Outputs {
+    /// After each pass.
+    pub status: watch::Sender<WalkStatus>,
+    /// Merged metadata, whenever it differs.
+    pub metadata: watch::Sender<Option<Arc<Map<String, Value>>>>,
+    /// The model, whenever it differs; none while metadata is bad.
+    pub model: watch::Sender<Option<Arc<Model>>>,
+}
+
+impl Walk {
+    /// A walk over the zone that `facts` describes.
+    pub fn new(
+        config: ConfigFile,
+        config_path: Option<PathBuf>,
+        host: Arc<dyn Host>,
+        http: Arc<dyn DaemonHttp>,
+        cache: Cache,
+        facts: Facts,
+    ) -> Self {
+        let applier =
+            Applier::load(&config.state_dir, config.post_cmd_timeout());
+        Self {
+            config,
+            config_path,
+            host,
+            http,
+            applier,
+            cache,
+            facts,
+            facts_at: Instant::now(),
+            status: WalkStatus::default(),
+            faults: Vec::new(),
+            warnings: Vec::new(),
+            watched: Watched::default(),
+        }
+    }
+
+    /// Walks whenever an input changed, a file changed, something was left
+    /// undone, or the time for a look has come; until `stop`.
+    pub async fn run(
+        mut self,
+        mut inputs: Inputs,
+        outputs: Outputs,
+        stop: CancellationToken,
+    ) {
+        let mut watch = Watch::new();
+        let mut retry = RETRY;
+        loop {
+            let fetched = inputs.fetched.borrow_and_update().clone();
+            let found = Arc::clone(&inputs.found.borrow_and_update());
+            let clean = match fetched {
+                None => true,
+                // Never cut short: stop is looked at between passes, and
+                // each step of a pass has its own time limit.
+                Some(fetched) => self.pass(&fetched, &found, &outputs).await,
+            };
+            watch.set(self.watched.clone());
+            let pause =
+                if clean { self.config.full_poll_interval() } else { retry };
+            let ceiling = RETRY_MAX.min(self.config.poll_interval().max(RETRY));
+            retry = if clean { RETRY } else { (retry * 2).min(ceiling) };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // Cancel-safe: `changed` only marks, `recv` loses nothing,
+                // and a file change is looked for by the pass itself.
+                changed = inputs.fetched.changed() => {
+                    if changed.is_err() { return; }
+                    retry = RETRY;
+                }
+                changed = inputs.found.changed() => {
+                    if changed.is_err() { return; }
+                }
+                asked = inputs.now.recv() => {
+                    if asked.is_none() { return; }
+                    self.facts_at = Instant::now() - FACTS_AGE;
+                }
+                () = watch.changed() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One pass; says whether nothing is left to do.
+    pub async fn pass(
+        &mut self,
+        fetched: &Fetched,
+        found: &Found,
+        outputs: &Outputs,
+    ) -> bool {
+        let begin = Instant::now();
+        if self.facts_at.elapsed() >= FACTS_AGE {
+            let fresh = gather(self.host.as_ref(), &self.config).await;
+            self.facts.refresh(fresh);
+            self.facts_at = Instant::now();
+        }
+        self.reload_local_metadata();
+        self.guard_kept_configuration(fetched);
+        let mut status = WalkStatus {
+            at: Some(SystemTime::now()),
+            revision: Some(fetched.revision.clone()),
+            origin: Some(fetched.origin),
+            since: Some(fetched.since),
+            ..WalkStatus::default()
+        };
+        let context = self.context(fetched);
+        let metadata = context
+            .value()
+            .as_object()
+            .expect("a template context is an object");
+        publish(&outputs.metadata, Some(Arc::new(metadata.clone())));
+        let mut output = self.render_compatible(fetched, &context, &mut status);
+        let model = self.render_role(metadata, found, &mut status, &mut output);
+        publish(&outputs.model, model.map(Arc::new));
+        let report = self
+            .applier
+            .pass(&output, self.host.as_ref(), self.http.as_ref())
+            .await;
+        self.watched = self.watched(&report);
+        status.take_report(report, &self.status);
+        status.took = begin.elapsed();
+        self.say(&status);
+        let clean = status.is_clean();
+        self.status = status.clone();
+        outputs.status.send_replace(status);
+        clean
+    }
+
+    /// SAPI's metadata, the local one over it, `auto` over both.
+    fn context(&self, fetched: &Fetched) -> TemplateContext {
+        TemplateContext::new(
+            fetched.parsed.config.metadata.clone(),
+            self.config.local_metadata.clone(),
+            auto_metadata(&self.facts.mdata, &self.facts.instance),
+        )
+    }
+
+    /// Files of SAPI's and local config manifests.
+    fn render_compatible(
+        &self,
+        fetched: &Fetched,
+        context: &TemplateContext,
+        status: &mut WalkStatus,
+    ) -> Output {
+        let dirs =
+            self.config.local_manifest_dirs.for_instance(&self.facts.instance);
+        let local = load_local_manifests(dirs);
+        let resolved = resolve_manifests(
+            fetched.parsed.config.manifests.clone(),
+            local.manifests,
+        );
+        let problems = fetched.parsed.problems.iter().map(ToString::to_string);
+        status.warnings.extend(problems);
+        status.warnings.extend(local.warnings.iter().map(ToString::to_string));
+        status
+            .warnings
+            .extend(resolved.warnings.iter().map(ToString::to_string));
+        status
+            .warnings
+            .extend(context.warnings().iter().map(ToString::to_string));
+        render_manifests(
+            &resolved.manifests,
+            context.value(),
+            &self.config.root,
+            self.host.is_linux(),
+        )
+    }
+
+    /// Files of the zone's role, from the typed model.
+    fn render_role(
+        &self,
+        metadata: &Map<String, Value>,
+        found: &Found,
+        status: &mut WalkStatus,
+        output: &mut Output,
+    ) -> Option<Model> {
+        let role = match &self.facts.role {
+            Ok(role) => *role,
+            Err(reason) => {
+                status.warnings.push(reason.clone());
+                return None;
+            }
+        };
+        let site = Site {
+            root: self.config.root.clone(),
+            role,
+            flavor: self.facts.flavor,
+            instance: self.facts.instance.clone(),
+            cmon_domain: found.cmon_domain.clone(),
+        };
+        if !self.config.dns_listen.is_empty() {
+            // Its problems are among the model's own.
+            if let Ok(resolver) = meaning::resolver(metadata, &site) {
+                self.render_set("resolver", &resolver, output);
+            }
+        }
+        match meaning::model(metadata, &site) {
+            Ok(model) => {
+                let flavor = model.flavor;
+                let paths = &model.paths;
+                match self.certificate(metadata, flavor, &paths.tls) {
+                    Ok(certificate) => status.certificate = Some(certificate),
+                    Err(reason) => status.certificate_error = Some(reason),
+                }
+                self.render_set(role.as_str(), &model, output);
+                Some(model)
+            }
+            Err(problems) => {
+                status.problems = problems;
+                None
+            }
+        }
+    }
+
+    fn render_set(
+        &self,
+        name: &str,
+        model: &impl serde::Serialize,
+        output: &mut Output,
+    ) {
+        match TemplateSet::load(&self.config.templates_dir.join(name)) {
+            Ok(set) => output.append(set.render(model)),
+            Err(error) => output.failed.push(Failed {
+                name: name.to_owned(),
+                daemon: None,
+                reason: crate::log::chain(&error),
+            }),
+        }
+    }
+
+    /// Sees to the CMON client certificate.
+    fn certificate(
+        &self,
+        metadata: &Map<String, Value>,
+        flavor: Flavor,
+        tls: &Path,
+    ) -> Result<CertStatus, String> {
+        let chain = |e: certgen::CertgenError| crate::log::chain(&e);
+        let key = account_key(metadata, flavor, &self.config)?;
+        let login = certgen::login_from_metadata(metadata, flavor);
+        let paths = CertPaths {
+            key: tls.join("cmon.key"),
+            cert: tls.join("cmon.crt"),
+            owner: Some(
+                crate::apply::commit::owner("nobody")
+                    .map(|(uid, gid)| (uid.as_raw(), gid.as_raw()))?,
+            ),
+        };
+        let now = OffsetDateTime::now_utc();
+        let ensured =
+            certgen::ensure(&paths, &key, &login, now).map_err(chain)?;
+        if ensured.changed {
+            info!(
+                %login,
+                fingerprint = %key.md5_fingerprint(),
+                not_after = %ensured.info.not_after,
+                "client certificate issued"
+            );
+        }
+        Ok(CertStatus {
+            login,
+            fingerprint: key.md5_fingerprint().to_string(),
+            not_after: ensured.info.not_after.into(),
+        })
+    }
+
+    /// The file may be edited while we run; only this key is taken anew, the
+    /// rest needs a restart.
+    fn reload_local_metadata(&mut self) {
+        let Some(path) = &self.config_path else { return };
+        match ConfigFile::load(path) {
+            Ok(fresh) => self.config.local_metadata = fresh.local_metadata,
+            Err(error) => warn!(
+                err.message = %crate::log::chain(&error),
+                "configuration file cannot be read; the last one stays"
+            ),
+        }
+    }
+
+    /// The kept configuration is what the next start begins with.
+    fn guard_kept_configuration(&self, fetched: &Fetched) {
+        match self.cache.repair(fetched) {
+            Ok(false) => {}
+            Ok(true) => warn!(
+                path = %self.cache.path().display(),
+                "kept configuration was changed or missing; put back"
+            ),
+            Err(error) => warn!(
+                path = %self.cache.path().display(),
+                err.message = %error,
+                "could not keep the configuration"
+            ),
+        }
+    }
+
+    /// Every file a change of which concerns us.
+    fn watched(&self, report: &Report) -> Watched {
+        let mut files: BTreeSet<PathBuf> = report
+            .files
+            .iter()
+            .filter_map(|file| file.target.clone())
+            .collect();
+        files.extend(self.config_path.clone());
+        files.insert(self.cache.path().to_owned());
+        files.extend(self.config.account_key_file.clone());
+        let mut folders = BTreeSet::new();
+        if let Ok(role) = self.facts.role {
+            folders.insert(self.config.templates_dir.join(role.as_str()));
+            folders.insert(self.config.templates_dir.join("resolver"));
+            let paths = crate::model::Paths::new(&self.config.root, role);
+            files.insert(paths.tls.join("cmon.key"));
+            files.insert(paths.tls.join("cmon.crt"));
+        }
+        let dirs =
+            self.config.local_manifest_dirs.for_instance(&self.facts.instance);
+        for dir in dirs {
+            let folder = manifest_folder(dir);
+            if let Ok(entries) = std::fs::read_dir(&folder) {
+                folders.extend(
+                    entries
+                        .flatten()
+                        .map(|entry| entry.path())
+                        .filter(|path| path.is_dir())
+                        .take(10_000),
+                );
+            }
+            folders.insert(folder);
+        }
+        Watched { files, folders }
+    }
+
+    /// Says what changed, and faults when they are new.
+    fn say(&mut self, status: &WalkStatus) {
+        for file in &status.report.files {
+            match &file.outcome {
+                Outcome::Written => info!(file = %file.name, "file written"),
+                Outcome::Repaired => warn!(
+                    file = %file.name,
+                    "file was changed behind our back; put back"
+                ),
+                _ => {}
+            }
+        }
+        for reader in &status.report.taken {
+            info!(%reader, "new files taken");
+        }
+        let faults = status.faults();
+        for fault in &faults {
+            if !self.faults.contains(fault) {
+                error!(err.message = %fault, "not in force");
+            }
+        }
+        if faults.is_empty() && !self.faults.is_empty() {
+            info!("all in force again");
+        }
+        self.faults = faults;
+        for warning in &status.warnings {
+            if !self.warnings.contains(warning) {
+                warn!(err.message = %warning, "passed over");
+            }
+        }
+        self.warnings = status.warnings.clone();
+    }
+}
+
+/// The account's private key: from metadata, from the configured file, or
+/// from where today's zones keep it.
+pub fn account_key(
+    metadata: &Map<String, Value>,
+    flavor: Flavor,
+    config: &ConfigFile,
+) -> Result<AccountKey, String> {
+    let chain = |e: certgen::CertgenError| crate::log::chain(&e);
+    if config.account_key_file.is_none()
+        && let Some(pem) = certgen::account_key_from_metadata(metadata, flavor)
+    {
+        // To sign with it.
+        return AccountKey::parse(pem.expose().as_bytes()).map_err(chain);
+    }
+    let path = match &config.account_key_file {
+        Some(path) => path.clone(),
+        None => {
+            let path = certgen::account_key_file(flavor);
+            config.root.join(path.trim_start_matches('/'))
+        }
+    };
+    let pem = std::fs::read(&path).map_err(|error| {
+        format!(
+            "the account's key is neither in SAPI metadata nor in {}: {error}",
+            path.display()
+        )
+    })?;
+    AccountKey::parse(&pem).map_err(chain)
+}
+
+/// Tells a role's tag from a role.
+pub fn parse_role(tag: Option<&str>) -> Result<Role, String> {
+    match tag {
+        None => Err("the zone has no smartdc_role or manta_role tag and the \
+                configuration no role: only config manifests are rendered"
+            .to_owned()),
+        Some(tag) => Role::parse(tag).ok_or_else(|| {
+            let known: Vec<&str> =
+                Role::ALL.iter().map(|role| role.as_str()).collect();
+            format!(
+                "role {tag:?} is not known, wanted one of {}: only config \
+                 manifests are rendered",
+                known.join(", ")
+            )
+        }),
+    }
+}
+
+fn publish<T: PartialEq>(
+    sender: &watch::Sender<Option<Arc<T>>>,
+    value: Option<Arc<T>>,
+) {
+    sender.send_if_modified(|current| {
+        let differs = *current != value;
+        if differs {
+            *current = value;
+        }
+        differs
+    });
+}
