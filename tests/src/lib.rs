@@ -5,4 +5,10 @@
 //! localdc: a small Triton datacenter on one machine. Stand-ins that speak
 //! the real protocols, faults included; the tests and `make demo` share them.
 
+pub mod binder;
+pub mod cns;
 pub mod datacenter;
+mod dns_server;
+#[cfg(test)]
+mod dns_test_client;
+pub mod public_resolver;
