@@ -47,7 +47,8 @@ pub struct ForwardZone {
     pub name: String,
     /// Network uuids, or `*`: those that no other zone names.
     pub networks: Vec<String>,
-    /// Further name servers; they may transfer the zone.
+    /// Further name servers, shown as NS. The real one lets their addresses
+    /// transfer; here put them into `allow_transfer`.
     pub peers: Vec<String>,
     /// The first of `peers` is shown as primary instead of this CNS.
     pub hidden_primary: bool,
