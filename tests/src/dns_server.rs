@@ -7,7 +7,7 @@
 //! answered is left to each stand-in.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +78,27 @@ pub(crate) trait Handler: Send + Sync + 'static {
     /// unreadable: true for CNS and binder.
     fn reads_like_mname(&self) -> bool {
         true
+    }
+}
+
+/// Binds UDP and TCP to one free port of `ip`.
+///
+/// A port that is free for UDP may be taken for TCP, by any client on the
+/// machine, so this tries again with another one. Errors: that of the last
+/// of many tries, or any other than "in use" at once.
+pub async fn bind_both(ip: IpAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut tries = 100;
+    loop {
+        let udp = UdpSocket::bind((ip, 0)).await?;
+        match TcpListener::bind(udp.local_addr()?).await {
+            Ok(tcp) => return Ok((udp, tcp)),
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && tries > 0 =>
+            {
+                tries -= 1;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -12,3 +12,5 @@ mod dns_server;
 #[cfg(test)]
 mod dns_test_client;
 pub mod public_resolver;
+
+pub use dns_server::bind_both;

@@ -144,16 +144,14 @@ fn root_soa() -> Record {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::{TcpListener, UdpSocket};
-
     use super::*;
+    use crate::bind_both;
     use crate::dns_test_client::{ask, ask_tcp, query};
 
     #[tokio::test]
     async fn answers_from_the_table_and_nxdomain_otherwise() {
-        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (udp, tcp) = bind_both(Ipv4Addr::LOCALHOST.into()).await.unwrap();
         let at = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(at).await.unwrap();
         let resolver = PublicResolver::new();
         resolver.set("Example.org", vec![Ipv4Addr::new(192, 0, 2, 1)]);
         let stop = CancellationToken::new();

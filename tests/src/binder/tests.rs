@@ -9,18 +9,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use hickory_proto::op::{Edns, OpCode, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
-use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Binder;
+use crate::bind_both;
 use crate::dns_test_client::{ask, ask_tcp, query};
 
 const CNS: &str = "cns.dc1.triton.test";
 
 async fn start() -> (Binder, SocketAddr, DropGuard) {
-    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (udp, tcp) = bind_both(Ipv4Addr::LOCALHOST.into()).await.unwrap();
     let at = udp.local_addr().unwrap();
-    let tcp = TcpListener::bind(at).await.unwrap();
     let binder = Binder::new("triton.test");
     binder.set(CNS, (1..=8).map(|n| Ipv4Addr::new(10, 0, 0, n)).collect());
     binder.set_instances(

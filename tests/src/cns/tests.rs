@@ -20,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::zone::ForwardZone;
 use super::*;
+use crate::bind_both;
 use crate::datacenter::{Account, Facts, Nic, Server, Vm};
 use crate::dns_test_client::{Client, ask, ask_raw, ask_tcp, query};
 
@@ -110,9 +111,8 @@ impl Rig {
         change(&mut config);
         let cns = Cns::new(Arc::clone(&datacenter), config);
         let stop = CancellationToken::new();
-        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (udp, tcp) = bind_both(Ipv4Addr::LOCALHOST.into()).await.unwrap();
         let at = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(at).await.unwrap();
         tokio::spawn(cns.clone().serve_dns(udp, tcp, stop.clone()));
         Self { cns, datacenter, at, now, _stop: stop.drop_guard() }
     }

@@ -181,9 +181,8 @@ async fn an_ixfr_without_soa_kills_it() {
 
     rig.cns.restart();
     assert_eq!(rig.cns.counters(), Counters::default());
-    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (udp, tcp) = bind_both(Ipv4Addr::LOCALHOST.into()).await.unwrap();
     let at = udp.local_addr().unwrap();
-    let tcp = TcpListener::bind(at).await.unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(rig.cns.clone().serve_dns(udp, tcp, stop.clone()));
     let reply = ask(at, &soa).await.unwrap();
