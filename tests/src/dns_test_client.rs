@@ -31,20 +31,26 @@ pub(crate) fn query(name: &str, record_type: RecordType) -> Message {
     message
 }
 
-/// The first reply over UDP.
-pub(crate) async fn ask(at: SocketAddr, query: &Message) -> Option<Message> {
-    ask_raw(at, query).await.map(|bytes| Message::from_vec(&bytes).unwrap())
+/// The first reply over UDP; one must come.
+pub(crate) async fn ask(at: SocketAddr, query: &Message) -> Message {
+    let reply = exchange(at, query, LIMIT).await;
+    Message::from_vec(&reply.expect("no reply")).unwrap()
 }
 
-/// [`ask`], as it came.
-pub(crate) async fn ask_raw(
+/// Whether no reply comes over UDP.
+pub(crate) async fn is_silent(at: SocketAddr, query: &Message) -> bool {
+    exchange(at, query, SILENCE).await.is_none()
+}
+
+async fn exchange(
     at: SocketAddr,
     query: &Message,
+    limit: Duration,
 ) -> Option<Vec<u8>> {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.send_to(&query.to_vec().unwrap(), at).await.unwrap();
     let mut bytes = vec![0; 65_535];
-    let length = timeout(SILENCE, socket.recv(&mut bytes)).await.ok()?;
+    let length = timeout(limit, socket.recv(&mut bytes)).await.ok()?;
     bytes.truncate(length.ok()?);
     Some(bytes)
 }

@@ -22,7 +22,7 @@ use super::zone::ForwardZone;
 use super::*;
 use crate::bind_both;
 use crate::datacenter::{Account, Facts, Nic, Server, Vm};
-use crate::dns_test_client::{Client, ask, ask_raw, ask_tcp, query};
+use crate::dns_test_client::{Client, ask, ask_tcp, is_silent, query};
 
 const ZONE: &str = "dc1.cns.triton.test";
 const ADMIN: &str = "00000000-0000-4000-8000-0000000000ad";
@@ -127,7 +127,7 @@ impl Rig {
     }
 
     async fn ask(&self, name: &str, record_type: RecordType) -> Message {
-        ask(self.at, &query(name, record_type)).await.expect("no reply")
+        ask(self.at, &query(name, record_type)).await
     }
 
     async fn axfr(&self) -> Vec<Message> {
@@ -361,14 +361,14 @@ async fn edns_is_echoed_up_to_1470_and_overflow_is_empty() {
     });
     rig.cns.commit_now();
     let mut asked = query(&format!("cmon.{ZONE}"), RecordType::A);
-    let reply = ask(rig.at, &asked).await.unwrap();
+    let reply = ask(rig.at, &asked).await;
     assert!(reply.metadata.truncation && reply.edns.is_none());
     assert!(reply.answers.is_empty() && reply.authorities.is_empty());
     for (theirs, ours) in [(4096, 1470), (1232, 1232)] {
         let mut edns = Edns::new();
         edns.set_max_payload(theirs).set_dnssec_ok(true).set_version(7);
         asked.edns = Some(edns);
-        let reply = ask(rig.at, &asked).await.unwrap();
+        let reply = ask(rig.at, &asked).await;
         assert_eq!(reply.answers.len(), 41);
         let edns = reply.edns.unwrap();
         assert_eq!(edns.max_payload(), ours);
@@ -383,7 +383,7 @@ async fn notify_update_and_unreadable_additionals_are_dropped() {
     for opcode in [OpCode::Notify, OpCode::Update] {
         let mut asked = query(ZONE, RecordType::SOA);
         asked.metadata.op_code = opcode;
-        assert!(ask_raw(rig.at, &asked).await.is_none(), "{opcode}");
+        assert!(is_silent(rig.at, &asked).await, "{opcode}");
     }
     let mut asked = query(ZONE, RecordType::SOA);
     let odd = RData::Unknown {
@@ -392,7 +392,7 @@ async fn notify_update_and_unreadable_additionals_are_dropped() {
     };
     let name = crate::dns_server::name_of("x.test").unwrap();
     asked.additionals.push(Record::from_rdata(name, 0, odd));
-    assert!(ask_raw(rig.at, &asked).await.is_none());
+    assert!(is_silent(rig.at, &asked).await);
     assert!(ask_tcp(rig.at, &asked).await.is_none(), "closed");
     assert_eq!(rig.cns.counters().soa, 0);
 }

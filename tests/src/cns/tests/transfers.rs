@@ -177,7 +177,7 @@ async fn an_ixfr_without_soa_kills_it() {
     assert!(ask_tcp(rig.at, &asked).await.is_none(), "cut");
     assert!(rig.cns.crashed());
     let soa = query(ZONE, RecordType::SOA);
-    assert!(ask(rig.at, &soa).await.is_none(), "dead");
+    assert!(is_silent(rig.at, &soa).await, "dead");
 
     rig.cns.restart();
     assert_eq!(rig.cns.counters(), Counters::default());
@@ -185,7 +185,7 @@ async fn an_ixfr_without_soa_kills_it() {
     let at = udp.local_addr().unwrap();
     let stop = CancellationToken::new();
     tokio::spawn(rig.cns.clone().serve_dns(udp, tcp, stop.clone()));
-    let reply = ask(at, &soa).await.unwrap();
+    let reply = ask(at, &soa).await;
     assert_eq!(serials(&reply.answers), [START_SERIAL]);
     stop.cancel();
 }
@@ -251,5 +251,5 @@ async fn faults_change_transfers() {
     assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
     rig.cns.update_faults(|faults| faults.silent = true);
     let soa = query(ZONE, RecordType::SOA);
-    assert!(ask(rig.at, &soa).await.is_none());
+    assert!(is_silent(rig.at, &soa).await);
 }
