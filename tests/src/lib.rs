@@ -5,13 +5,21 @@
 //! localdc: a small Triton datacenter on one machine. Stand-ins that speak
 //! the real protocols, faults included; the tests and `make demo` share them.
 
+pub mod binder;
 pub mod cmon;
 pub mod cmon_judge;
+pub mod cns;
 pub mod datacenter;
+mod dns_server;
+#[cfg(test)]
+mod dns_test_client;
 pub mod http;
+pub mod public_resolver;
 pub mod sapi;
 pub mod tags;
 #[cfg(test)]
 mod testing;
 pub mod vmapi;
 pub mod zone;
+
+pub use dns_server::bind_both;

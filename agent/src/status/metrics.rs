@@ -9,7 +9,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::StatusReport;
+use super::{StatusReport, ZonePart};
 
 /// Renders `report` as exposition text, version 0.0.4.
 pub(super) fn render(report: &StatusReport) -> String {
@@ -140,7 +140,8 @@ pub(super) fn render(report: &StatusReport) -> String {
 
 fn zones(out: &mut Text, report: &StatusReport) {
     let flag = u8::from;
-    let metrics: [(&str, &str, fn(&super::ZonePart) -> Option<u64>); 5] = [
+    type Metric = (&'static str, &'static str, fn(&ZonePart) -> Option<u64>);
+    let metrics: [Metric; 5] = [
         ("config_agent_zone_serial", "Serial served.", |z| {
             z.serial.map(u64::from)
         }),
