@@ -12,6 +12,7 @@
 
 pub mod apply;
 pub mod certgen;
+pub mod cli;
 pub mod config;
 pub mod discovery;
 pub mod dns;
@@ -19,7 +20,9 @@ pub mod host;
 pub mod log;
 pub mod metadata;
 pub mod model;
+pub mod probe;
 pub mod render;
+pub mod run;
 pub mod status;
 pub mod triton;
 pub mod walk;

@@ -1,0 +1,56 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+//! What we mean: typed facts that templates and loops work from. Imports no
+//! Verb status: asks the running agent.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::CONFIG;
+use crate::config::ConfigFile;
+use crate::status::{StatusReport, table};
+use crate::triton::Http;
+
+/// Asks the running agent over its status page on loopback.
+///
+/// Exit status 0 when nothing is at fault, 1 otherwise.
+#[derive(Args)]
+pub(super) struct StatusArgs {
+    /// Print the whole report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Configuration file, for the address of the status page
+    #[arg(long, short = 'f', default_value = CONFIG)]
+    config: PathBuf,
+    /// Address of the status page, over the configuration's
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<std::net::SocketAddr>,
+}
+
+pub(super) async fn status(args: StatusArgs) -> Result<bool> {
+    let address = match args.address {
+        Some(address) => address,
+        None => match ConfigFile::load(&args.config) {
+            Ok(config) => config.status_listen,
+            Err(error) if args.config.exists() => return Err(error.into()),
+            Err(_) => ConfigFile::default().status_listen,
+        },
+    };
+    let http = Http::new(Duration::from_secs(5), None)?;
+    let url = format!("http://{address}/status.json");
+    let answer = http
+        .get(&url, &[], 16 << 20)
+        .await
+        .context("config-agent does not answer; does it run?")?;
+    let report: StatusReport = answer.json(&url)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", table(&report, super::colours()));
+    }
+    Ok(report.healthy)
+}

@@ -1,0 +1,441 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+//! What we mean: typed facts that templates and loops work from. Imports no
+//! Verb run: starts the loops, introduces them to each other, and ends them
+//! together. The first that ends takes the rest with it; the service manager
+//! starts us again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::apply::commit::write_atomic;
+use crate::apply::{DaemonHttp, HttpFuture};
+use crate::config::ConfigFile;
+use crate::discovery::{self, Discovery, Found};
+use crate::dns::{DnsConfig, DnsError, NameServer, NamesHandle};
+use crate::host::Host;
+use crate::log::chain;
+use crate::metadata::poll::{Cache, Pace, PollFuture, Polled, Poller, Source};
+use crate::model::dns::Routes;
+use crate::probe::Probe;
+use crate::status::{self, Board};
+use crate::triton::sapi::{Config, Sapi};
+use crate::triton::{ApiError, Http, Lookup};
+use crate::walk::{Facts, Inputs, Outputs, Walk, WalkStatus, gather};
+
+/// What a daemon on loopback may take to answer a reload.
+const DAEMON_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What CNS may take for a list.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a daemon may say about a reload, bytes.
+const DAEMON_ANSWER: usize = 64 << 10;
+
+/// How long loops may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why the agent could not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The zone's uuid is unknown.
+    #[error("the zone has no name and the configuration no instance")]
+    NoInstance,
+    /// No URL of SAPI.
+    #[error("neither mdata (sapi-url, SAPI_URL) nor sapi.url names SAPI")]
+    NoSapi,
+    /// An HTTP client could not be made.
+    #[error("could not start")]
+    Client(#[source] ApiError),
+    /// The name server could not listen, or fell over.
+    #[error("name server failed")]
+    Names(#[source] DnsError),
+    /// The status page could not listen.
+    #[error("could not listen on {address} for the status page")]
+    Status {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A loop ended by itself.
+    #[error("a loop ended: {0}")]
+    Ended(&'static str),
+}
+
+/// What a run is started with.
+pub struct Start {
+    /// The configuration.
+    pub config: ConfigFile,
+    /// Where it was read, to look for changes of `localMetadata`.
+    pub config_path: Option<std::path::PathBuf>,
+    /// Overrides every other URL of SAPI.
+    pub sapi_url: Option<String>,
+    /// The operating system.
+    pub host: Arc<dyn Host>,
+}
+
+/// Runs until `stop`. A message on `now` (SIGHUP) polls and walks at once.
+pub async fn run(
+    start: Start,
+    now: mpsc::Receiver<()>,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let Prepared { config, config_path, host, facts, sapi_url } =
+        prepare(start).await?;
+    let found_path = config.state_dir.join("found.json");
+    let found = watch::Sender::new(Arc::new(discovery::load(&found_path)));
+    let first_routes = discovery::routes(&found.borrow(), &facts.zone);
+    let routes = watch::Sender::new(Arc::new(first_routes));
+    let mut loops = Loops::new(stop);
+
+    // Names first: all else is found by them.
+    let names = start_names(&config, &routes, &mut loops).await?;
+    let lookup = names.clone().map(lookup);
+    let listener =
+        TcpListener::bind(config.status_listen).await.map_err(|source| {
+            RunError::Status { address: config.status_listen, source }
+        })?;
+
+    let http = Http::new(config.request_timeout(), lookup.clone())
+        .map_err(RunError::Client)?;
+    let sapi = Sapi::new(http, &sapi_url);
+    let cache = Cache::new(config.state_dir.join("config.json"), write_secret);
+    let poller = Poller::new(
+        SapiSource { sapi, instance: facts.instance.clone() },
+        Pace {
+            interval: config.poll_interval(),
+            full: config.full_poll_interval(),
+        },
+        cache.clone(),
+    );
+    let daemon_http =
+        Http::new(DAEMON_TIMEOUT, None).map_err(RunError::Client)?;
+    let walk = Walk::new(
+        config,
+        config_path,
+        host,
+        Arc::new(LocalHttp(daemon_http)),
+        cache,
+        facts.clone(),
+    );
+    let outputs = Outputs {
+        status: watch::Sender::new(WalkStatus::default()),
+        metadata: watch::Sender::new(None),
+        model: watch::Sender::new(None),
+    };
+    let (walk_now, walk_asked) = mpsc::channel(1);
+    let (poll_now, poll_asked) = mpsc::channel(1);
+    let inputs = Inputs {
+        fetched: poller.subscribe(),
+        found: found.subscribe(),
+        now: walk_asked,
+    };
+    let probe = Probe::new(lookup.clone());
+    let board = Board {
+        started: SystemTime::now(),
+        instance: facts.instance.clone(),
+        role: match &facts.role {
+            Ok(role) => role.to_string(),
+            Err(_) => "no role".to_owned(),
+        },
+        sapi_url,
+        poll: poller.status(),
+        walk: outputs.status.subscribe(),
+        probe: probe.status(),
+        names: names.clone(),
+    };
+    loops.start("probe", |stop| probe.run(outputs.model.subscribe(), stop));
+    if let Some(names) = names {
+        let http =
+            Http::new(DISCOVERY_TIMEOUT, lookup).map_err(RunError::Client)?;
+        let discovery = Discovery::new(
+            http,
+            names,
+            facts.zone,
+            facts.flavor,
+            found_path,
+            write_secret,
+            found,
+            routes,
+        );
+        let metadata = outputs.metadata.subscribe();
+        loops.start("discovery", |stop| discovery.run(metadata, stop));
+    } else {
+        loops.keep(found);
+    }
+    loops.start("status", |stop| async move {
+        let reporter = Arc::new(move || board.report());
+        if let Err(error) = status::serve(listener, reporter, stop).await {
+            error!(err.message = %error, "status page failed");
+        }
+    });
+    loops.start("poll", |stop| poller.run(poll_asked, stop));
+    // The walk works with files and waits for fsync: a thread of its own, so
+    // that a slow disk holds up no query.
+    loops.start_blocking("walk", |stop| walk.run(inputs, outputs, stop));
+    loops.start("signals", |stop| pass_on(now, poll_now, walk_now, stop));
+    info!(instance = %facts.instance, "config-agent runs");
+    loops.end().await
+}
+
+/// One poll and one pass, as `-s` of the Node agent: says whether SAPI
+/// answered and everything is in force.
+pub async fn once(start: Start) -> Result<(bool, WalkStatus), RunError> {
+    let Prepared { config, config_path, host, facts, sapi_url } =
+        prepare(start).await?;
+    let http =
+        Http::new(config.request_timeout(), None).map_err(RunError::Client)?;
+    let sapi = Sapi::new(http, &sapi_url);
+    let cache = Cache::new(config.state_dir.join("config.json"), write_secret);
+    let source = SapiSource { sapi, instance: facts.instance.clone() };
+    let pace = Pace {
+        interval: config.poll_interval(),
+        full: config.full_poll_interval(),
+    };
+    let mut poller = Poller::new(source, pace, cache.clone());
+    let answered = poller.poll().await;
+    let fetched = poller.subscribe().borrow().clone();
+    let Some(fetched) = fetched else {
+        return Ok((false, WalkStatus::default()));
+    };
+    let daemon_http =
+        Http::new(DAEMON_TIMEOUT, None).map_err(RunError::Client)?;
+    let found = discovery::load(&config.state_dir.join("found.json"));
+    let http = Arc::new(LocalHttp(daemon_http));
+    let mut walk = Walk::new(config, config_path, host, http, cache, facts);
+    let outputs = Outputs {
+        status: watch::Sender::new(WalkStatus::default()),
+        metadata: watch::Sender::new(None),
+        model: watch::Sender::new(None),
+    };
+    let clean = walk.pass(&fetched, &found, &outputs).await;
+    let status = outputs.status.borrow().clone();
+    Ok((answered && clean, status))
+}
+
+struct Prepared {
+    config: ConfigFile,
+    config_path: Option<std::path::PathBuf>,
+    host: Arc<dyn Host>,
+    facts: Facts,
+    sapi_url: String,
+}
+
+async fn prepare(start: Start) -> Result<Prepared, RunError> {
+    let Start { config, config_path, sapi_url, host } = start;
+    for key in config.unknown.keys() {
+        warn!(key = %key, "key of the configuration is not known");
+    }
+    let facts = gather(host.as_ref(), &config).await;
+    if facts.instance.is_empty() {
+        return Err(RunError::NoInstance);
+    }
+    // The zone's metadata wins over the file, as with the Node agent: a file
+    // written at set-up goes stale when SAPI moves.
+    let sapi_url = sapi_url
+        .or_else(|| facts.sapi_url.clone())
+        .or_else(|| config.sapi.url.clone())
+        .ok_or(RunError::NoSapi)?;
+    Ok(Prepared { config, config_path, host, facts, sapi_url })
+}
+
+async fn start_names(
+    config: &ConfigFile,
+    routes: &watch::Sender<Arc<Routes>>,
+    loops: &mut Loops,
+) -> Result<Option<NamesHandle>, RunError> {
+    if config.dns_listen.is_empty() {
+        return Ok(None);
+    }
+    let dns = DnsConfig::new(
+        config.dns_listen.clone(),
+        config.state_dir.join("zones"),
+    );
+    let server = NameServer::start(dns, routes.subscribe())
+        .await
+        .map_err(RunError::Names)?;
+    let handle = server.handle();
+    loops.start("names", |stop| async move {
+        if let Err(error) = server.run(stop).await {
+            error!(err.message = %chain(&error), "name server failed");
+        }
+    });
+    Ok(Some(handle))
+}
+
+/// Host names through our own server, and through the system's resolver as
+/// long as that one knows nothing yet.
+fn lookup(names: NamesHandle) -> Lookup {
+    Arc::new(move |name| {
+        let names = names.clone();
+        async move {
+            let own = names.lookup_ipv4(&name).await;
+            match own {
+                Ok(ips) => Ok(ips.into_iter().map(Into::into).collect()),
+                Err(error) => {
+                    let system = tokio::net::lookup_host((name.as_str(), 0));
+                    match system.await {
+                        Ok(found) => Ok(found.map(|a| a.ip()).collect()),
+                        Err(_) => Err(chain(&error)),
+                    }
+                }
+            }
+        }
+        .boxed()
+    })
+}
+
+/// SIGHUP asks for a poll and a pass; several at once count as one.
+async fn pass_on(
+    mut now: mpsc::Receiver<()>,
+    poll: mpsc::Sender<()>,
+    walk: mpsc::Sender<()>,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            // Cancel-safe: recv loses no message.
+            asked = now.recv() => match asked {
+                Some(()) => {
+                    // Full means that one is waiting already.
+                    let _ = poll.try_send(());
+                    let _ = walk.try_send(());
+                }
+                None => {
+                    stop.cancelled().await;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn write_secret(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    write_atomic(path, bytes, 0o600)
+}
+
+/// SAPI as the poller sees it.
+struct SapiSource {
+    sapi: Sapi,
+    instance: String,
+}
+
+impl Source for SapiSource {
+    fn poll<'a>(&'a self, etag: Option<&'a str>) -> PollFuture<'a> {
+        Box::pin(async move {
+            let request_id = uuid::Uuid::new_v4().to_string();
+            let asked = self.sapi.config(&self.instance, etag, &request_id);
+            match asked.await {
+                Ok(Config::NotModified) => Ok(Polled::NotModified),
+                Ok(Config::Body { body, etag }) => Ok(Polled::Body(body, etag)),
+                Err(error) => Err(chain(&error)),
+            }
+        })
+    }
+
+    fn url(&self) -> &str {
+        self.sapi.url()
+    }
+}
+
+/// Daemons on loopback as `apply` sees them.
+struct LocalHttp(Http);
+
+impl DaemonHttp for LocalHttp {
+    fn post<'a>(&'a self, url: &'a str) -> HttpFuture<'a> {
+        Box::pin(
+            async move { text(self.0.post(url, None, DAEMON_ANSWER).await) },
+        )
+    }
+
+    fn get<'a>(&'a self, url: &'a str) -> HttpFuture<'a> {
+        Box::pin(async move { text(self.0.get(url, &[], DAEMON_ANSWER).await) })
+    }
+}
+
+fn text(
+    answer: Result<crate::triton::Answer, ApiError>,
+) -> Result<(u16, String), String> {
+    match answer {
+        Ok(answer) => Ok((
+            answer.status,
+            String::from_utf8_lossy(&answer.body).into_owned(),
+        )),
+        Err(error) => Err(chain(&error)),
+    }
+}
+
+/// The running loops.
+struct Loops {
+    stop: CancellationToken,
+    children: CancellationToken,
+    set: JoinSet<&'static str>,
+    /// Senders whose receivers must not see them go.
+    kept: Vec<Box<dyn std::any::Any + Send>>,
+}
+
+impl Loops {
+    fn new(stop: CancellationToken) -> Self {
+        let children = stop.child_token();
+        Self { stop, children, set: JoinSet::new(), kept: Vec::new() }
+    }
+
+    fn start<F>(
+        &mut self,
+        name: &'static str,
+        make: impl FnOnce(CancellationToken) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let running = make(self.children.clone());
+        self.set.spawn(async move {
+            running.await;
+            name
+        });
+    }
+
+    fn start_blocking<F>(
+        &mut self,
+        name: &'static str,
+        make: impl FnOnce(CancellationToken) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let running = make(self.children.clone());
+        let runtime = tokio::runtime::Handle::current();
+        self.set.spawn_blocking(move || {
+            runtime.block_on(running);
+            name
+        });
+    }
+
+    fn keep(&mut self, found: watch::Sender<Arc<Found>>) {
+        self.kept.push(Box::new(found));
+    }
+
+    /// Waits for the first to end, then ends the rest.
+    async fn end(mut self) -> Result<(), RunError> {
+        let first = self.set.join_next().await;
+        let asked = self.stop.is_cancelled();
+        self.children.cancel();
+        let rest = async { while self.set.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(GRACE, rest).await;
+        match first {
+            _ if asked => Ok(()),
+            Some(Ok(name)) => Err(RunError::Ended(name)),
+            _ => Err(RunError::Ended("by a panic")),
+        }
+    }
+}
