@@ -13,8 +13,8 @@ use crate::dns::fake::{FakeServer, Replies, Transport, name, record, reply};
 
 fn limits() -> ForwardLimits {
     ForwardLimits {
-        each: Duration::from_millis(150),
-        whole: Duration::from_millis(900),
+        each: Duration::from_millis(500),
+        whole: Duration::from_millis(2500),
         ..ForwardLimits::default()
     }
 }
