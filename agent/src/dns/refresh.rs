@@ -70,11 +70,13 @@ pub(crate) fn order(
 }
 
 /// Whether what `primary` offers asks for a transfer. Serials are compared
-/// with those of the same primary only.
+/// with those of the same primary only. `suspect`: it showed an empty zone in
+/// place of ours last time.
 pub(crate) fn need(
     current: Option<&ZoneVersion>,
     primary: SocketAddr,
     offered: Serial,
+    suspect: bool,
     since_full: Duration,
     policy: &RefreshPolicy,
 ) -> Need {
@@ -85,6 +87,12 @@ pub(crate) fn need(
         return Need::Full("another primary");
     }
     if offered == current.serial {
+        // A CNS whose database was wiped fills again under a serial that it
+        // may have shown while empty. An empty zone costs nothing to fetch.
+        // And one that was empty a moment ago may pass by our own serial.
+        if suspect || current.is_apex_only() {
+            return Need::Full("empty so far");
+        }
         return match since_full >= policy.full_every {
             true => Need::Full("scheduled comparison"),
             false => Need::Nothing,
@@ -130,7 +138,7 @@ pub(crate) fn jitter(delay: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::fake::version;
+    use crate::dns::fake::{record, version};
 
     #[test]
     fn waits_follow_the_soa_within_bounds() {
@@ -161,7 +169,8 @@ mod tests {
     #[test]
     fn serials_are_compared_with_their_own_primary_only() {
         let policy = RefreshPolicy::default();
-        let current = version(100, &[]);
+        let empty = version(100, &[]);
+        let current = version(100, &[record("a", 1, "A 10.0.0.1")]);
         let own = current.provenance.primary;
         let other = "127.0.0.2:53".parse().unwrap();
         let says = |primary, serial| {
@@ -169,6 +178,7 @@ mod tests {
                 Some(&current),
                 primary,
                 Serial(serial),
+                false,
                 Duration::ZERO,
                 &policy,
             )
@@ -180,7 +190,16 @@ mod tests {
             assert_eq!(says(other, serial), Need::Full("another primary"));
         }
         let hour = policy.full_every;
-        let due = need(Some(&current), own, Serial(100), hour, &policy);
+        let due = need(Some(&current), own, Serial(100), false, hour, &policy);
         assert_eq!(due, Need::Full("scheduled comparison"));
+        let again = need(
+            Some(&empty),
+            own,
+            Serial(100),
+            false,
+            Duration::ZERO,
+            &policy,
+        );
+        assert_eq!(again, Need::Full("empty so far"));
     }
 }

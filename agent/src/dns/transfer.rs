@@ -200,8 +200,11 @@ impl Secondary {
     ) -> Result<(), DnsError> {
         let offered = self.probe(primary).await?;
         let since_full = self.last_full.elapsed();
+        let suspect = self.empty_since.is_some();
         let policy = &self.settings.policy;
-        let reason = match need(current, primary, offered, since_full, policy) {
+        let reason = match need(
+            current, primary, offered, suspect, since_full, policy,
+        ) {
             Need::Nothing => {
                 self.empty_since = None;
                 self.cell.confirm();
