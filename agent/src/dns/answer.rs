@@ -157,8 +157,10 @@ pub(crate) fn synthetic_soa(owner: Name, ttl: u32) -> Record {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::dns::fake::{name, record, version};
+    use crate::dns::fake::{any_records, name, record, version};
 
     fn zone() -> ZoneVersion {
         version(
@@ -269,5 +271,59 @@ mod tests {
             &done("new.wild", RecordType::AAAA),
             ResponseCode::NoError
         ));
+    }
+
+    /// The rules of RFC 1034 §4.3.2 and RFC 4592 said slowly: the set of an
+    /// owner and type; `None` when the name does not exist.
+    fn slowly(
+        records: &[Record],
+        asked: &Name,
+        rtype: RecordType,
+    ) -> Option<usize> {
+        let exists =
+            |name: &Name| records.iter().any(|r| name.zone_of(&r.name));
+        let owner = if exists(asked) {
+            asked.clone()
+        } else {
+            let mut encloser = asked.base_name();
+            while !exists(&encloser) && encloser != name("") {
+                encloser = encloser.base_name();
+            }
+            let wildcard = encloser.prepend_label("*").unwrap();
+            exists(&wildcard).then_some(wildcard)?
+        };
+        let mut found: Vec<String> = records
+            .iter()
+            .filter(|r| r.name == owner && r.record_type() == rtype)
+            .map(|r| r.data.to_string())
+            .collect();
+        found.sort();
+        found.dedup();
+        Some(found.len())
+    }
+
+    proptest! {
+        #[test]
+        fn lookups_agree_with_the_rules(
+            records in any_records(),
+            labels in prop::collection::vec(
+                prop::sample::select(vec!["A", "b", "c", "zz"]), 1..5),
+        ) {
+            let zone = version(1, &records);
+            let asked = name(&labels.join("."));
+            for rtype in [RecordType::A, RecordType::TXT] {
+                let step = from_zone(&zone, &asked, rtype).unwrap();
+                let Step::Done(answer) = step else {
+                    panic!("no aliases here");
+                };
+                let found = match answer.rcode {
+                    ResponseCode::NXDomain => None,
+                    _ => Some(answer.answers.len()),
+                };
+                prop_assert_eq!(found, slowly(&records, &asked, rtype));
+                let is_negative = answer.answers.is_empty();
+                prop_assert_eq!(answer.authorities.len() == 1, is_negative);
+            }
+        }
     }
 }

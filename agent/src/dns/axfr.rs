@@ -130,6 +130,9 @@ impl Incoming {
                 rcode: head.response_code.to_string(),
             });
         }
+        if head.truncation {
+            return Err(self.refuse("a message is cut short"));
+        }
         if !message.queries.is_empty() && message.queries != self.question {
             return Err(self.refuse("another question is echoed"));
         }
@@ -219,6 +222,8 @@ mod tests {
         other_id.metadata.id = 8;
         let mut other_question = message(std::slice::from_ref(&soa));
         other_question.add_query(Query::query(Name::root(), RecordType::AXFR));
+        let mut cut = message(&[soa.clone(), a.clone(), soa.clone()]);
+        cut.metadata.truncation = true;
         let mut refused = message(&[]);
         refused.metadata.response_code = ResponseCode::Refused;
         for (what, message) in [
@@ -229,6 +234,7 @@ mod tests {
             ("id", other_id),
             ("question", other_question),
             ("rcode", refused),
+            ("TC", cut),
         ] {
             assert!(incoming().take(message).is_err(), "{what}");
         }

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
@@ -87,6 +88,24 @@ pub(crate) fn version(serial: u32, records: &[Record]) -> ZoneVersion {
         changed: SystemTime::UNIX_EPOCH,
     };
     builder.finish(provenance).unwrap()
+}
+
+/// Random records of a small zone: few labels, so that names meet, lie below
+/// each other and leave empty non-terminals.
+pub(crate) fn any_records() -> impl Strategy<Value = Vec<Record>> {
+    let label = prop::sample::select(vec!["a", "B", "c", "*", "x1"]);
+    let owner = prop::collection::vec(label, 1..5);
+    let data = prop::sample::select(vec![
+        "A 10.0.0.1",
+        "A 10.0.0.2",
+        "AAAA fd00::1",
+        "TXT hello",
+        "SRV 0 10 80 a.a",
+        "PTR c.b.a",
+    ]);
+    let one = (owner, 0..100_u32, data)
+        .prop_map(|(owner, ttl, data)| record(&owner.join("."), ttl, data));
+    prop::collection::vec(one, 0..12)
 }
 
 /// What a server sends to one query.
@@ -191,6 +210,8 @@ pub(crate) enum Mood {
     Silent,
     /// Records of another zone are mixed in.
     Babbling,
+    /// As many records in a message as go in.
+    Bulky,
 }
 
 struct Script {
@@ -299,8 +320,9 @@ fn transfer(script: &Script, query: &Message) -> Replies {
         records.push(stranger);
     }
     records.push(soa_record(script.serial));
+    let per_message = if script.mood == Mood::Bulky { 280 } else { 2 };
     let mut messages: Vec<Message> = records
-        .chunks(2)
+        .chunks(per_message)
         .map(|chunk| {
             let mut message = reply(query, ResponseCode::NoError);
             message.queries.clear();

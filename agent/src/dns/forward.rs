@@ -63,6 +63,9 @@ const MAX_NEGATIVE: u32 = 300;
 /// A server that is down is looked at again after 1 s, 2 s, ... this.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
+/// Failures in a row after which a server is not merely unlucky.
+const SURELY_DEAD: u32 = 4;
+
 /// Who is behind a pool: the forward zones' kinds, and a zone's own
 /// primaries while we hold no copy of it yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +157,7 @@ impl ForwardPool {
             UpstreamStatus {
                 suffix: self.suffix.clone(),
                 addr: server.addr,
-                alive: health.failures == 0,
+                alive: !health.is_down(),
                 last_error: health.last_error.clone(),
             }
         })
@@ -193,14 +196,25 @@ impl ForwardPool {
         let mut replied = vec![false; self.servers.len()];
         let mut unknown = false;
         let mut failed = false;
-        // Twice round: a single lost datagram must not become SERVFAIL.
-        for _ in 0..2 {
+        // Twice round: a single lost datagram must not become SERVFAIL. But
+        // once all are known to be dead, nobody waits long to hear it again.
+        let all_dead =
+            self.servers.iter().all(|s| s.health().failures >= SURELY_DEAD);
+        let (rounds, each) = match all_dead {
+            true => (1, self.limits.each / 4),
+            false => (2, self.limits.each),
+        };
+        for _ in 0..rounds {
             for at in self.order(&key) {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if replied[at] || left.is_zero() {
                     continue;
                 }
-                let limit = self.limits.each.min(left);
+                // Those alive have spoken: not worth waiting for the others.
+                if (unknown || failed) && self.servers[at].is_down() {
+                    continue;
+                }
+                let limit = each.min(left);
                 match self.try_server(at, &key, limit).await {
                     Err(_) => {}
                     Ok(reply) => {
@@ -253,7 +267,7 @@ impl ForwardPool {
             .enumerate()
             .map(|(at, server)| {
                 let health = server.health();
-                let down = health.failures > 0;
+                let down = health.is_down();
                 (down, health.retry_at.filter(|_| down), at)
             })
             .collect();
@@ -400,6 +414,12 @@ struct Health {
     last_error: Option<String>,
 }
 
+impl Health {
+    fn is_down(&self) -> bool {
+        self.failures > 0
+    }
+}
+
 impl Server {
     fn new(addr: SocketAddr) -> Self {
         Self { addr, health: Mutex::default() }
@@ -409,18 +429,22 @@ impl Server {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_down(&self) -> bool {
+        self.health().is_down()
+    }
+
     fn note(&self, suffix: &ZoneName, error: Option<&DnsError>) {
         let mut health = self.health();
         match error {
             None => {
-                if health.failures > 0 {
+                if health.is_down() {
                     info!(%suffix, upstream = %self.addr, "upstream is back");
                 }
                 *health = Health::default();
             }
             Some(error) => {
                 let message = error.chain();
-                if health.failures == 0 {
+                if !health.is_down() {
                     warn!(
                         %suffix,
                         upstream = %self.addr,

@@ -13,8 +13,8 @@ use crate::dns::fake::{FakeServer, Replies, Transport, name, record, reply};
 
 fn limits() -> ForwardLimits {
     ForwardLimits {
-        each: Duration::from_millis(150),
-        whole: Duration::from_millis(900),
+        each: Duration::from_millis(500),
+        whole: Duration::from_millis(2500),
         ..ForwardLimits::default()
     }
 }
@@ -116,6 +116,10 @@ async fn refused_by_all_live_binders_is_nxdomain_for_a_moment() {
         assert_eq!(soa_ttl(&answer), Some(BRIEF));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1, "kept for a few seconds");
+    let started = Instant::now();
+    let answer = pool.ask(&name("unknown2"), RecordType::A).await;
+    assert_eq!(answer.rcode, ResponseCode::NXDomain);
+    assert!(started.elapsed() < limits().each, "the dead one is not asked");
 }
 
 #[tokio::test]
@@ -174,6 +178,19 @@ async fn all_silent_is_servfail_or_an_old_answer() {
     assert_eq!(none.rcode, ResponseCode::ServFail);
     let old = pool.ask(&name("a"), RecordType::A).await;
     assert_eq!(old.answers[0].ttl, 30, "stale, given for half a minute");
+}
+
+#[tokio::test]
+async fn nobody_waits_long_for_the_dead() {
+    let server = silent().await;
+    let pool = pool(Upstreams::Recursive, &[&server]);
+    for n in 0..SURELY_DEAD / 2 {
+        pool.ask(&name(&format!("a{n}")), RecordType::A).await;
+    }
+    let started = Instant::now();
+    let answer = pool.ask(&name("b"), RecordType::A).await;
+    assert_eq!(answer.rcode, ResponseCode::ServFail);
+    assert!(started.elapsed() < limits().each);
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ mod front;
 mod local;
 mod names;
 mod persist;
+mod refresh;
 mod resolve;
 mod seldom;
 mod store;
@@ -61,8 +62,8 @@ pub use self::catalog::ZoneStatus;
 pub use self::counters::DnsCounters;
 pub use self::error::DnsError;
 pub use self::forward::{ForwardLimits, UpstreamStatus};
+pub use self::refresh::RefreshPolicy;
 pub use self::store::{Serial, SoaTimers, ZoneLimits};
-pub use self::transfer::RefreshPolicy;
 
 use self::catalog::{Catalog, CatalogSettings};
 use self::counters::Counters;
@@ -248,7 +249,12 @@ impl NameServer {
                     names.swap(next);
                     secondaries.follow(&names.catalog());
                 }
-                Some(_) = secondaries.tasks.join_next() => {}
+                Some(ended) = secondaries.tasks.join_next() => {
+                    // A loop that was told to stop ends well.
+                    if let Err(error) = ended {
+                        break Err(DnsError::Server { source: error.into() });
+                    }
+                }
             }
         };
         secondaries.stop.cancel();

@@ -331,7 +331,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dns::fake::{record, version, zone_name};
+    use crate::dns::fake::{self, record, version, zone_name};
 
     fn sample() -> ZoneVersion {
         version(
@@ -420,6 +420,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_zone_survives_the_disk(records in fake::any_records()) {
+            let (zone, before) = (zone_name(), version(9, &records));
+            let mut bytes = Vec::new();
+            encode(&mut bytes, &zone, &before).unwrap();
+            let body = &bytes[MAGIC.len()..];
+            let after =
+                decode_body(body, &zone, ZoneLimits::default()).unwrap();
+            prop_assert!(before.same_content(&after));
+            prop_assert_eq!(before.records, after.records);
+        }
+
         #[test]
         fn mutated_files_are_errors(
             at in any::<prop::sample::Index>(),

@@ -31,9 +31,9 @@ impl Running {
         config.refresh.interval_min = Duration::from_millis(50);
         config.refresh.interval_max = Duration::from_millis(50);
         config.refresh.notify_gap = Duration::from_millis(1);
-        config.refresh.probe_limit = Duration::from_millis(300);
-        config.forward.each = Duration::from_millis(150);
-        config.forward.whole = Duration::from_millis(600);
+        config.refresh.probe_limit = Duration::from_millis(800);
+        config.forward.each = Duration::from_millis(500);
+        config.forward.whole = Duration::from_millis(1500);
         Self::start_with(config, routes).await
     }
 

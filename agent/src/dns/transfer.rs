@@ -36,46 +36,10 @@ use super::axfr::{self, TransferLimits};
 use super::catalog::ZoneCell;
 use super::counters::Counters;
 use super::error::DnsError;
-use super::store::{Serial, SoaTimers, ZoneLimits, ZoneVersion};
+use super::refresh::{Need, RefreshPolicy, jitter, need, next_round, order};
+use super::store::{Serial, ZoneLimits, ZoneVersion};
 use super::{exchange, persist};
 
-/// When to ask primaries, and how far to trust them.
-#[derive(Clone, Copy, Debug)]
-pub struct RefreshPolicy {
-    /// Bounds of the SOA's refresh and retry.
-    pub interval_min: Duration,
-    /// See `interval_min`.
-    pub interval_max: Duration,
-    /// A SOA query, TCP included.
-    pub probe_limit: Duration,
-    /// The shortest time between two rounds that NOTIFY asked for.
-    pub notify_gap: Duration,
-    /// Bad rounds in a row after which another primary is taken.
-    pub failover_after: u32,
-    /// How long an empty zone must stay empty to replace a populated one.
-    pub empty_zone_wait: Duration,
-    /// A full transfer at least this often, even at an equal serial: after a
-    /// restart CNS can show two contents under one.
-    pub full_every: Duration,
-}
-
-impl Default for RefreshPolicy {
-    /// CNS writes refresh 30 s and retry 60 s.
-    fn default() -> Self {
-        Self {
-            interval_min: Duration::from_secs(1),
-            interval_max: Duration::from_secs(3600),
-            probe_limit: Duration::from_secs(5),
-            notify_gap: Duration::from_secs(1),
-            failover_after: 2,
-            empty_zone_wait: Duration::from_secs(15 * 60),
-            full_every: Duration::from_secs(3600),
-        }
-    }
-}
-
-/// First wait of a zone that has no data yet; doubles up to the second.
-const EAGER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// The file's time is moved at most this often.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
 
@@ -123,13 +87,6 @@ pub(crate) struct Secondary {
     last_full: Instant,
     last_touch: Option<Instant>,
     expiry_said: bool,
-}
-
-/// Whether a primary's serial asks for a transfer.
-#[derive(Debug, PartialEq, Eq)]
-enum Need {
-    Nothing,
-    Full(&'static str),
 }
 
 impl Secondary {
@@ -243,8 +200,11 @@ impl Secondary {
     ) -> Result<(), DnsError> {
         let offered = self.probe(primary).await?;
         let since_full = self.last_full.elapsed();
+        let suspect = self.empty_since.is_some();
         let policy = &self.settings.policy;
-        let reason = match need(current, primary, offered, since_full, policy) {
+        let reason = match need(
+            current, primary, offered, suspect, since_full, policy,
+        ) {
             Need::Nothing => {
                 self.empty_since = None;
                 self.cell.confirm();
@@ -446,76 +406,6 @@ fn boxed<'a, T>(
     future: impl Future<Output = T> + Send + 'a,
 ) -> std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>> {
     Box::pin(future)
-}
-
-/// Primaries in the order to try them: the one we have the zone from first,
-/// and no other while we `stay` with it.
-fn order(
-    primaries: &[SocketAddr],
-    from: Option<SocketAddr>,
-    stay: bool,
-) -> Vec<SocketAddr> {
-    let Some(from) = from.filter(|from| primaries.contains(from)) else {
-        return primaries.to_vec();
-    };
-    let others = primaries.iter().copied().filter(|p| *p != from && !stay);
-    std::iter::once(from).chain(others).collect()
-}
-
-fn need(
-    current: Option<&ZoneVersion>,
-    primary: SocketAddr,
-    offered: Serial,
-    since_full: Duration,
-    policy: &RefreshPolicy,
-) -> Need {
-    let Some(current) = current else {
-        return Need::Full("no version yet");
-    };
-    if current.provenance.primary != primary {
-        return Need::Full("another primary");
-    }
-    if offered == current.serial {
-        return match since_full >= policy.full_every {
-            true => Need::Full("scheduled comparison"),
-            false => Need::Nothing,
-        };
-    }
-    if offered.is_newer_than(current.serial) {
-        Need::Full("newer serial")
-    } else {
-        Need::Full("serial went back")
-    }
-}
-
-/// The wait after a round, before jitter.
-fn next_round(
-    timers: Option<SoaTimers>,
-    failures: u32,
-    policy: &RefreshPolicy,
-) -> Duration {
-    let [first, last] = EAGER;
-    let eager =
-        first.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(last);
-    let wanted = match timers {
-        None => eager.min(policy.interval_max).max(
-            // A test's short bounds hold for this, too.
-            policy.interval_min.min(first),
-        ),
-        Some(timers) if failures == 0 => timers.refresh,
-        // CNS's retry is longer than its refresh: asking less often because
-        // something is wrong helps nobody.
-        Some(timers) => timers.retry.min(timers.refresh),
-    };
-    wanted.clamp(
-        policy.interval_min,
-        policy.interval_max.max(policy.interval_min),
-    )
-}
-
-/// Up to a tenth more or less, so that zones and instances drift apart.
-fn jitter(delay: Duration) -> Duration {
-    delay.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
 
 #[cfg(test)]

@@ -8,9 +8,7 @@
 use hickory_proto::rr::Record;
 
 use super::*;
-use crate::dns::fake::{
-    FakePrimary, Mood, apex, name, record, version, zone_name,
-};
+use crate::dns::fake::{FakePrimary, Mood, name, record, version, zone_name};
 use crate::dns::names::WireName;
 
 struct Bench {
@@ -27,7 +25,7 @@ impl Bench {
             zone_limits: ZoneLimits::default(),
             transfer_limits: TransferLimits {
                 whole: Duration::from_secs(5),
-                idle: Duration::from_millis(300),
+                idle: Duration::from_millis(800),
             },
             policy,
             counters: Arc::default(),
@@ -70,7 +68,7 @@ impl Bench {
 }
 
 fn bench() -> Bench {
-    let probe_limit = Duration::from_millis(300);
+    let probe_limit = Duration::from_millis(800);
     Bench::new(RefreshPolicy { probe_limit, ..RefreshPolicy::default() })
 }
 
@@ -159,6 +157,33 @@ async fn records_of_other_zones_are_left_out() {
 }
 
 #[tokio::test]
+async fn messages_may_be_as_large_as_they_can_be() {
+    let text = "t".repeat(200);
+    let records: Vec<Record> = (0..600)
+        .map(|n| record(&format!("v{n}"), 30, &format!("TXT {text}{n}")))
+        .collect();
+    let primary = FakePrimary::start(7, &records).await;
+    primary.feel(Mood::Bulky);
+    let mut bench = bench();
+    bench.round(&[&primary]).await.unwrap();
+    assert_eq!(bench.secondary.cell.status().records, 602);
+}
+
+#[tokio::test]
+async fn a_zone_above_the_limits_is_refused() {
+    let primary = FakePrimary::start(7, &many()).await;
+    let mut bench = bench();
+    bench.round(&[&primary]).await.unwrap();
+    let settings = Arc::get_mut(&mut bench.secondary.settings).unwrap();
+    settings.zone_limits.max_records = 30;
+    let more: Vec<Record> = (0..40).map(|n| a(&format!("w{n}"))).collect();
+    primary.set(8, &more);
+    let refused = bench.round(&[&primary]).await;
+    assert!(matches!(refused, Err(DnsError::Transfer { .. })));
+    assert_eq!(bench.serial(), Some(7));
+}
+
+#[tokio::test]
 async fn a_serial_that_went_back_is_adopted() {
     let primary = FakePrimary::start(100, &many()).await;
     let mut bench = bench();
@@ -173,7 +198,8 @@ async fn an_empty_zone_is_held_back() {
     let primary = FakePrimary::start(7, &many()).await;
     let mut bench = bench();
     bench.round(&[&primary]).await.unwrap();
-    for serial in [1000, 1001] {
+    // The third is our own serial: a coincidence.
+    for serial in [5, 6, 7, 8] {
         primary.set(serial, &[]);
         let held = bench.round(&[&primary]).await;
         assert!(matches!(held, Err(DnsError::HeldBack { .. })));
@@ -181,9 +207,9 @@ async fn an_empty_zone_is_held_back() {
         assert!(bench.has("v1.inst.o"));
     }
     // Populated again, under a serial between: taken at once.
-    primary.set(900, &[a("back")]);
+    primary.set(6, &[a("back")]);
     bench.round(&[&primary]).await.unwrap();
-    assert_eq!((bench.serial(), bench.has("back")), (Some(900), true));
+    assert_eq!((bench.serial(), bench.has("back")), (Some(6), true));
     assert!(bench.secondary.empty_since.is_none());
 }
 
@@ -227,6 +253,16 @@ async fn a_new_zone_may_be_empty() {
     let mut bench = bench();
     bench.round(&[&primary]).await.unwrap();
     assert_eq!(bench.serial(), Some(1000));
+}
+
+#[tokio::test]
+async fn an_empty_zone_may_fill_under_the_same_serial() {
+    let primary = FakePrimary::start(1000, &[]).await;
+    let mut bench = bench();
+    bench.round(&[&primary]).await.unwrap();
+    primary.set(1000, &many());
+    bench.round(&[&primary]).await.unwrap();
+    assert!(bench.has("v1.inst.o"));
 }
 
 #[tokio::test]
@@ -312,47 +348,4 @@ async fn one_transfer_at_a_time_from_a_primary() {
     assert!(blocked.await.is_err());
     drop(held);
     assert!(turns.take(primary).await.is_some());
-}
-
-#[test]
-fn waits_follow_the_soa_within_bounds() {
-    let policy = RefreshPolicy::default();
-    let secs = Duration::from_secs;
-    let cns = version(1, &[]).timers;
-    let wait = |timers, failures| next_round(timers, failures, &policy);
-    assert_eq!(wait(Some(cns), 0), secs(30));
-    assert_eq!(wait(Some(cns), 3), secs(30), "retry is longer than refresh");
-    let slow = SoaTimers { refresh: secs(86_400), retry: secs(600), ..cns };
-    assert_eq!(wait(Some(slow), 0), secs(3600));
-    assert_eq!(wait(Some(slow), 1), secs(600));
-    let hasty = SoaTimers { refresh: secs(0), ..cns };
-    assert_eq!(wait(Some(hasty), 0), secs(1));
-    assert_eq!(wait(None, 1), secs(1));
-    assert_eq!(wait(None, 3), secs(4));
-    assert_eq!(wait(None, 99), secs(30));
-    for _ in 0..100 {
-        let wait = jitter(secs(10));
-        assert!((secs(9)..=secs(11)).contains(&wait));
-    }
-}
-
-#[test]
-fn serials_are_compared_with_their_own_primary_only() {
-    let policy = RefreshPolicy::default();
-    let current = version(100, &[]);
-    let own = current.provenance.primary;
-    let other = "127.0.0.2:53".parse().unwrap();
-    let says = |primary, serial| {
-        need(Some(&current), primary, Serial(serial), Duration::ZERO, &policy)
-    };
-    assert_eq!(says(own, 100), Need::Nothing);
-    assert_eq!(says(own, 101), Need::Full("newer serial"));
-    assert_eq!(says(own, 99), Need::Full("serial went back"));
-    for serial in [99, 100, 101] {
-        assert_eq!(says(other, serial), Need::Full("another primary"));
-    }
-    let hour = policy.full_every;
-    let due = need(Some(&current), own, Serial(100), hour, &policy);
-    assert_eq!(due, Need::Full("scheduled comparison"));
-    assert_eq!(current.apex, apex());
 }
