@@ -445,11 +445,22 @@ fn is_label_name(text: &str) -> bool {
 }
 
 /// Prometheus' duration grammar: `1y2w3d4h5m6s7ms`, each unit at most once
-/// and in this order, not zero.
+/// and in this order; more than nothing and within what Go can hold, which
+/// is 292 years.
 fn is_duration(text: &str) -> bool {
+    const DAY: u64 = 86_400_000;
+    const LIMIT: u64 = 290 * 365 * DAY;
     let mut rest = text;
     let mut sum = 0_u64;
-    for unit in ["y", "w", "d", "h", "m", "s", "ms"] {
+    for (unit, milliseconds) in [
+        ("y", 365 * DAY),
+        ("w", 7 * DAY),
+        ("d", DAY),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ] {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (number, tail) = rest.split_at(digits);
         let Some(tail) = tail.strip_prefix(unit) else { continue };
@@ -458,19 +469,25 @@ fn is_duration(text: &str) -> bool {
             continue;
         }
         let Ok(number) = number.parse::<u32>() else { return false };
-        sum += u64::from(number);
+        sum += u64::from(number) * milliseconds;
         rest = tail;
     }
-    // Ten thousand of anything is past what Prometheus' clock can hold.
-    rest.is_empty() && (1..=100_000).contains(&sum)
+    rest.is_empty() && (1..=LIMIT).contains(&sum)
 }
 
-/// Prometheus' byte sizes for `retention.size`.
+/// Prometheus' byte sizes for `retention.size`, within what it can hold.
 fn is_size(text: &str) -> bool {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
-    number.parse::<u32>().is_ok_and(|n| n > 0)
-        && ["B", "KB", "MB", "GB", "TB", "PB", "EB"].contains(&unit)
+    let units = ["B", "KB", "MB", "GB", "TB", "PB", "EB"];
+    let power = units.iter().position(|known| *known == unit);
+    let (Ok(number), Some(power)) = (number.parse::<u64>(), power) else {
+        return false;
+    };
+    let bytes = 1_u64
+        .checked_shl(10 * u32::try_from(power).unwrap_or(u32::MAX))
+        .and_then(|unit| number.checked_mul(unit));
+    bytes.is_some_and(|bytes| (1..1 << 62).contains(&bytes))
 }
 
 #[cfg(test)]
@@ -581,10 +598,25 @@ mod tests {
         for good in ["31d", "1y2w3d4h5m6s7ms", "500ms", "1h30m"] {
             assert!(is_duration(good), "{good}");
         }
-        for bad in ["", "31", "d", "1d1y", "1d1d", "0d", "-1d", "1 d", "1.5h"] {
+        for bad in [
+            "",
+            "31",
+            "d",
+            "1d1y",
+            "1d1d",
+            "0d",
+            "-1d",
+            "1 d",
+            "1.5h",
+            "4000000000y",
+            "291y",
+        ] {
             assert!(!is_duration(bad), "{bad}");
         }
-        assert!(is_size("25GB") && !is_size("25") && !is_size("0GB"));
+        assert!(is_size("25GB") && is_size("3EB"));
+        for bad in ["25", "0GB", "GB", "8EB", "25 GB", "99999999999PB"] {
+            assert!(!is_size(bad), "{bad}");
+        }
     }
 
     #[test]
