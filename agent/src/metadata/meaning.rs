@@ -469,7 +469,8 @@ fn is_duration(text: &str) -> bool {
             continue;
         }
         let Ok(number) = number.parse::<u32>() else { return false };
-        sum += u64::from(number) * milliseconds;
+        sum =
+            sum.saturating_add(u64::from(number).saturating_mul(milliseconds));
         rest = tail;
     }
     rest.is_empty() && (1..=LIMIT).contains(&sum)
