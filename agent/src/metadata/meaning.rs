@@ -213,7 +213,7 @@ fn place(
         Flavor::Manta => "DNS_DOMAIN",
     };
     let dns_domain = reader.text(domain_key).unwrap_or_default();
-    if ZoneName::parse(&dns_domain).is_err() {
+    if ZoneName::parse(&dns_domain).is_err() && !reader.rejected(domain_key) {
         reader.reject(domain_key, "a DNS domain");
     }
     let search_domain = match flavor {

@@ -53,6 +53,11 @@ impl<'a> Reader<'a> {
         self.problems
     }
 
+    /// Whether `key` was already found wanting.
+    pub fn rejected(&self, key: &str) -> bool {
+        self.problems.iter().any(|problem| problem.key == key)
+    }
+
     /// A value, unless absent, null or an empty string: operators blank a
     /// key to unset it.
     pub fn value(&self, key: &str) -> Option<&'a Value> {

@@ -1,0 +1,93 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+//! What we mean: typed facts that templates and loops work from. Imports no
+//! Metadata fixtures: each of `accept/` renders into what promtool accepts,
+//! each of `reject/` is refused with the lines beside it, all at once.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use monitoring_agent::metadata::meaning::{Site, model, resolver};
+use monitoring_agent::model::{Flavor, Role};
+use monitoring_agent::render::TemplateSet;
+use serde_json::{Map, Value};
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn fixtures(folder: &str) -> Vec<(String, Map<String, Value>)> {
+    let dir = workspace().join("tests/fixtures/metadata").join(folder);
+    let mut found: Vec<_> = std::fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let text = std::fs::read(&path).unwrap();
+            (name, serde_json::from_slice(&text).unwrap())
+        })
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!(!found.is_empty(), "{} holds fixtures", dir.display());
+    found
+}
+
+fn site() -> Site {
+    Site {
+        root: PathBuf::from("/"),
+        role: Role::Prometheus,
+        flavor: Flavor::Triton,
+        instance: "c0000000-0000-4000-8000-000000000001".to_owned(),
+        cmon_domain: None,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "promtool, in a test")]
+fn promtool(args: &[&str], path: &Path) {
+    let output =
+        Command::new("promtool").args(args).arg(path).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}: {}{}",
+        path.display(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn accepted_metadata_renders_what_promtool_accepts() {
+    let scratch = tempfile::tempdir().unwrap();
+    let templates = workspace().join("templates");
+    for (name, metadata) in fixtures("accept") {
+        let model = model(&metadata, &site())
+            .unwrap_or_else(|problems| panic!("{name}: {problems:?}"));
+        let set = TemplateSet::load(&templates.join("prometheus")).unwrap();
+        let output = set.render(&model);
+        assert_eq!(output.failed, [], "{name}");
+        for file in output.files {
+            let path = scratch.path().join(file.name.replace('/', "-"));
+            std::fs::write(&path, &file.bytes).unwrap();
+            if file.name.ends_with("prometheus.yml") {
+                promtool(&["check", "config", "--syntax-only"], &path);
+            } else if file.name.ends_with("rules.yml") {
+                promtool(&["check", "rules"], &path);
+            }
+        }
+        let names = resolver(&metadata, &site()).unwrap();
+        let set = TemplateSet::load(&templates.join("resolver")).unwrap();
+        assert_eq!(set.render(&names).failed, [], "{name}");
+    }
+}
+
+#[test]
+fn rejected_metadata_names_every_fault() {
+    for (name, metadata) in fixtures("reject") {
+        let problems = model(&metadata, &site()).unwrap_err();
+        let lines: Vec<String> =
+            problems.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(name, lines.join("\n"));
+    }
+}
