@@ -10,6 +10,7 @@ pub mod cmon;
 pub mod cmon_judge;
 pub mod cns;
 pub mod datacenter;
+pub mod demo;
 mod dns_server;
 #[cfg(test)]
 mod dns_test_client;
@@ -20,6 +21,7 @@ pub mod tags;
 #[cfg(test)]
 mod testing;
 pub mod vmapi;
+pub mod world;
 pub mod zone;
 
 pub use dns_server::bind_both;

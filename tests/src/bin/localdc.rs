@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use localdc::demo::{self, Demo};
 use localdc::zone::{self, Network, UnitSpec, Zone, ZoneSpec};
 
 /// A small Triton datacenter on one machine.
@@ -22,6 +23,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Bring up a datacenter with a prometheus zone and show the way in
+    Demo(Demo),
     /// Plays process 1 of a zone; started by localdc itself.
     #[command(hide = true)]
     ZoneInit,
@@ -37,12 +40,14 @@ fn main() -> ExitCode {
     if let Some(code) = zone::run_by_name() {
         return code;
     }
+    let done = |()| ExitCode::SUCCESS;
     let outcome = match Cli::parse().verb {
-        Verb::ZoneInit => zone::zone_init(),
-        Verb::ZoneHold { data } => zone_hold(data),
+        Verb::Demo(options) => demo::run(&options),
+        Verb::ZoneInit => zone::zone_init().map(done),
+        Verb::ZoneHold { data } => zone_hold(data).map(done),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) => {
             eprintln!("localdc: {e:#}");
             ExitCode::FAILURE

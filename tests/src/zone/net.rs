@@ -13,7 +13,7 @@
 //! A socket keeps the namespace it was made in, so a listener bound by
 //! [`Namespace::run`] can be served by a runtime that lives elsewhere.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -298,6 +298,17 @@ impl Network {
             format!("route add default via {}", Self::GATEWAY),
         ])?;
         Ok(zone)
+    }
+
+    /// A new host folder for the `/data` of zone `name`, gone with the
+    /// network: for a caller that fills it before the zone boots.
+    pub fn data_folder(&self, name: &str) -> Result<PathBuf, ZoneError> {
+        check_name(name)?;
+        let path = self.folder.path().join(format!("{name}.data"));
+        match fs::create_dir(&path) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(ZoneError::Folder { path, source }),
+        }
     }
 
     pub(crate) fn folder(&self) -> &Arc<Folder> {

@@ -1,0 +1,377 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! A whole small datacenter with a prometheus zone in which the real
+//! config-agent and the real Prometheus run: what `make demo` shows and the
+//! end-to-end tests look at.
+//!
+//! Nothing of it outlives the `World`: see [`crate::zone`].
+
+mod daemons;
+mod error;
+mod facts;
+mod programs;
+mod prometheus_zone;
+mod services;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+
+use crate::cns::CnsConfig;
+use crate::datacenter::{Datacenter, Facts};
+use crate::sapi::{Kind, Sapi, ids};
+use crate::zone::{Forward, Namespace, Network, Reboot, Zone};
+
+pub use daemons::{Daemons, Target};
+pub use error::WorldError;
+pub use facts::{
+    ADMIN, BINDER, CMON, CMON_EXTERNAL, CNS, EXTERNAL_NETWORK, PROMETHEUS,
+    PROMETHEUS_UUID, PUBLIC, PUBLIC_NAME, SAPI, VMAPI,
+};
+pub use programs::Programs;
+pub use services::{Service, Services};
+
+use services::Switchboard;
+
+/// Pause between two looks at something awaited.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How a world is made.
+#[derive(Clone, Debug)]
+pub struct WorldSpec {
+    /// What the zone shows.
+    pub programs: Programs,
+    /// How fast things come about.
+    pub pace: Pace,
+    /// Laid over the metadata of SAPI's `prometheus` service.
+    pub metadata: Map<String, Value>,
+    /// Whether CNS lets the zone transfer from the start.
+    pub transfers: bool,
+    /// Ports on 127.0.0.1 that are taken if they are free.
+    pub ports: Option<Ports>,
+}
+
+impl WorldSpec {
+    /// A brisk world in which all is well.
+    pub fn new(programs: Programs) -> Self {
+        Self {
+            programs,
+            pace: Pace::default(),
+            metadata: Map::new(),
+            transfers: true,
+            ports: None,
+        }
+    }
+}
+
+/// The intervals of a world: shorter than in life, so that nobody waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The agent polls SAPI; 60 s in life.
+    pub poll: Duration,
+    /// CNS collects changes; 10 s in life.
+    pub batch: Duration,
+    /// SOA refresh of CNS' zones, in seconds; 30 in life.
+    pub refresh_seconds: i32,
+    /// Prometheus asks CMON for targets, in seconds; 60 in life.
+    pub discovery_seconds: u32,
+    /// Prometheus scrapes, in seconds; 10 in life.
+    pub scrape_seconds: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            poll: Duration::from_secs(2),
+            batch: Duration::from_secs(1),
+            refresh_seconds: 2,
+            discovery_seconds: 5,
+            scrape_seconds: 3,
+        }
+    }
+}
+
+/// Ports on 127.0.0.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Prometheus.
+    pub prometheus: u16,
+    /// The agent's status page.
+    pub status: u16,
+    /// SAPI.
+    pub sapi: u16,
+    /// VMAPI.
+    pub vmapi: u16,
+    /// The zone's DNS, TCP.
+    pub dns: u16,
+}
+
+/// Forwarders from this machine into the datacenter.
+#[derive(Debug)]
+pub struct Doors {
+    /// Prometheus.
+    pub prometheus: Forward,
+    /// The agent's status page.
+    pub status: Forward,
+    /// SAPI.
+    pub sapi: Forward,
+    /// VMAPI.
+    pub vmapi: Forward,
+    /// The zone's DNS, TCP.
+    pub dns: Forward,
+}
+
+/// A running datacenter; dropping it ends all of it.
+pub struct World {
+    // Fields are dropped in this order.
+    doors: Doors,
+    daemons: Daemons,
+    zone: Zone,
+    switchboard: Switchboard,
+    datacenter: Arc<Datacenter>,
+    _network: Network,
+}
+
+impl World {
+    /// Brings a datacenter up; `tell` hears of each step before it is taken.
+    ///
+    /// On return the zone has booted and its agent has been started; nothing
+    /// more is waited for. Errors leave nothing behind.
+    pub async fn start(
+        spec: WorldSpec,
+        mut tell: impl FnMut(&str),
+    ) -> Result<Self, WorldError> {
+        tell("network and addresses");
+        let network = Network::create("localdc")?;
+        let all = facts::facts();
+        let datacenter = Arc::new(Datacenter::new(all.clone()));
+        let services =
+            Services::new(&datacenter, sapi(&spec, &all), cns(&spec, &all));
+        let mut switchboard = Switchboard::new(&network, services)?;
+        tell("SAPI, VMAPI, CNS, CMON, binder, a public resolver");
+        for service in Service::ALL {
+            switchboard.start(service).await?;
+        }
+        tell("zone prometheus0");
+        let data = network.data_folder(prometheus_zone::NAME)?;
+        prometheus_zone::prepare_data(&data)?;
+        let zone = prometheus_zone::spec(&spec, &all, &data);
+        let zone = Zone::boot(&spec.programs.localdc, &network, zone).await?;
+        let doors = Doors::open(spec.ports, network.dc(), &zone).await?;
+        let daemons = Daemons::new(
+            doors.prometheus.local_addr(),
+            doors.status.local_addr(),
+        )?;
+        let _network = network;
+        Ok(Self { doors, daemons, zone, switchboard, datacenter, _network })
+    }
+
+    /// The stand-ins.
+    pub fn services(&self) -> &Services {
+        self.switchboard.services()
+    }
+
+    /// The facts they share.
+    pub fn datacenter(&self) -> &Datacenter {
+        &self.datacenter
+    }
+
+    /// The prometheus zone.
+    pub fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// The prometheus zone, to be rebooted.
+    pub fn zone_mut(&mut self) -> &mut Zone {
+        &mut self.zone
+    }
+
+    /// The ways in from this machine.
+    pub fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
+    /// The zone's daemons.
+    pub fn daemons(&self) -> &Daemons {
+        &self.daemons
+    }
+
+    /// Switches a stand-in off; its ports refuse.
+    pub async fn stop(&mut self, service: Service) {
+        self.switchboard.stop(service).await;
+    }
+
+    /// Switches a stand-in on again.
+    pub async fn resume(&mut self, service: Service) -> Result<(), WorldError> {
+        self.switchboard.start(service).await
+    }
+
+    /// Reboots the zone with the same `/data`.
+    pub async fn reboot(&mut self, how: Reboot) -> Result<(), WorldError> {
+        Ok(self.zone.reboot(how).await?)
+    }
+
+    /// Waits until every running VM of `admin`, every compute node and
+    /// Prometheus itself is a target and up, and nothing else is not.
+    ///
+    /// Errors: `TooLate` with what was missing at the end.
+    pub async fn all_up(
+        &self,
+        limit: Duration,
+    ) -> Result<Vec<Target>, WorldError> {
+        let look = async || {
+            let targets = match self.daemons.targets().await {
+                Ok(targets) => targets,
+                Err(error) => return Err(joined(&error)),
+            };
+            let wanted = self.datacenter.read(wanted_targets);
+            match complaint(&wanted, &targets) {
+                None => Ok(targets),
+                Some(why) => Err(why),
+            }
+        };
+        eventually("all targets up", limit, look).await
+    }
+}
+
+impl Doors {
+    async fn open(
+        ports: Option<Ports>,
+        dc: &Namespace,
+        zone: &Zone,
+    ) -> Result<Self, WorldError> {
+        let open = async |port: Option<u16>, inside: &Namespace, to| {
+            let listener = listen(port).await.map_err(WorldError::Listen)?;
+            let to: SocketAddr = to;
+            Ok::<_, WorldError>(Forward::start(listener, inside, to)?)
+        };
+        let own = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let of = |ip: Ipv4Addr| SocketAddr::from((ip, 80));
+        let inside = zone.namespace();
+        Ok(Self {
+            prometheus: open(ports.map(|p| p.prometheus), inside, own(9090))
+                .await?,
+            status: open(ports.map(|p| p.status), inside, own(9165)).await?,
+            sapi: open(ports.map(|p| p.sapi), dc, of(SAPI)).await?,
+            vmapi: open(ports.map(|p| p.vmapi), dc, of(VMAPI)).await?,
+            dns: open(ports.map(|p| p.dns), inside, own(53)).await?,
+        })
+    }
+}
+
+/// The wanted port of 127.0.0.1 if it is free, else any.
+async fn listen(port: Option<u16>) -> std::io::Result<TcpListener> {
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    if let Some(port) = port
+        && let Ok(listener) = TcpListener::bind(at(port)).await
+    {
+        return Ok(listener);
+    }
+    TcpListener::bind(at(0)).await
+}
+
+/// Looks again and again until `look` finds; its error is the state seen.
+///
+/// Errors: `TooLate` after `limit`.
+pub async fn eventually<T>(
+    what: &str,
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> Result<T, WorldError> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match look().await {
+            Ok(found) => return Ok(found),
+            Err(seen) if Instant::now() >= deadline => {
+                let what = what.to_owned();
+                return Err(WorldError::TooLate { what, limit, seen });
+            }
+            Err(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
+}
+
+/// An error with its causes on one line.
+pub fn joined(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    text
+}
+
+fn sapi(spec: &WorldSpec, all: &Facts) -> Sapi {
+    let seed = facts::seed(allowed(spec), &prometheus_zone::sapi_url(all));
+    let sapi = Sapi::example(all, &seed);
+    sapi.edit_metadata(Kind::Service, ids::PROMETHEUS, |metadata| {
+        let pace = spec.pace;
+        for (key, value) in [
+            ("discovery_interval", json!(pace.discovery_seconds)),
+            ("scrape_interval", json!(pace.scrape_seconds)),
+        ] {
+            metadata.insert(key.to_owned(), value);
+        }
+        metadata.extend(spec.metadata.clone());
+    });
+    sapi
+}
+
+fn cns(spec: &WorldSpec, all: &Facts) -> CnsConfig {
+    let mut config = CnsConfig::new(all);
+    config.batch = spec.pace.batch;
+    config.refresh = spec.pace.refresh_seconds;
+    config.retry = spec.pace.refresh_seconds * 2;
+    config.allow_transfer = allowed(spec)
+        .iter()
+        .map(|net| net.parse().expect("an address is a network"))
+        .collect();
+    config
+}
+
+fn allowed(spec: &WorldSpec) -> Vec<String> {
+    let zone = spec.transfers.then(|| PROMETHEUS.to_string());
+    zone.into_iter().collect()
+}
+
+/// Uuids of what must be scraped, with the name people know.
+fn wanted_targets(facts: &Facts) -> Vec<(String, String)> {
+    let owner = facts.account("admin").map(|account| &account.uuid);
+    let vms = facts
+        .vms
+        .iter()
+        .filter(|vm| Some(&vm.owner_uuid) == owner && vm.state == "running")
+        .map(|vm| (vm.uuid.clone(), vm.alias.clone()));
+    let servers = facts.servers.iter();
+    vms.chain(servers.map(|s| (s.uuid.clone(), s.hostname.clone()))).collect()
+}
+
+/// What is not as it should be, if anything.
+fn complaint(
+    wanted: &[(String, String)],
+    targets: &[Target],
+) -> Option<String> {
+    let missing: Vec<&str> = wanted
+        .iter()
+        .filter(|(uuid, _)| !targets.iter().any(|t| t.url.contains(uuid)))
+        .map(|(_, name)| name.as_str())
+        .collect();
+    if !missing.is_empty() {
+        return Some(format!("no target for {}", missing.join(", ")));
+    }
+    if targets.len() <= wanted.len() {
+        return Some("Prometheus does not scrape itself".to_owned());
+    }
+    let bad: Vec<String> = targets
+        .iter()
+        .filter(|target| !target.is_up())
+        .map(|t| format!("{} {} {}", t.name, t.health, t.last_error))
+        .collect();
+    (!bad.is_empty()).then(|| bad.join("; "))
+}
