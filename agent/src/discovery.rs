@@ -1,7 +1,7 @@
 // This Source Code Form is subject to the terms of the Mozilla Public
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
-//! What we mean: typed facts that templates and loops work from. Imports no
+
 //! Finds out where names and metrics come from: all binders, all CNS
 //! instances, the zones they serve, CMON's domain. SAPI metadata says where
 //! to begin, binder and CNS say the rest, and all of it may change.

@@ -1,7 +1,7 @@
 // This Source Code Form is subject to the terms of the Mozilla Public
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
-//! What we mean: typed facts that templates and loops work from. Imports no
+
 //! Metadata fixtures: each of `accept/` renders into what promtool accepts,
 //! each of `reject/` is refused with the lines beside it, all at once.
 

@@ -1,7 +1,7 @@
 // This Source Code Form is subject to the terms of the Mozilla Public
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
-//! What we mean: typed facts that templates and loops work from. Imports no
+
 //! The command line: verbs, their help, and how an error becomes an exit
 //! code.
 

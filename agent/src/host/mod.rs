@@ -1,7 +1,7 @@
 // This Source Code Form is subject to the terms of the Mozilla Public
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
-//! What we mean: typed facts that templates and loops work from. Imports no
+
 //! The operating system around us: daemons under SMF or systemd, instance
 //! metadata, and every process we start. Knows nothing of what it is for.
 

@@ -1,7 +1,7 @@
 // This Source Code Form is subject to the terms of the Mozilla Public
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
-//! What we mean: typed facts that templates and loops work from. Imports no
+
 //! Watches files: templates, local manifests, key files, rendered outputs.
 //! Says only *that* something changed; whoever hears it looks for itself.
 //!

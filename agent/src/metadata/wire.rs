@@ -1,6 +1,7 @@
 // This Source Code Form is subject to the terms of the Mozilla Public
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
 //! Reads single keys out of SAPI metadata: lenient towards what others write
 //! (numbers and booleans arrive as strings), strict about meaning, and every
 //! problem is kept until all are known.

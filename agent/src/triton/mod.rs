@@ -1,7 +1,7 @@
 // This Source Code Form is subject to the terms of the Mozilla Public
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
-//! What we mean: typed facts that templates and loops work from. Imports no
+
 //! One typed client per Triton API; no policy here. Every call has a limit on
 //! connecting, on the whole exchange and on the size of the answer.
 
