@@ -5,4 +5,5 @@
 //! Whole programs against the stand-ins, on addresses of their own.
 
 mod agent_run;
+mod agent_sapi;
 mod zone;

@@ -145,6 +145,14 @@ impl Watch {
         self.roots = held;
     }
 
+    /// Forgets what was heard up to now, the last moment included.
+    ///
+    /// Cancel-safe: what was forgotten stays so.
+    pub async fn forget(&mut self) {
+        tokio::time::sleep(DEBOUNCE).await;
+        while self.changes.try_recv().is_ok() {}
+    }
+
     /// Waits for a change and for the quiet after it.
     ///
     /// Cancel-safe: a change that was heard but not reported is reported by

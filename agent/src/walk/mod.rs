@@ -125,6 +125,7 @@ impl Walk {
         loop {
             let fetched = inputs.fetched.borrow_and_update().clone();
             let found = Arc::clone(&inputs.found.borrow_and_update());
+            let repairs = self.status.repairs;
             let clean = match fetched {
                 None => true,
                 // Never cut short: stop is looked at between passes, and
@@ -132,10 +133,16 @@ impl Walk {
                 Some(fetched) => self.pass(&fetched, &found, &outputs).await,
             };
             watch.set(self.watched.clone());
+            // A command that fails, or that changes the very file it follows,
+            // leaves traces of its own: they are no reason to hurry.
+            let calm = clean && self.status.repairs == repairs;
+            if !calm {
+                watch.forget().await;
+            }
             let pause =
-                if clean { self.config.full_poll_interval() } else { retry };
+                if calm { self.config.full_poll_interval() } else { retry };
             let ceiling = RETRY_MAX.min(self.config.poll_interval().max(RETRY));
-            retry = if clean { RETRY } else { (retry * 2).min(ceiling) };
+            retry = if calm { RETRY } else { (retry * 2).min(ceiling) };
             tokio::select! {
                 () = stop.cancelled() => return,
                 // Cancel-safe: `changed` only marks, `recv` loses nothing,
