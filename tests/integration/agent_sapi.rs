@@ -91,7 +91,7 @@ async fn whatever_sapi_does_polling_goes_on_and_files_stay() {
         (3, Fault::HangBody, "no answer from"),
         (4, Fault::Trickle(Duration::from_millis(50)), "no answer from"),
         (5, Fault::Close, "no answer from"),
-        (6, Fault::Garbage, "not JSON"),
+        (6, Fault::Garbage, "cannot be read"),
         (7, Fault::Status(500), "answered 500"),
         (8, Fault::Status(404), "answered 404"),
         (9, Fault::Status(503), "answered 503"),
@@ -212,7 +212,7 @@ async fn a_foreign_web_server_is_unmasked() {
     };
     for (router, words) in [
         (Router::new().fallback(missing), "answered 404"),
-        (Router::new().fallback(page), "not JSON"),
+        (Router::new().fallback(page), "cannot be read"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
