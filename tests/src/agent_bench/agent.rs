@@ -78,30 +78,19 @@ impl Starter {
         words.extend(self.args.clone());
         let log = self.folder.join("agent.log");
         let open = || File::options().create(true).append(true).open(&log);
-        let child = self
-            .command(&words)
+        let child = command(&self.folder, &words)
             .stdout(open().expect("the bench can be written"))
             .stderr(open().expect("the bench can be written"))
             .spawn()
             .expect("the agent starts");
-        Agent { child, log }
+        Agent { child, folder: self.folder.clone(), log }
     }
 
     /// Runs the agent with `args` to its end.
     pub async fn verb(&self, args: &[&str]) -> Ended {
         let mut words = self.words();
         words.extend(args.iter().map(|arg| (*arg).to_owned()));
-        let output = self.command(&words).output();
-        let output = tokio::time::timeout(PATIENCE, output)
-            .await
-            .expect("the verb ends")
-            .expect("the agent starts");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ended {
-            code: output.status.code(),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        }
+        to_its_end(&self.folder, &words).await
     }
 
     fn words(&self) -> Vec<String> {
@@ -117,25 +106,39 @@ impl Starter {
         words.push(program().display().to_string());
         words
     }
+}
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where the bench starts processes"
-    )]
-    fn command(&self, words: &[String]) -> Command {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let bin = self.folder.join("bin");
-        let mut command = Command::new(&words[0]);
-        command
-            .args(&words[1..])
-            .env("PATH", format!("{}:{path}", bin.display()))
-            .current_dir(&self.folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
+async fn to_its_end(folder: &Path, words: &[String]) -> Ended {
+    let output = command(folder, words).output();
+    let output = tokio::time::timeout(PATIENCE, output)
+        .await
+        .expect("the command ends")
+        .expect("the command starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ended {
+        code: output.status.code(),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the bench starts processes"
+)]
+fn command(folder: &Path, words: &[String]) -> Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let bin = folder.join("bin");
+    let mut command = Command::new(&words[0]);
+    command
+        .args(&words[1..])
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
 }
 
 /// How a verb ended.
@@ -152,6 +155,7 @@ pub struct Ended {
 /// A running agent; dropping it kills it.
 pub struct Agent {
     child: Child,
+    folder: PathBuf,
     log: PathBuf,
 }
 
@@ -165,6 +169,24 @@ impl Agent {
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).expect("it still runs");
+    }
+
+    /// Runs shell text among the agent's own mounts.
+    ///
+    /// Panics when it fails.
+    pub async fn inside(&self, script: &str) {
+        let pid = self.pid().to_string();
+        let words = ["nsenter", "--mount", "--target", &pid, "sh", "-ec"];
+        let mut words: Vec<String> = words.map(str::to_owned).to_vec();
+        words.push(script.to_owned());
+        let ended = to_its_end(&self.folder, &words).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+
+    /// A path as the agent sees it, mounts of its own included.
+    pub fn sees(&self, path: &Path) -> PathBuf {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        Path::new("/proc").join(self.pid().to_string()).join("root").join(path)
     }
 
     /// All it has printed so far, and those before it on the same bench.

@@ -326,6 +326,19 @@ impl Bench {
         }
     }
 
+    /// Makes a daemon known to systemctl: `start` is the shell text that
+    /// runs it, for five minutes at most.
+    pub fn unit(&self, name: &str, start: &str) {
+        let text = format!("exec timeout 300 {start}\n");
+        self.write(&self.path("units").join(format!("{name}.start")), text);
+    }
+
+    /// Makes the real Prometheus known to systemctl.
+    pub fn prometheus_unit(&self) {
+        let flags = self.file("opt/triton/prometheus/etc/prometheus.flags");
+        self.unit("prometheus", &format!("prometheus @{}", flags.display()));
+    }
+
     /// What systemctl was asked, a line each, looks left out.
     pub fn service_calls(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("systemctl.log"));
