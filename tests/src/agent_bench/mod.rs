@@ -283,15 +283,18 @@ impl Bench {
     /// Waits for a fault or warning that holds all of `words`.
     pub async fn said(&self, list: &str, words: &[&str]) -> String {
         let what = format!("{list}: {words:?}");
-        eventually(&what, async || {
+        let mut last = Value::Null;
+        let found = within(PATIENCE, async || {
             let report = self.report().await?;
+            last = report[list].clone();
             report[list].as_array()?.iter().find_map(|line| {
                 let line = line.as_str()?;
                 let all = words.iter().all(|word| line.contains(word));
                 all.then(|| line.to_owned())
             })
         })
-        .await
+        .await;
+        found.unwrap_or_else(|| panic!("in vain: {what}; last: {last:#}"))
     }
 
     /// Waits until a file below the root has this text.
@@ -359,12 +362,20 @@ pub async fn eventually<T>(
     what: &str,
     mut look: impl AsyncFnMut() -> Option<T>,
 ) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let found = within(PATIENCE, &mut look).await;
+    found.unwrap_or_else(|| panic!("in vain: {what}"))
+}
+
+async fn within<T>(
+    limit: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> Option<T> {
+    let deadline = Instant::now() + limit;
     loop {
-        if let Some(found) = look().await {
+        let found = look().await;
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(Instant::now() < deadline, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
