@@ -18,7 +18,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// An error and its causes, joined as they are logged: `a: b: c`.
+/// An error and its causes, joined as they are logged: `a: b: c`. A cause
+/// that draws a picture over several lines is put on one.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -26,6 +27,9 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(": ");
         text.push_str(&cause.to_string());
         source = cause.source();
+    }
+    if text.contains('\n') {
+        return text.split_whitespace().collect::<Vec<_>>().join(" ");
     }
     text
 }

@@ -5,6 +5,7 @@
 //! localdc: a small Triton datacenter on one machine. Stand-ins that speak
 //! the real protocols, faults included; the tests and `make demo` share them.
 
+pub mod agent_bench;
 pub mod binder;
 pub mod cmon;
 pub mod cmon_judge;

@@ -106,8 +106,9 @@ impl Applier {
             self.stage_unit(unit, host, &mut report).await;
         }
         self.commit_units(&mut units, &mut report);
+        let mut ran = HashMap::new();
         for unit in &units {
-            self.settle_unit(unit, host, http, &mut report).await;
+            self.settle_unit(unit, host, http, &mut ran, &mut report).await;
         }
         self.restore_drifted(&units, &mut report);
         if let Err(error) = self.record.save() {
@@ -248,11 +249,14 @@ impl Applier {
     }
 
     /// Lets the unit's reader take the files, if it has not taken these.
-    async fn settle_unit(
+    /// Of equal commands in one pass the first is run for all: `ran` has
+    /// how each ended.
+    async fn settle_unit<'a>(
         &mut self,
-        unit: &Unit<'_>,
+        unit: &Unit<'a>,
         host: &dyn Host,
         http: &dyn DaemonHttp,
+        ran: &mut HashMap<&'a str, Result<(), Declined>>,
         report: &mut Report,
     ) {
         if unit.held.is_some() {
@@ -265,7 +269,14 @@ impl Applier {
         }
         let taken = match &unit.reader {
             Reader::Nobody => Ok(()),
-            Reader::Command(command) => self.run_command(command, host).await,
+            Reader::Command(command) => match ran.get(command) {
+                Some(ended) => ended.clone(),
+                None => {
+                    let ended = self.run_command(command, host).await;
+                    ran.insert(command, ended.clone());
+                    ended
+                }
+            },
             Reader::Daemon(daemon) => {
                 reload::take(host, http, daemon, record.restart).await
             }

@@ -246,7 +246,11 @@ impl<S: Source> Poller<S> {
             self.last_full.is_none_or(|at| at.elapsed() >= self.pace.full);
         let etag = if due { None } else { self.etag.clone() };
         let polled = self.source.poll(etag.as_deref()).await;
-        let outcome = polled.and_then(|polled| self.take(polled));
+        let outcome = polled.and_then(|polled| {
+            let taken = self.take(polled);
+            let url = self.source.url();
+            taken.map_err(|reason| format!("answer of {url}: {reason}"))
+        });
         let url = self.source.url();
         match outcome {
             Ok(not_modified) => {
@@ -432,7 +436,7 @@ mod tests {
         assert!(poller.poll().await);
         assert!(!poller.poll().await);
         let error = poller.status().borrow().last_error.clone().unwrap();
-        assert!(error.starts_with("config is not JSON"), "{error}");
+        assert!(error.contains("sapi.test: config is not JSON"), "{error}");
         assert!(poller.poll().await);
         assert_eq!(asked.lock().unwrap()[2], None);
     }

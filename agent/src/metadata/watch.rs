@@ -46,7 +46,14 @@ impl Watched {
         !hidden
             && (self.files.contains(path)
                 || self.folders.contains(path)
-                || path.parent().is_some_and(|dir| self.folders.contains(dir)))
+                || path.parent().is_some_and(|dir| self.folders.contains(dir))
+                || self.leads_to(path))
+    }
+
+    /// Whether something wanted lies below `path`: a folder on the way to it
+    /// came or went.
+    fn leads_to(&self, path: &Path) -> bool {
+        self.files.iter().chain(&self.folders).any(|p| p.starts_with(path))
     }
 
     /// Existing folders whose events are needed. The nearest existing parent
@@ -115,9 +122,11 @@ impl Watch {
         Self { watcher, watched, roots: BTreeSet::new(), changes }
     }
 
-    /// Watches exactly `watched` from now on.
-    pub fn set(&mut self, watched: Watched) {
-        let Some(watcher) = &mut self.watcher else { return };
+    /// Watches exactly `watched` from now on. Says whether it watches
+    /// folders it did not watch before: what changed there since the caller
+    /// looked was not heard.
+    pub fn set(&mut self, watched: Watched) -> bool {
+        let Some(watcher) = &mut self.watcher else { return false };
         let roots = watched.roots();
         *self.watched.write().expect("no holder panics") = watched;
         for gone in self.roots.difference(&roots) {
@@ -142,7 +151,17 @@ impl Watch {
                 }
             }
         }
+        let grown = !held.is_subset(&self.roots);
         self.roots = held;
+        grown
+    }
+
+    /// Forgets what was heard up to now, the last moment included.
+    ///
+    /// Cancel-safe: what was forgotten stays so.
+    pub async fn forget(&mut self) {
+        tokio::time::sleep(DEBOUNCE).await;
+        while self.changes.try_recv().is_ok() {}
     }
 
     /// Waits for a change and for the quiet after it.
@@ -195,12 +214,17 @@ mod tests {
     #[tokio::test]
     async fn a_file_in_a_folder_yet_to_be_made_is_seen() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path().join("later");
+        let parent = dir.path().join("later");
+        let folder = parent.join("on");
         let file = folder.join("file");
         let mut watched = files(&[&file]);
         watched.folders.insert(folder.clone());
         let mut watch = Watch::new();
-        watch.set(watched.clone());
+        assert!(watch.set(watched.clone()));
+        std::fs::create_dir(&parent).unwrap();
+        tokio::time::timeout(SOON, watch.changed()).await.unwrap();
+        assert!(watch.set(watched.clone()));
+        assert!(!watch.set(watched.clone()));
         std::fs::create_dir(&folder).unwrap();
         tokio::time::timeout(SOON, watch.changed()).await.unwrap();
         // The pass that follows sets the watches again.

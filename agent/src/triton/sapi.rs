@@ -4,6 +4,8 @@
 
 //! SAPI: the merged configuration of one instance.
 
+use serde_json::{Map, Value};
+
 use super::{ApiError, Http};
 
 /// A configuration larger than this is none, bytes.
@@ -43,7 +45,8 @@ impl Sapi {
 
     /// The configuration of `instance`; conditional when `etag` is given.
     ///
-    /// Errors: `Status` for anything but 200 and 304.
+    /// Errors: `Status` for anything but 200 and 304, `Body` for what cannot
+    /// be a configuration.
     pub async fn config(
         &self,
         instance: &str,
@@ -61,9 +64,18 @@ impl Sapi {
         }
         let answer = self.http.get(&url, &headers, BODY_LIMIT).await?;
         match answer.status {
+            // A wildcard name may lead to somebody's web server: unmask it.
+            200 if !is_object(&answer.body) => {
+                answer.json::<Map<String, Value>>(&url)?;
+                Err(answer.error(&url))
+            }
             200 => Ok(Config::Body { body: answer.body, etag: answer.etag }),
             304 if etag.is_some() => Ok(Config::NotModified),
             _ => Err(answer.error(&url)),
         }
     }
+}
+
+fn is_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{")
 }

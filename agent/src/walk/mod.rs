@@ -125,17 +125,28 @@ impl Walk {
         loop {
             let fetched = inputs.fetched.borrow_and_update().clone();
             let found = Arc::clone(&inputs.found.borrow_and_update());
+            let repairs = self.status.repairs;
             let clean = match fetched {
                 None => true,
                 // Never cut short: stop is looked at between passes, and
                 // each step of a pass has its own time limit.
                 Some(fetched) => self.pass(&fetched, &found, &outputs).await,
             };
-            watch.set(self.watched.clone());
-            let pause =
-                if clean { self.config.full_poll_interval() } else { retry };
+            let grown = watch.set(self.watched.clone());
+            // A command that fails, or that changes the very file it follows,
+            // leaves traces of its own: they are no reason to hurry.
+            let calm = clean && self.status.repairs == repairs;
+            if !calm {
+                watch.forget().await;
+            }
+            let pause = match (calm, grown) {
+                (true, false) => self.config.full_poll_interval(),
+                // What changed there before we listened is yet to be seen.
+                (true, true) => RETRY,
+                (false, _) => retry,
+            };
             let ceiling = RETRY_MAX.min(self.config.poll_interval().max(RETRY));
-            retry = if clean { RETRY } else { (retry * 2).min(ceiling) };
+            retry = if calm { RETRY } else { (retry * 2).min(ceiling) };
             tokio::select! {
                 () = stop.cancelled() => return,
                 // Cancel-safe: `changed` only marks, `recv` loses nothing,
