@@ -56,7 +56,8 @@ check-illumos: setup	## type-check the agent for x86_64-unknown-illumos
 .PHONY: bench
 bench:	## measure; prints a table and one line a figure
 	@tests/setup.sh demo
-	cargo bench --locked -p localdc
+	cargo build --release --locked -p monitoring-agent --bins
+	cargo bench --locked -p localdc --bench walk
 
 .PHONY: fuzz
 fuzz:	## each fuzz target for ten minutes, or SECONDS=n
