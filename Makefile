@@ -63,7 +63,10 @@ bench:	## measure; prints a table and one line a figure
 fuzz:	## each fuzz target for ten minutes, or SECONDS=n
 	@tests/setup.sh fuzz
 	cd agent && for name in $$($(FUZZ) list); do \
-		$(FUZZ) run $$name -- -max_total_time=$(or $(SECONDS),600); \
+		mkdir -p fuzz/corpus/$$name; \
+		$(FUZZ) run $$name fuzz/corpus/$$name fuzz/seeds/$$name -- \
+			-max_total_time=$(or $(SECONDS),600) \
+			-timeout=10 -rss_limit_mb=2048; \
 	done
 
 .PHONY: audit
