@@ -11,6 +11,8 @@
 //! as in a zone, where two minutes lie between two polls. CPU is that of the
 //! agent's own process, by its clock; what the tools cost that it starts
 //! (`mdata-get` and `zonename`, here shell scripts) stands on its own line.
+//! So does what a disk adds, for each file is fsynced, which the Node agent
+//! does not do: the passes that count have their files in memory.
 //! No zone is served, and the role that a zone would have is left out: its
 //! checkers and its daemon are other programs.
 
@@ -80,27 +82,23 @@ fn main() -> Result<()> {
     let _stop = stop.clone().drop_guard();
     runtime.spawn(sapi.clone().serve(listener, stop));
 
-    let mut passes = Vec::with_capacity(PASSES);
-    for _ in 0..PASSES {
-        passes.push(first_pass(&Place::new(&program, address)?)?);
-    }
-    let median = |figure: fn(&Pass) -> Duration| {
-        let mut all: Vec<Duration> = passes.iter().map(figure).collect();
-        all.sort_unstable();
-        milliseconds(all[all.len() / 2])
-    };
-    let place = Place::new(&program, address)?;
+    let disk = program.parent().context("no folder")?;
+    let memory = Path::new("/dev/shm");
+    let memory = if memory.is_dir() { memory } else { disk };
+    let in_memory = passes(&program, memory, address)?;
+    let on_disk = passes(&program, disk, address)?;
+    let place = Place::new(&program, memory, address)?;
     let (poll, resident) = runtime.block_on(polls(&place, &sapi))?;
     let ours = Figures {
-        pass: median(|pass| pass.own),
+        pass: milliseconds(in_memory.own),
         poll: milliseconds(poll),
         resident,
     };
-    print(&ours, median(|pass| pass.tools), median(|pass| pass.wall));
+    print(&ours, &in_memory, &on_disk);
     Ok(())
 }
 
-fn print(ours: &Figures, tools: f64, wall: f64) {
+fn print(ours: &Figures, in_memory: &Pass, on_disk: &Pass) {
     println!(
         "config walk: {MANIFESTS} manifests of {KEYS_EACH} keys, \
          {METADATA_KEYS} metadata keys\n\
@@ -119,11 +117,14 @@ fn print(ours: &Figures, tools: f64, wall: f64) {
         let node = format!("{node} {unit}");
         println!("{name:34}{ours:>12}{node:>12}{ratio:>8}");
     }
+    println!("beside the first pass, not counted");
     for (name, value) in [
-        ("  beside it: tools it starts, CPU", tools),
-        ("  beside it: wall, fsyncs included", wall),
+        ("  tools it starts, CPU", in_memory.tools),
+        ("  its wall time", in_memory.wall),
+        ("  on a disk, with its fsyncs, CPU", on_disk.own),
+        ("  on a disk, wall time", on_disk.wall),
     ] {
-        let value = format!("{value:.2} ms");
+        let value = format!("{:.2} ms", milliseconds(value));
         println!("{name:34}{value:>12}");
     }
     println!();
@@ -142,6 +143,29 @@ struct Pass {
     own: Duration,
     tools: Duration,
     wall: Duration,
+}
+
+/// The medians of first passes with their files below `parent`.
+fn passes(program: &Path, parent: &Path, address: SocketAddr) -> Result<Pass> {
+    // Kept to the end: removing one costs the next one dear on some file
+    // systems.
+    let mut places = Vec::with_capacity(PASSES);
+    let mut passes = Vec::with_capacity(PASSES);
+    for _ in 0..PASSES {
+        let place = Place::new(program, parent, address)?;
+        passes.push(first_pass(&place)?);
+        places.push(place);
+    }
+    let median = |figure: fn(&Pass) -> Duration| {
+        let mut all: Vec<Duration> = passes.iter().map(figure).collect();
+        all.sort_unstable();
+        all[all.len() / 2]
+    };
+    Ok(Pass {
+        own: median(|pass| pass.own),
+        tools: median(|pass| pass.tools),
+        wall: median(|pass| pass.wall),
+    })
 }
 
 fn first_pass(place: &Place) -> Result<Pass> {
@@ -226,10 +250,8 @@ struct Place {
 }
 
 impl Place {
-    fn new(program: &Path, sapi: SocketAddr) -> Result<Self> {
-        // Beside the build, on a real disk: /tmp may be memory.
-        let parent = program.parent().context("no folder")?;
-        let dir = TempDir::with_prefix_in("bench-", parent)?;
+    fn new(program: &Path, parent: &Path, sapi: SocketAddr) -> Result<Self> {
+        let dir = TempDir::with_prefix_in("config-agent-bench-", parent)?;
         let path = |name: &str| dir.path().join(name);
         let config = json!({
             "logLevel": "info",
@@ -339,8 +361,9 @@ fn name(number: usize) -> String {
     format!("service{number}")
 }
 
+/// Twenty files a folder: a zone has few folders of configuration.
 fn target(number: usize) -> String {
-    format!("opt/smartdc/service{number}/etc/config.json")
+    format!("opt/smartdc/folder{}/etc/{number}.json", number / 20)
 }
 
 fn key(number: usize) -> String {
