@@ -56,13 +56,17 @@ check-illumos: setup	## type-check the agent for x86_64-unknown-illumos
 .PHONY: bench
 bench:	## measure; prints a table and one line a figure
 	@tests/setup.sh demo
-	cargo bench --locked -p localdc
+	cargo build --release --locked -p monitoring-agent --bins
+	cargo bench --locked -p localdc --bench walk
 
 .PHONY: fuzz
 fuzz:	## each fuzz target for ten minutes, or SECONDS=n
 	@tests/setup.sh fuzz
 	cd agent && for name in $$($(FUZZ) list); do \
-		$(FUZZ) run $$name -- -max_total_time=$(or $(SECONDS),600); \
+		mkdir -p fuzz/corpus/$$name; \
+		$(FUZZ) run $$name fuzz/corpus/$$name fuzz/seeds/$$name -- \
+			-max_total_time=$(or $(SECONDS),600) \
+			-timeout=10 -rss_limit_mb=2048; \
 	done
 
 .PHONY: audit

@@ -107,6 +107,9 @@ pub fn look(target: &Path) -> io::Result<Present> {
 pub struct Staged {
     path: PathBuf,
     target: PathBuf,
+    /// Folders that got a new entry: the target's own, and the parents of
+    /// folders made for it.
+    folders: Vec<PathBuf>,
     committed: bool,
 }
 
@@ -120,21 +123,22 @@ pub fn stage(
     let (Some(dir), Some(name)) = (target.parent(), target.file_name()) else {
         return Err(io::Error::other("the target is no file path"));
     };
-    create_dirs(dir)?;
+    let mut folders = vec![dir.to_owned()];
+    create_dirs(dir, &mut folders)?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     hidden.push(".staged");
     let path = dir.join(hidden);
-    match fs::remove_file(&path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
-    let staged = Staged { path, target, committed: false };
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = match options.open(&path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&path)?;
+            options.open(&path)?
+        }
+        opened => opened?,
+    };
+    let staged = Staged { path, target, folders, committed: false };
     file.write_all(bytes)?;
     // Owner first: chown clears set-id bits.
     if let Some((uid, gid)) = access.owner {
@@ -161,14 +165,10 @@ impl Staged {
         &self.path
     }
 
-    /// The folder to fsync after the rename.
-    pub fn folder(&self) -> &Path {
-        self.target.parent().unwrap_or(Path::new("/"))
-    }
-
-    /// Takes the target's place. The folder is not fsynced yet: several
-    /// files of one folder share that.
-    pub fn commit(mut self) -> io::Result<()> {
+    /// Takes the target's place. Returns the folders that are still to be
+    /// fsynced: several files share that.
+    pub fn commit(mut self) -> io::Result<Vec<PathBuf>> {
+        let folders = std::mem::take(&mut self.folders);
         match fs::rename(&self.path, &self.target) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
@@ -179,12 +179,12 @@ impl Staged {
                     .open(&self.target)?;
                 file.write_all(&bytes)?;
                 file.sync_all()?;
-                return Ok(());
+                return Ok(folders);
             }
             Err(e) => return Err(e),
         }
         self.committed = true;
-        Ok(())
+        Ok(folders)
     }
 }
 
@@ -201,22 +201,32 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Stages, commits and fsyncs one file of our own.
-pub fn write_atomic(target: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let access = Access { mode: Some(mode), owner: None };
-    let staged = stage(target, bytes, access)?;
-    let folder = staged.folder().to_owned();
-    staged.commit()?;
-    sync_dir(&folder)
+fn sync_dirs(dirs: &[PathBuf]) -> io::Result<()> {
+    dirs.iter().try_for_each(|dir| sync_dir(dir))
 }
 
-/// Creates `dir` and its parents, 0755, durable.
-fn create_dirs(dir: &Path) -> io::Result<()> {
+/// Stages, commits and fsyncs one file of our own.
+pub fn write_atomic(target: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_with(target, bytes, Access { mode: Some(mode), owner: None })
+}
+
+/// The same with any access.
+pub fn write_with(
+    target: &Path,
+    bytes: &[u8],
+    access: Access,
+) -> io::Result<()> {
+    sync_dirs(&stage(target, bytes, access)?.commit()?)
+}
+
+/// Creates `dir` and its parents, 0755; adds to `touched` every folder that
+/// is to be fsynced for that.
+fn create_dirs(dir: &Path, touched: &mut Vec<PathBuf>) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
     if let Some(parent) = dir.parent() {
-        create_dirs(parent)?;
+        create_dirs(parent, touched)?;
         match fs::create_dir(dir) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(e);
@@ -224,7 +234,7 @@ fn create_dirs(dir: &Path) -> io::Result<()> {
             _ => {}
         }
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
-        sync_dir(parent)?;
+        touched.push(parent.to_owned());
     }
     Ok(())
 }
@@ -232,7 +242,9 @@ fn create_dirs(dir: &Path) -> io::Result<()> {
 /// Creates a folder with the given access; says whether anything changed.
 pub fn ensure_dir(dir: &Path, access: Access) -> io::Result<bool> {
     let existed = dir.is_dir();
-    create_dirs(dir)?;
+    let mut touched = Vec::new();
+    create_dirs(dir, &mut touched)?;
+    sync_dirs(&touched)?;
     let metadata = fs::metadata(dir)?;
     let mut changed = !existed;
     if let Some((uid, gid)) = access.owner

@@ -22,7 +22,7 @@ mod report;
 mod rollback;
 mod validate;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ struct Refusal {
 struct Unit<'a> {
     key: String,
     files: Vec<&'a Rendered>,
+    /// Digest of each file's bytes.
+    digests: Vec<String>,
     reader: Reader<'a>,
     /// Why nothing of it may be written, if so.
     held: Option<String>,
@@ -133,10 +135,10 @@ impl Applier {
         }
         let mut outcomes = Vec::with_capacity(unit.files.len());
         for at in 0..unit.files.len() {
-            let file = unit.files[at];
+            let (file, digest) = (unit.files[at], &unit.digests[at]);
             let outcome = match &unit.held {
                 Some(reason) => Outcome::Held(reason.clone()),
-                None => match self.stage_file(file, host).await {
+                None => match self.stage_file(file, digest, host).await {
                     Ok(None) => Outcome::Unchanged,
                     Ok(Some((staged, drift))) => {
                         unit.staged.push((at, staged));
@@ -169,6 +171,7 @@ impl Applier {
     async fn stage_file(
         &self,
         file: &Rendered,
+        digest: &str,
         host: &dyn Host,
     ) -> Result<Option<(Staged, bool)>, String> {
         let owner = file.owner.as_deref().map(commit::owner).transpose()?;
@@ -181,8 +184,7 @@ impl Applier {
         if access.mode.is_none() && present == Present::Absent {
             access.mode = Some(default_mode(&file.bytes));
         }
-        let drift = self.record.committed(&file.target)
-            == Some(commit::sha256(&file.bytes).as_str());
+        let drift = self.record.committed(&file.target) == Some(digest);
         let staged = commit::stage(&file.target, &file.bytes, access)
             .map_err(|e| format!("could not stage: {e}"))?;
         validate::validate(host, &file.check, staged.path())
@@ -216,18 +218,15 @@ impl Applier {
             }
             return;
         }
-        let mut folders = Vec::new();
+        let mut folders = BTreeSet::new();
         for unit in units {
             for (at, staged) in std::mem::take(&mut unit.staged) {
                 let file = unit.files[at];
-                let folder = staged.folder().to_owned();
                 match staged.commit() {
-                    Ok(()) => {
-                        let digest = commit::sha256(&file.bytes);
+                    Ok(touched) => {
+                        let digest = unit.digests[at].clone();
                         self.record.set_committed(&file.target, digest);
-                        if !folders.contains(&folder) {
-                            folders.push(folder);
-                        }
+                        folders.extend(touched);
                     }
                     Err(error) => {
                         let reason = format!("could not commit: {error}");
@@ -334,9 +333,8 @@ impl Applier {
             return;
         }
         let mut kept = BTreeMap::new();
-        for file in &unit.files {
-            let digest = commit::sha256(&file.bytes);
-            if let Err(error) = self.record.keep(&digest, &file.bytes) {
+        for (file, digest) in unit.files.iter().zip(&unit.digests) {
+            if let Err(error) = self.record.keep(digest, &file.bytes) {
                 report.trouble(format!(
                     "could not keep a copy of {}: {error}",
                     file.name
@@ -348,18 +346,24 @@ impl Applier {
                 (m.uid(), m.gid())
             });
             let mode = file.mode.unwrap_or(0o600);
+            let digest = digest.clone();
             kept.insert(file.target.clone(), Kept { digest, mode, owner });
         }
         self.record.unit_mut(&unit.key).kept = kept;
     }
 }
 
-impl Unit<'_> {
+impl<'a> Unit<'a> {
+    fn add(&mut self, file: &'a Rendered) {
+        self.files.push(file);
+        self.digests.push(commit::sha256(&file.bytes));
+    }
+
     /// Digest over everything the unit's reader reads.
     fn digest(&self) -> String {
         let mut parts = String::new();
-        for file in &self.files {
-            parts.push_str(&commit::sha256(&file.bytes));
+        for (file, digest) in self.files.iter().zip(&self.digests) {
+            parts.push_str(digest);
             parts.push_str(&file.target.to_string_lossy());
             parts.push('\0');
         }
@@ -385,10 +389,11 @@ fn units(output: &Output) -> Vec<Unit<'_>> {
     let mut units: Vec<Unit<'_>> = Vec::new();
     let mut daemons: HashMap<&str, usize> = HashMap::new();
     for file in &output.files {
-        let unit = match &file.then {
+        let alone = || format!("file:{}", file.target.display());
+        let (key, reader, held) = match &file.then {
             Then::Daemon(name, _) => {
                 if let Some(at) = daemons.get(name.as_str()) {
-                    units[*at].files.push(file);
+                    units[*at].add(file);
                     continue;
                 }
                 daemons.insert(name, units.len());
@@ -397,31 +402,26 @@ fn units(output: &Output) -> Vec<Unit<'_>> {
                     .failed
                     .iter()
                     .find(|failed| failed.daemon.as_ref() == Some(name));
-                Unit {
-                    key: format!("daemon:{name}"),
-                    files: vec![file],
-                    reader: spec.map_or(Reader::Nobody, Reader::Daemon),
-                    held: failed.map(|failed| {
+                (
+                    format!("daemon:{name}"),
+                    spec.map_or(Reader::Nobody, Reader::Daemon),
+                    failed.map(|failed| {
                         format!("{} did not render", failed.name)
                     }),
-                    staged: Vec::new(),
-                }
+                )
             }
-            Then::Command(command) => Unit {
-                key: format!("file:{}", file.target.display()),
-                files: vec![file],
-                reader: Reader::Command(command),
-                held: None,
-                staged: Vec::new(),
-            },
-            Then::Nothing => Unit {
-                key: format!("file:{}", file.target.display()),
-                files: vec![file],
-                reader: Reader::Nobody,
-                held: None,
-                staged: Vec::new(),
-            },
+            Then::Command(command) => (alone(), Reader::Command(command), None),
+            Then::Nothing => (alone(), Reader::Nobody, None),
         };
+        let mut unit = Unit {
+            key,
+            files: Vec::new(),
+            digests: Vec::new(),
+            reader,
+            held,
+            staged: Vec::new(),
+        };
+        unit.add(file);
         units.push(unit);
     }
     units

@@ -138,12 +138,7 @@ impl Applier {
                     Gid::from_raw(kept.owner.1),
                 )),
             };
-            let staged = commit::stage(path, &bytes, access)
-                .map_err(|e| format!("{}: {e}", path.display()))?;
-            let folder = staged.folder().to_owned();
-            staged
-                .commit()
-                .and_then(|()| commit::sync_dir(&folder))
+            commit::write_with(path, &bytes, access)
                 .map_err(|e| format!("{}: {e}", path.display()))?;
             self.record.set_committed(path, kept.digest.clone());
             restored.push(path.clone());

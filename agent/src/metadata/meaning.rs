@@ -438,7 +438,8 @@ fn is_group(text: &str) -> bool {
 
 /// Prometheus' label name grammar; `__` is reserved for it.
 fn is_label_name(text: &str) -> bool {
-    !text.is_empty()
+    // A key of more than 1,024 bytes would not be YAML any more.
+    (1..=200).contains(&text.len())
         && !text.starts_with("__")
         && !text.starts_with(|c: char| c.is_ascii_digit())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')

@@ -157,7 +157,7 @@ impl Cache {
                 return None;
             }
         };
-        match fetched(&body, Origin::Disk) {
+        match fetched(body, Origin::Disk) {
             Ok(fetched) => Some(fetched),
             Err(reason) => {
                 warn!(
@@ -299,7 +299,7 @@ impl<S: Source> Poller<S> {
             Polled::NotModified => return Ok(true),
             Polled::Body(body, etag) => (body, etag),
         };
-        let fresh = fetched(&body, Origin::Sapi)?;
+        let fresh = fetched(body, Origin::Sapi)?;
         self.last_full = Some(Instant::now());
         let current = self.published.borrow().clone();
         let same = current
@@ -318,7 +318,9 @@ impl<S: Source> Poller<S> {
         if !same || from_disk {
             // Kept before it is used: what runs is never newer than what a
             // start would find. A full disk does not stop the use.
-            if let Err(error) = (self.cache.write)(&self.cache.path, &body) {
+            if let Err(error) =
+                (self.cache.write)(&self.cache.path, &fresh.body)
+            {
                 warn!(
                     path = %self.cache.path.display(),
                     err.message = %error,
@@ -332,19 +334,13 @@ impl<S: Source> Poller<S> {
 }
 
 /// Parses a body; the error is joined and holds no content.
-fn fetched(body: &[u8], origin: Origin) -> Result<Fetched, String> {
-    let parsed = SapiConfig::parse(body, CONFIG_LIMIT)
+fn fetched(body: Vec<u8>, origin: Origin) -> Result<Fetched, String> {
+    let parsed = SapiConfig::parse(&body, CONFIG_LIMIT)
         .map_err(|error| crate::log::chain(&error))?;
-    let digest = ring::digest::digest(&ring::digest::SHA256, body);
+    let digest = ring::digest::digest(&ring::digest::SHA256, &body);
     let revision =
         digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Fetched {
-        parsed,
-        revision,
-        origin,
-        since: SystemTime::now(),
-        body: body.to_vec(),
-    })
+    Ok(Fetched { parsed, revision, origin, since: SystemTime::now(), body })
 }
 
 #[cfg(test)]

@@ -284,8 +284,27 @@ fn engine() -> Tera {
 
 /// A value as one YAML scalar or flow collection. JSON is YAML, and its
 /// quoting leaves no room for a value that breaks out of its place.
+///
+/// Nearly: YAML 1.1 refuses some characters that JSON lets pass, and takes
+/// others for line breaks. They only occur in strings, where both know the
+/// same escape.
 fn yaml(value: &Value, _: Kwargs, _: &State) -> tera::TeraResult<String> {
-    serde_json::to_string(value).map_err(tera::Error::message)
+    let json = serde_json::to_string(value).map_err(tera::Error::message)?;
+    let mut yaml = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '\u{7f}'..='\u{9f}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{feff}'
+            | '\u{fffe}'
+            | '\u{ffff}' => {
+                yaml.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            other => yaml.push(other),
+        }
+    }
+    Ok(yaml)
 }
 
 /// tera's report without its drawing of the source, on one line.

@@ -49,6 +49,22 @@ fn strings_cannot_break_out_of_their_place() {
     assert_eq!(back, json!({"v": evil}));
 }
 
+/// Found by fuzzing metadata_to_model: what YAML alone minds.
+#[test]
+fn what_only_yaml_minds_is_escaped() {
+    let set = set(
+        MANIFEST,
+        &[("a.yml.tera", "v: {{ v | yaml }}\n"), ("b.yml.tera", "x")],
+    );
+    let odd =
+        "\u{7f}\u{80}\u{85}\u{9f} \u{2028} \u{2029}\u{feff}\u{ffff}\u{1f600}";
+    let output = set.render(&json!({"etc": "/e", "v": odd}));
+    let text = std::str::from_utf8(&output.files[0].bytes).unwrap();
+    assert!(text.contains(r"\u007f\u0080\u0085"), "{text}");
+    let back: serde_json::Value = serde_yaml::from_str(text).unwrap();
+    assert_eq!(back, json!({"v": odd}));
+}
+
 #[test]
 fn a_bad_template_costs_its_own_file_and_names_line_and_variable() {
     let set = set(

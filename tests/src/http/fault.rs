@@ -29,6 +29,9 @@ pub enum Fault {
     Garbage,
     /// The connection is closed without an answer.
     Close,
+    /// The proper answer, and the connection's last: what a client meets
+    /// that asks more seldom than connections are kept.
+    Last,
     /// The proper answer, this much later.
     Slow(Duration),
     /// The proper answer at once, then one byte of its body per pause.
@@ -42,6 +45,8 @@ pub(super) enum Effect {
     Respond(Response<Body>),
     Hang,
     Close,
+    /// Answer properly, then end the connection.
+    Last,
     /// Answer properly after this long.
     Delay(Duration),
     /// Answer properly with this pause before each byte of the body.
@@ -53,6 +58,7 @@ impl Fault {
         Effect::Respond(match self {
             Fault::Hang => return Effect::Hang,
             Fault::Close => return Effect::Close,
+            Fault::Last => return Effect::Last,
             Fault::Slow(pause) => return Effect::Delay(pause),
             Fault::Trickle(pause) => return Effect::Trickle(pause),
             Fault::HangBody => {

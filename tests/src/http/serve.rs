@@ -11,8 +11,8 @@ use std::future::pending;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{Request, Response};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH};
+use axum::http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -128,6 +128,12 @@ async fn respond<H: Handler>(
         Some(Effect::Respond(response)) => response,
         Some(Effect::Hang) => pending().await,
         Some(Effect::Close) => return Err(Dropped),
+        Some(Effect::Last) => {
+            let mut response = handler.answer(&call);
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+            response
+        }
         Some(Effect::Delay(pause)) => {
             tokio::time::sleep(pause).await;
             handler.answer(&call)
