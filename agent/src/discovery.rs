@@ -31,7 +31,7 @@ use crate::triton::{Http, cns};
 /// Pause between two looks; binder's records live 60 s.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// Pause after a look that found less than it should.
+/// First pause after a look that found less than it should; doubles.
 const RETRY: Duration = Duration::from_secs(3);
 
 /// What is known, and kept.
@@ -94,7 +94,10 @@ pub fn seed(
         let servers = meaning::manta_nameservers(metadata, flavor);
         (!servers.is_empty()).then_some((domain, servers))
     });
+    // Never ourselves: an operator may have told the platform 127.0.0.1.
+    let outside = |ip: &IpAddr| !ip.is_loopback() && !ip.is_unspecified();
     let mut resolvers = meaning::resolvers(metadata);
+    resolvers.retain(outside);
     if resolvers.is_empty() {
         // Manta's metadata names none. What the platform gave the zone is a
         // mixture; what is no binder is the operator's.
@@ -102,8 +105,12 @@ pub fn seed(
             binders.contains(ip)
                 || manta.as_ref().is_some_and(|(_, ips)| ips.contains(ip))
         };
-        resolvers =
-            facts.resolvers.iter().filter(|ip| !known(ip)).copied().collect();
+        resolvers = facts
+            .resolvers
+            .iter()
+            .filter(|ip| outside(ip) && !known(ip))
+            .copied()
+            .collect();
     }
     Seed {
         binder_domain: meaning::binder_domain(metadata),
@@ -213,6 +220,7 @@ impl Discovery {
         mut metadata: watch::Receiver<Option<Arc<Map<String, Value>>>>,
         stop: CancellationToken,
     ) {
+        let mut retry = RETRY;
         loop {
             let now = metadata.borrow_and_update().clone();
             let mut whole = false;
@@ -232,7 +240,8 @@ impl Discovery {
                     whole = looked => whole,
                 };
             }
-            let pause = if whole { INTERVAL } else { RETRY };
+            let pause = if whole { INTERVAL } else { retry };
+            retry = if whole { RETRY } else { (retry * 2).min(INTERVAL) };
             tokio::select! {
                 () = stop.cancelled() => return,
                 // Cancel-safe: a change is marked seen above only.
@@ -288,6 +297,7 @@ impl Discovery {
             zones.retain(|zone| !found.zones.contains(zone));
             found.zones.extend(zones);
             found.zones.sort();
+            found.zones.dedup();
         }
         if meaning::cmon_domain(metadata).is_none() {
             match self.cmon_domain(&found.cns).await {
@@ -436,7 +446,11 @@ mod tests {
         assert_eq!(table.secondaries[0].primaries.len(), 2);
         assert_eq!(
             table.forwards[0].upstreams,
-            [SocketAddr::new(ip("10.9.0.6"), 53)]
+            [
+                SocketAddr::new(ip("10.9.0.6"), 53),
+                SocketAddr::new(ip("10.9.0.5"), 53)
+            ],
+            "what binder says, and what metadata says"
         );
     }
 

@@ -4,9 +4,9 @@
 
 //! Whole programs against the stand-ins, on addresses of their own.
 
-mod metadata;
 mod agent_files;
 mod agent_prometheus;
 mod agent_run;
 mod agent_sapi;
+mod metadata;
 mod zone;

@@ -132,7 +132,8 @@ pub async fn run(exec: &Exec) -> Result<Finished, HostError> {
             if let Some(group) = group {
                 let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             }
-            let _ = child.wait().await;
+            // A child stuck in the kernel is left to it.
+            let _ = tokio::time::timeout(LINGER, child.wait()).await;
             return Err(HostError::Timeout {
                 program: exec.program(),
                 seconds: exec.timeout.as_secs(),

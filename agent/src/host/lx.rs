@@ -6,7 +6,7 @@
 
 use super::{
     Action, DaemonState, Exec, Finished, Host, HostFuture, mdata_get, run,
-    succeed,
+    succeed, zone_name,
 };
 
 /// A zone of brand `lx`.
@@ -80,7 +80,7 @@ impl Host for Lx {
     }
 
     fn zonename(&self) -> HostFuture<'_, String> {
-        Box::pin(async { Ok(succeed(&["zonename"]).await?.trim().to_owned()) })
+        Box::pin(zone_name())
     }
 
     fn run<'a>(&'a self, exec: &'a Exec) -> HostFuture<'a, Finished> {

@@ -19,8 +19,13 @@ pub use exec::{Exec, Finished, run};
 pub use lx::Lx;
 pub use smartos::SmartOs;
 
-/// How long a command of the service manager or of mdata may take.
-const CONTROL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a command of the service manager may take: a daemon is given 60 s
+/// to stop.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How long the platform's metadata service may take; nothing of ours starts
+/// before it answered or ran out of this.
+const MDATA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The answer of a call that starts processes.
 pub type HostFuture<'a, T> =
@@ -137,9 +142,19 @@ async fn succeed(argv: &[&str]) -> Result<String, HostError> {
     Err(finished.into_error(&exec))
 }
 
+/// `zonename`.
+async fn zone_name() -> Result<String, HostError> {
+    let exec = Exec::new(&["zonename"], MDATA_TIMEOUT);
+    let finished = run(&exec).await?;
+    if finished.success() {
+        return Ok(finished.stdout.trim().to_owned());
+    }
+    Err(finished.into_error(&exec))
+}
+
 /// `mdata-get KEY`: the value without its newline; exit code 1 is "not set".
 async fn mdata_get(key: &str) -> Result<Option<String>, HostError> {
-    let exec = Exec::new(&["mdata-get", key], CONTROL_TIMEOUT);
+    let exec = Exec::new(&["mdata-get", key], MDATA_TIMEOUT);
     let finished = run(&exec).await?;
     match finished.code {
         Some(0) => Ok(Some(finished.stdout.trim_end().to_owned())),

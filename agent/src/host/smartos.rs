@@ -6,7 +6,7 @@
 
 use super::{
     Action, DaemonState, Exec, Finished, Host, HostFuture, mdata_get, run,
-    succeed,
+    succeed, zone_name,
 };
 
 /// A `joyent-minimal` zone.
@@ -18,16 +18,24 @@ fn fmri(daemon: &str) -> String {
     format!("svc:/triton/application/{daemon}:default")
 }
 
-/// The command line that does `action`.
-fn argv(fmri: &str, action: Action) -> Vec<String> {
-    let words: &[&str] = match action {
-        // -s waits until it is up, so that a failure is seen here.
-        Action::Enable => &["svcadm", "enable", "-s"],
-        Action::Refresh => &["svcadm", "refresh"],
-        Action::Restart => &["svcadm", "restart"],
-        Action::Clear => &["svcadm", "clear"],
+/// The command lines that do `action`, in order.
+///
+/// `svcadm restart` returns before anything happened, and whoever looks then
+/// sees the old process: a restart is a temporary disable and an enable, both
+/// of which wait (`-s`).
+fn argv(fmri: &str, action: Action) -> Vec<Vec<String>> {
+    let lines: &[&[&str]] = match action {
+        Action::Enable => &[&["svcadm", "enable", "-s"]],
+        Action::Refresh => &[&["svcadm", "refresh"]],
+        Action::Restart => {
+            &[&["svcadm", "disable", "-st"], &["svcadm", "enable", "-s"]]
+        }
+        Action::Clear => &[&["svcadm", "clear"]],
     };
-    words.iter().map(|w| (*w).to_owned()).chain([fmri.to_owned()]).collect()
+    let line = |words: &&[&str]| {
+        words.iter().chain([&fmri]).map(|w| (*w).to_owned()).collect()
+    };
+    lines.iter().map(line).collect()
 }
 
 /// Reads `svcs -Ho state,nstate FMRI`.
@@ -51,9 +59,12 @@ impl Host for SmartOs {
         action: Action,
     ) -> HostFuture<'a, ()> {
         Box::pin(async move {
-            let argv = argv(&fmri(daemon), action);
-            let words: Vec<&str> = argv.iter().map(String::as_str).collect();
-            succeed(&words).await.map(drop)
+            for argv in argv(&fmri(daemon), action) {
+                let words: Vec<&str> =
+                    argv.iter().map(String::as_str).collect();
+                succeed(&words).await?;
+            }
+            Ok(())
         })
     }
 
@@ -76,7 +87,7 @@ impl Host for SmartOs {
     }
 
     fn zonename(&self) -> HostFuture<'_, String> {
-        Box::pin(async { Ok(succeed(&["zonename"]).await?.trim().to_owned()) })
+        Box::pin(zone_name())
     }
 
     fn run<'a>(&'a self, exec: &'a Exec) -> HostFuture<'a, Finished> {
@@ -96,10 +107,11 @@ mod tests {
     fn actions_become_svcadm() {
         let fmri = fmri("prometheus");
         assert_eq!(
-            argv(&fmri, Action::Enable).join(" "),
+            argv(&fmri, Action::Enable)[0].join(" "),
             "svcadm enable -s svc:/triton/application/prometheus:default"
         );
-        assert_eq!(argv(&fmri, Action::Clear)[1], "clear");
+        assert_eq!(argv(&fmri, Action::Clear)[0][1], "clear");
+        assert_eq!(argv(&fmri, Action::Restart).len(), 2);
     }
 
     #[test]

@@ -120,7 +120,11 @@ pub fn manta_nameservers(
 pub fn resolvers(metadata: &Map<String, Value>) -> Vec<IpAddr> {
     let mut reader = Reader::new(metadata);
     let texts = reader.texts("dns_resolvers").unwrap_or_default();
-    texts.iter().filter_map(|text| text.parse().ok()).collect()
+    texts
+        .iter()
+        .flat_map(|text| text.split_whitespace())
+        .filter_map(|text| text.parse().ok())
+        .collect()
 }
 
 /// CMON's domain if SAPI names one.
@@ -393,13 +397,13 @@ fn flags(reader: &mut Reader<'_>) -> Flags {
         retention_time: reader
             .text_that(
                 "retention_time",
-                "a Prometheus duration with units, such as 31d",
+                "a Prometheus duration of 6h or more, such as 31d (1m is a minute)",
                 is_duration,
             )
             .unwrap_or(default.retention_time),
         retention_size: reader.text_that(
             "retention_size",
-            "bytes with a unit (B, KB, MB, GB, TB, PB or EB), such as 25GB",
+            "512MB or more, with a unit (MB, GB, TB, PB), such as 25GB",
             is_size,
         ),
         query_timeout_seconds: reader
@@ -446,7 +450,8 @@ fn is_label_name(text: &str) -> bool {
 }
 
 /// Prometheus' duration grammar: `1y2w3d4h5m6s7ms`, each unit at most once
-/// and in this order; more than nothing and within what Go can hold, which
+/// and in this order. At least three of its two-hour blocks, since a slip
+/// (`1m` for a month) would delete everything; within what Go can hold, which
 /// is 292 years.
 fn is_duration(text: &str) -> bool {
     const DAY: u64 = 86_400_000;
@@ -474,10 +479,11 @@ fn is_duration(text: &str) -> bool {
             sum.saturating_add(u64::from(number).saturating_mul(milliseconds));
         rest = tail;
     }
-    rest.is_empty() && (1..=LIMIT).contains(&sum)
+    rest.is_empty() && (6 * 3_600_000..=LIMIT).contains(&sum)
 }
 
-/// Prometheus' byte sizes for `retention.size`, within what it can hold.
+/// Prometheus' byte sizes for `retention.size`: room for a block at least,
+/// and within what it can hold.
 fn is_size(text: &str) -> bool {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -489,7 +495,7 @@ fn is_size(text: &str) -> bool {
     let bytes = 1_u64
         .checked_shl(10 * u32::try_from(power).unwrap_or(u32::MAX))
         .and_then(|unit| number.checked_mul(unit));
-    bytes.is_some_and(|bytes| (1..1 << 62).contains(&bytes))
+    bytes.is_some_and(|bytes| (512 << 20..1 << 62).contains(&bytes))
 }
 
 #[cfg(test)]
@@ -597,7 +603,7 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_are_prometheus_own() {
-        for good in ["31d", "1y2w3d4h5m6s7ms", "500ms", "1h30m"] {
+        for good in ["31d", "1y2w3d4h5m6s7ms", "6h", "5h60m"] {
             assert!(is_duration(good), "{good}");
         }
         for bad in [
@@ -616,7 +622,7 @@ mod tests {
             assert!(!is_duration(bad), "{bad}");
         }
         assert!(is_size("25GB") && is_size("3EB"));
-        for bad in ["25", "0GB", "GB", "8EB", "25 GB", "99999999999PB"] {
+        for bad in ["25", "0GB", "GB", "8EB", "25 GB", "99999999999PB", "25B"] {
             assert!(!is_size(bad), "{bad}");
         }
     }

@@ -4,6 +4,7 @@
 
 //! What the platform says about the zone, by `mdata-get` and `zonename`.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -15,6 +16,19 @@ use crate::discovery::ZoneFacts;
 use crate::host::Host;
 use crate::metadata::auto::MdataFacts;
 use crate::model::{Flavor, Role};
+
+/// What is asked of `mdata-get`.
+const KEYS: [&str; 9] = [
+    "sdc:nics",
+    "sdc:tags.manta_role",
+    "sdc:tags.smartdc_role",
+    "sdc:server_uuid",
+    "sdc:datacenter_name",
+    "sdc:owner_uuid",
+    "sdc:resolvers",
+    "sapi-url",
+    "SAPI_URL",
+];
 
 /// The zone as the platform knows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,12 +45,15 @@ pub struct Facts {
     pub zone: ZoneFacts,
     /// SAPI's base URL by metadata.
     pub sapi_url: Option<String>,
+    /// Whether every tool answered, if only "not set".
+    pub complete: bool,
 }
 
 impl Facts {
-    /// Takes newer facts; what could not be read this time stays.
+    /// Takes newer facts, unless a tool failed to tell some: a zone must not
+    /// become another one by a hiccup.
     pub fn refresh(&mut self, fresh: Self) {
-        if fresh.mdata.zonename.is_empty() || fresh.mdata.nics.is_null() {
+        if !fresh.complete {
             return;
         }
         self.mdata = fresh.mdata;
@@ -45,47 +62,55 @@ impl Facts {
     }
 }
 
-/// Asks the platform. A key that is not set, or a tool that fails, leaves
-/// its fact unknown; the log says so.
+/// Asks the platform, all keys at once. A key that is not set leaves its fact
+/// unknown; so does a tool that fails, which the log and `complete` say.
 pub async fn gather(host: &dyn Host, config: &ConfigFile) -> Facts {
-    let get = async |key: &str| match host.mdata(key).await {
-        Ok(value) => value.filter(|value| !value.is_empty()),
-        Err(error) => {
-            warn!(
-                key,
-                err.message = %crate::log::chain(&error),
-                "could not read instance metadata"
-            );
-            None
-        }
-    };
-    let zonename = host.zonename().await.unwrap_or_else(|error| {
+    let asked =
+        futures_util::future::join_all(KEYS.iter().map(|key| host.mdata(key)));
+    let (zonename, answers) = futures_util::join!(host.zonename(), asked);
+    let mut complete = true;
+    let mut failed = |key: &str, error: crate::host::HostError| {
+        complete = false;
         warn!(
+            key,
             err.message = %crate::log::chain(&error),
-            "could not read the zone's name"
+            "could not read instance metadata"
         );
+    };
+    let zonename = zonename.unwrap_or_else(|error| {
+        failed("zonename", error);
         String::new()
     });
+    let mut known = HashMap::new();
+    for (key, answer) in KEYS.iter().zip(answers) {
+        match answer {
+            Ok(Some(value)) if !value.is_empty() => {
+                known.insert(*key, value);
+            }
+            Ok(_) => {}
+            Err(error) => failed(key, error),
+        }
+    }
+    let get = |key: &str| known.get(key).cloned();
     let nics = get("sdc:nics")
-        .await
         .and_then(|text| serde_json::from_str::<Value>(&text).ok())
         .unwrap_or_default();
-    let manta_role = get("sdc:tags.manta_role").await;
+    let manta_role = get("sdc:tags.manta_role");
     let flavor =
         if manta_role.is_some() { Flavor::Manta } else { Flavor::Triton };
     let tag = match &config.role {
         Some(role) => Some(role.clone()),
         None => match manta_role {
             Some(role) => Some(role),
-            None => get("sdc:tags.smartdc_role").await,
+            None => get("sdc:tags.smartdc_role"),
         },
     };
-    let sapi_url = match get("sapi-url").await {
+    let sapi_url = match get("sapi-url") {
         Some(url) => Some(url),
         // Manta's spelling.
-        None => get("SAPI_URL").await,
+        None => get("SAPI_URL"),
     };
-    let resolvers = get("sdc:resolvers").await.unwrap_or_default();
+    let resolvers = get("sdc:resolvers").unwrap_or_default();
     let resolvers: Vec<IpAddr> =
         serde_json::from_str::<Vec<String>>(&resolvers)
             .unwrap_or_default()
@@ -101,17 +126,18 @@ pub async fn gather(host: &dyn Host, config: &ConfigFile) -> Facts {
         role: parse_role(tag.as_deref()),
         flavor,
         zone: ZoneFacts {
-            owner_uuid: get("sdc:owner_uuid").await,
+            owner_uuid: get("sdc:owner_uuid"),
             network_uuid: outer_network(&nics),
             resolvers,
         },
         sapi_url,
         mdata: MdataFacts {
             zonename,
-            server_uuid: get("sdc:server_uuid").await,
-            datacenter_name: get("sdc:datacenter_name").await,
+            server_uuid: get("sdc:server_uuid"),
+            datacenter_name: get("sdc:datacenter_name"),
             nics,
         },
+        complete,
     }
 }
 
@@ -154,8 +180,9 @@ mod tests {
         assert_eq!(facts.zone.network_uuid.as_deref(), Some("n2"));
         assert_eq!(facts.zone.resolvers.len(), 2);
         let before = facts.clone();
-        let nothing = gather(&Fake::default(), &config).await;
-        facts.refresh(nothing);
+        let mut hiccup = gather(&Fake::default(), &config).await;
+        hiccup.complete = false;
+        facts.refresh(hiccup);
         assert_eq!(facts, before);
     }
 
