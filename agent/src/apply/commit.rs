@@ -12,6 +12,7 @@
 //! replaced, the link stays. A target that is a mount of its own cannot be
 //! renamed over (EBUSY); only then it is written in place.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -121,10 +122,7 @@ pub fn stage(
         return Err(io::Error::other("the target is no file path"));
     };
     create_dirs(dir)?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(".staged");
-    let path = dir.join(hidden);
+    let path = dir.join(hidden(name));
     match fs::remove_file(&path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -153,6 +151,22 @@ pub fn stage(
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.sync_all()?;
     Ok(staged)
+}
+
+fn hidden(name: &OsStr) -> OsString {
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".staged");
+    hidden
+}
+
+/// Removes what a killed run left staged for `target`, if anything.
+pub fn sweep(target: &Path) {
+    if let Ok(target) = resolve(target)
+        && let (Some(dir), Some(name)) = (target.parent(), target.file_name())
+    {
+        let _ = fs::remove_file(dir.join(hidden(name)));
+    }
 }
 
 impl Staged {
