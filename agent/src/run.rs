@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::apply::commit::write_atomic;
+use crate::apply::commit::{sweep, write_atomic};
 use crate::apply::{DaemonHttp, HttpFuture};
 use crate::config::ConfigFile;
 use crate::discovery::{self, Discovery, Found};
@@ -247,6 +247,9 @@ async fn prepare(start: Start) -> Result<Prepared, RunError> {
         .or_else(|| facts.sapi_url.clone())
         .or_else(|| config.sapi.url.clone())
         .ok_or(RunError::NoSapi)?;
+    for name in ["config.json", "applied.json", "found.json"] {
+        sweep(&config.state_dir.join(name));
+    }
     Ok(Prepared { config, config_path, host, facts, sapi_url })
 }
 

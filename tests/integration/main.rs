@@ -5,6 +5,7 @@
 //! Whole programs against the stand-ins, on addresses of their own.
 
 mod agent_files;
+mod agent_kill;
 mod agent_prometheus;
 mod agent_run;
 mod agent_sapi;

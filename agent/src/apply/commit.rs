@@ -12,6 +12,7 @@
 //! replaced, the link stays. A target that is a mount of its own cannot be
 //! renamed over (EBUSY); only then it is written in place.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -123,6 +124,7 @@ pub fn stage(
     let (Some(dir), Some(name)) = (target.parent(), target.file_name()) else {
         return Err(io::Error::other("the target is no file path"));
     };
+<<<<<<< HEAD
     let mut folders = vec![dir.to_owned()];
     create_dirs(dir, &mut folders)?;
     let mut hidden = std::ffi::OsString::from(".");
@@ -139,6 +141,20 @@ pub fn stage(
         opened => opened?,
     };
     let staged = Staged { path, target, folders, committed: false };
+=======
+    create_dirs(dir)?;
+    let path = dir.join(hidden(name));
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    let staged = Staged { path, target, committed: false };
+>>>>>>> itest
     file.write_all(bytes)?;
     // Owner first: chown clears set-id bits.
     if let Some((uid, gid)) = access.owner {
@@ -157,6 +173,22 @@ pub fn stage(
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.sync_all()?;
     Ok(staged)
+}
+
+fn hidden(name: &OsStr) -> OsString {
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".staged");
+    hidden
+}
+
+/// Removes what a killed run left staged for `target`, if anything.
+pub fn sweep(target: &Path) {
+    if let Ok(target) = resolve(target)
+        && let (Some(dir), Some(name)) = (target.parent(), target.file_name())
+    {
+        let _ = fs::remove_file(dir.join(hidden(name)));
+    }
 }
 
 impl Staged {

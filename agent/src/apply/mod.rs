@@ -179,6 +179,7 @@ impl Applier {
         let present = commit::look(&file.target)
             .map_err(|e| format!("could not read the target: {e}"))?;
         if is_as_wanted(&present, file, access) {
+            commit::sweep(&file.target);
             return Ok(None);
         }
         if access.mode.is_none() && present == Present::Absent {

@@ -108,6 +108,10 @@ impl Starter {
     }
 }
 
+pub(super) async fn shell(folder: &Path, script: &str) -> Ended {
+    to_its_end(folder, &["sh", "-c", script].map(str::to_owned)).await
+}
+
 async fn to_its_end(folder: &Path, words: &[String]) -> Ended {
     let output = command(folder, words).output();
     let output = tokio::time::timeout(PATIENCE, output)

@@ -83,7 +83,7 @@ impl Bench {
             _stop: stop.drop_guard(),
         };
         bench.fill_sapi();
-        tools::install(&bench.path("bin"), bench.folder.path());
+        tools::install(bench.folder.path());
         bench.mdata("sdc:uuid", ids::PROMETHEUS0);
         bench.mdata("sdc:server_uuid", SERVER);
         bench.mdata("sdc:datacenter_name", "dc1");
@@ -251,6 +251,16 @@ impl Bench {
     /// Starts the agent: verb run, in the background.
     pub fn start(&self) -> Agent {
         self.starter().start()
+    }
+
+    /// Runs shell text in the bench's folder, its tools first on PATH.
+    pub async fn shell(&self, script: &str) -> Ended {
+        agent::shell(self.folder.path(), script).await
+    }
+
+    /// Adds a tool to the bench's PATH; `$B` in it is the bench's folder.
+    pub fn tool(&self, name: &str, script: &str) {
+        tools::tool(self.folder.path(), name, script);
     }
 
     /// Runs a verb to its end.

@@ -4,7 +4,8 @@
 
 //! The platform's tools as shell scripts. `systemctl` keeps one daemon a
 //! name in files: `units/NAME.start` is the shell text that starts it,
-//! `units/NAME.pid` the process it made.
+//! `units/NAME.pid` the process it made, `units/NAME.reload` what a reload
+//! does, SIGHUP if there is none.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -52,25 +53,29 @@ show)
   else echo ActiveState=inactive; fi ;;
 enable) start ;;
 restart) stop; start ;;
-reload) runs && kill -HUP "$(cat "$unit.pid")" ;;
+reload) runs || exit 1
+  if [ -f "$unit.reload" ]; then sh "$unit.reload" </dev/null >>"$unit.log" 2>&1
+  else kill -HUP "$(cat "$unit.pid")"; fi ;;
 reset-failed) rm -f "$unit.pid" ;;
 *) echo "Unknown command verb $1." >&2; exit 1 ;;
 esac"#;
 
-/// Writes the tools into `bin`.
-pub(super) fn install(bin: &Path, folder: &Path) {
-    fs::create_dir_all(bin).expect("the bench can be written");
-    for (name, body) in [
-        ("zonename", ZONENAME),
-        ("mdata-get", MDATA_GET),
-        ("systemctl", SYSTEMCTL),
-    ] {
-        let path = bin.join(name);
-        let text = format!("#!/bin/sh\nB='{}'\n{body}\n", folder.display());
-        fs::write(&path, text).expect("the bench can be written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-            .expect("the bench can be written");
-    }
+/// Writes the platform's tools into the bench.
+pub(super) fn install(folder: &Path) {
+    tool(folder, "zonename", ZONENAME);
+    tool(folder, "mdata-get", MDATA_GET);
+    tool(folder, "systemctl", SYSTEMCTL);
+}
+
+/// Writes one tool; `$B` in `body` is the bench's folder.
+pub(super) fn tool(folder: &Path, name: &str, body: &str) {
+    let bin = folder.join("bin");
+    fs::create_dir_all(&bin).expect("the bench can be written");
+    let path = bin.join(name);
+    let text = format!("#!/bin/sh\nB='{}'\n{body}\n", folder.display());
+    fs::write(&path, text).expect("the bench can be written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+        .expect("the bench can be written");
 }
 
 /// Copies the repository's templates; whatever listens on a fixed loopback
