@@ -18,6 +18,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Uid};
 use ring::digest;
 
@@ -78,7 +79,12 @@ pub enum Present {
 ///
 /// Errors: anything that is not a regular file, or larger than we ever write.
 pub fn look(target: &Path) -> io::Result<Present> {
-    let file = match File::open(target) {
+    // A pipe put there must not hold us up.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(target);
+    let file = match opened {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             return Ok(Present::Absent);
@@ -124,13 +130,9 @@ pub fn stage(
     let (Some(dir), Some(name)) = (target.parent(), target.file_name()) else {
         return Err(io::Error::other("the target is no file path"));
     };
-<<<<<<< HEAD
     let mut folders = vec![dir.to_owned()];
     create_dirs(dir, &mut folders)?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(".staged");
-    let path = dir.join(hidden);
+    let path = dir.join(hidden(name));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     let mut file = match options.open(&path) {
@@ -141,20 +143,6 @@ pub fn stage(
         opened => opened?,
     };
     let staged = Staged { path, target, folders, committed: false };
-=======
-    create_dirs(dir)?;
-    let path = dir.join(hidden(name));
-    match fs::remove_file(&path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
-    let staged = Staged { path, target, committed: false };
->>>>>>> itest
     file.write_all(bytes)?;
     // Owner first: chown clears set-id bits.
     if let Some((uid, gid)) = access.owner {
@@ -272,7 +260,13 @@ fn create_dirs(dir: &Path, touched: &mut Vec<PathBuf>) -> io::Result<()> {
 }
 
 /// Creates a folder with the given access; says whether anything changed.
+///
+/// Errors: also when `dir` is a symbolic link, through which whoever owns the
+/// folder above could give us another's folder to hand over.
 pub fn ensure_dir(dir: &Path, access: Access) -> io::Result<bool> {
+    if dir.is_symlink() {
+        return Err(io::Error::other("a symbolic link is in its place"));
+    }
     let existed = dir.is_dir();
     let mut touched = Vec::new();
     create_dirs(dir, &mut touched)?;

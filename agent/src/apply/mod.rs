@@ -33,7 +33,7 @@ use crate::log::chain;
 use crate::render::{DaemonSpec, OnChange, Output, Rendered, Then};
 use commit::{Access, Present, Staged};
 use record::{Kept, Record};
-use reload::Declined;
+use reload::{Declined, Needs};
 
 pub use reload::{DaemonHttp, HttpFuture};
 pub use report::{FileReport, Outcome, Report};
@@ -44,17 +44,32 @@ const REFUSAL_PAUSE: Duration = Duration::from_secs(30);
 /// Longest such pause.
 const REFUSAL_PAUSE_MAX: Duration = Duration::from_secs(600);
 
+/// First and longest pause after a post command failed.
+const COMMAND_PAUSE: Duration = Duration::from_secs(1);
+const COMMAND_PAUSE_MAX: Duration = Duration::from_secs(1800);
+
 /// Puts files in force and remembers what it did.
 #[derive(Debug)]
 pub struct Applier {
     record: Record,
     refusals: HashMap<String, Refusal>,
+    pauses: HashMap<String, Pause>,
     command_timeout: Duration,
 }
 
 /// Files a reader said no to; not offered again before `until`.
 #[derive(Debug)]
 struct Refusal {
+    digest: String,
+    reason: String,
+    until: Instant,
+    pause: Duration,
+}
+
+/// A post command that failed is not run again before `until`: it may have
+/// restarted half of what it names, each time.
+#[derive(Debug)]
+struct Pause {
     digest: String,
     reason: String,
     until: Instant,
@@ -70,7 +85,22 @@ struct Unit<'a> {
     reader: Reader<'a>,
     /// Why nothing of it may be written, if so.
     held: Option<String>,
-    staged: Vec<(usize, Staged)>,
+    /// None of its targets exists.
+    absent: bool,
+    staged: Vec<(usize, Staged, Change)>,
+}
+
+/// How a target differs from what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// Nothing stands there.
+    Absent,
+    /// Other content, not ours.
+    New,
+    /// Other content, although ours was in force: someone changed it.
+    Drift,
+    /// Only mode or owner differ; its reader need not know.
+    Access,
 }
 
 enum Reader<'a> {
@@ -86,6 +116,7 @@ impl Applier {
         Self {
             record: Record::load(dir),
             refusals: HashMap::new(),
+            pauses: HashMap::new(),
             command_timeout,
         }
     }
@@ -103,7 +134,7 @@ impl Applier {
             report.file(&failed.name, None, outcome);
         }
         ensure_directories(output, &mut report);
-        let mut units = units(output);
+        let mut units = units(output, &mut report);
         for unit in &mut units {
             self.stage_unit(unit, host, &mut report).await;
         }
@@ -140,9 +171,12 @@ impl Applier {
                 Some(reason) => Outcome::Held(reason.clone()),
                 None => match self.stage_file(file, digest, host).await {
                     Ok(None) => Outcome::Unchanged,
-                    Ok(Some((staged, drift))) => {
-                        unit.staged.push((at, staged));
-                        if drift { Outcome::Repaired } else { Outcome::Written }
+                    Ok(Some((staged, change))) => {
+                        unit.staged.push((at, staged, change));
+                        match change {
+                            Change::Absent | Change::New => Outcome::Written,
+                            Change::Drift | Change::Access => Outcome::Repaired,
+                        }
                     }
                     Err(reason) => {
                         unit.held = Some(format!("{}: {reason}", file.name));
@@ -166,14 +200,13 @@ impl Applier {
         }
     }
 
-    /// Stages one file if its target differs; says whether that is drift,
-    /// that is, whether we had committed these very bytes before.
+    /// Stages one file if its target differs, and says how.
     async fn stage_file(
         &self,
         file: &Rendered,
         digest: &str,
         host: &dyn Host,
-    ) -> Result<Option<(Staged, bool)>, String> {
+    ) -> Result<Option<(Staged, Change)>, String> {
         let owner = file.owner.as_deref().map(commit::owner).transpose()?;
         let mut access = Access { mode: file.mode, owner };
         let present = commit::look(&file.target)
@@ -185,27 +218,41 @@ impl Applier {
         if access.mode.is_none() && present == Present::Absent {
             access.mode = Some(default_mode(&file.bytes));
         }
-        let drift = self.record.committed(&file.target) == Some(digest);
+        let ours = self.record.committed(&file.target) == Some(digest);
+        let change = match &present {
+            Present::Absent if ours => Change::Drift,
+            Present::Absent => Change::Absent,
+            Present::File { bytes, .. } if *bytes == file.bytes => {
+                Change::Access
+            }
+            Present::File { .. } if ours => Change::Drift,
+            Present::File { .. } => Change::New,
+        };
         let staged = commit::stage(&file.target, &file.bytes, access)
             .map_err(|e| format!("could not stage: {e}"))?;
         validate::validate(host, &file.check, staged.path())
             .await
             .map_err(|e| format!("its checker refused: {}", chain(&e)))?;
-        Ok(Some((staged, drift)))
+        Ok(Some((staged, change)))
     }
 
     /// Renames everything staged into place, after the record says so.
     fn commit_units(&mut self, units: &mut [Unit<'_>], report: &mut Report) {
         for unit in units.iter().filter(|unit| !unit.staged.is_empty()) {
-            let restart = unit.staged.iter().any(|(at, _)| {
-                matches!(
+            let record = self.record.unit_mut(&unit.key);
+            for (at, _, change) in &unit.staged {
+                // A running daemon still has the flags we put back.
+                let flags = matches!(
                     unit.files[*at].then,
                     Then::Daemon(_, OnChange::Restart)
-                )
-            });
-            let record = self.record.unit_mut(&unit.key);
-            record.pending = true;
-            record.restart |= restart;
+                );
+                record.pending |= *change != Change::Access;
+                record.restart |=
+                    flags && matches!(change, Change::Absent | Change::New);
+            }
+            // All gone at once: a new root file system.
+            record.enable |=
+                unit.staged.len() == unit.files.len() && unit.absent;
         }
         if let Err(error) = self.record.save() {
             // Without the mark a kill could leave a daemon behind its files.
@@ -221,7 +268,7 @@ impl Applier {
         }
         let mut folders = BTreeSet::new();
         for unit in units {
-            for (at, staged) in std::mem::take(&mut unit.staged) {
+            for (at, staged, _) in std::mem::take(&mut unit.staged) {
                 let file = unit.files[at];
                 match staged.commit() {
                     Ok(touched) => {
@@ -260,6 +307,11 @@ impl Applier {
         report: &mut Report,
     ) {
         if unit.held.is_some() {
+            if self.refusals.contains_key(&unit.key)
+                || self.record.unit(&unit.key).would_not_start.is_some()
+            {
+                self.take_back(unit, host, http, report).await;
+            }
             return;
         }
         let digest = unit.digest();
@@ -272,13 +324,20 @@ impl Applier {
             Reader::Command(command) => match ran.get(command) {
                 Some(ended) => ended.clone(),
                 None => {
-                    let ended = self.run_command(command, host).await;
+                    let ended = self
+                        .run_or_wait(&unit.key, &digest, command, host)
+                        .await;
                     ran.insert(command, ended.clone());
                     ended
                 }
             },
             Reader::Daemon(daemon) => {
-                reload::take(host, http, daemon, record.restart).await
+                let never = record.in_force.is_none();
+                let needs = Needs {
+                    restart: record.restart,
+                    enable: record.enable || never,
+                };
+                reload::take(host, http, daemon, needs).await
             }
         };
         match taken {
@@ -291,6 +350,8 @@ impl Applier {
                 let record = self.record.unit_mut(&unit.key);
                 record.pending = false;
                 record.restart = false;
+                record.enable = false;
+                record.would_not_start = None;
                 record.in_force = Some(digest);
             }
             Err(Declined::Unavailable(reason)) => {
@@ -301,7 +362,55 @@ impl Applier {
             Err(Declined::Refused(reason)) => {
                 self.roll_back(unit, &digest, reason, host, http, report).await;
             }
+            Err(Declined::WouldNotStart(reason)) => {
+                self.record.unit_mut(&unit.key).would_not_start =
+                    Some((digest.clone(), reason.clone()));
+                self.roll_back(unit, &digest, reason, host, http, report).await;
+            }
         }
+    }
+
+    /// Runs a post command, unless it failed for these files a moment ago.
+    async fn run_or_wait(
+        &mut self,
+        key: &str,
+        digest: &str,
+        command: &str,
+        host: &dyn Host,
+    ) -> Result<(), Declined> {
+        let earlier =
+            self.pauses.get(key).filter(|pause| pause.digest == digest);
+        if let Some(earlier) = earlier
+            && Instant::now() < earlier.until
+        {
+            return Err(Declined::Unavailable(earlier.reason.clone()));
+        }
+        let pause = earlier.map_or(COMMAND_PAUSE, |earlier| {
+            (earlier.pause * 2).min(COMMAND_PAUSE_MAX)
+        });
+        let ended = self.run_command(command, host).await;
+        match &ended {
+            Err(Declined::Unavailable(reason)) => {
+                let pause = Pause {
+                    digest: digest.to_owned(),
+                    reason: reason.clone(),
+                    until: Instant::now() + pause,
+                    pause,
+                };
+                self.pauses.insert(key.to_owned(), pause);
+            }
+            _ => {
+                self.pauses.remove(key);
+            }
+        }
+        ended
+    }
+
+    /// Forgets pauses and refusals: an operator asks for everything now.
+    pub fn forget_pauses(&mut self) {
+        self.pauses.clear();
+        self.refusals.clear();
+        self.record.forget_refusals();
     }
 
     async fn run_command(
@@ -320,6 +429,16 @@ impl Applier {
 
     /// Why this unit's files are not offered again yet, if so.
     fn refused(&mut self, unit: &Unit<'_>) -> Option<String> {
+        let record = self.record.unit(&unit.key);
+        if let Some((digest, reason)) = record.would_not_start {
+            if digest == unit.digest() {
+                return Some(format!(
+                    "refused by its daemon: {reason}; not tried again until \
+                     something changes or SIGHUP"
+                ));
+            }
+            self.record.unit_mut(&unit.key).would_not_start = None;
+        }
         let refusal = self.refusals.get(&unit.key)?;
         if refusal.digest != unit.digest() {
             self.refusals.remove(&unit.key);
@@ -340,6 +459,8 @@ impl Applier {
                     "could not keep a copy of {}: {error}",
                     file.name
                 ));
+                // Older copies would undo what is in force.
+                self.record.unit_mut(&unit.key).kept.clear();
                 return;
             }
             let owner = std::fs::metadata(&file.target).map_or((0, 0), |m| {
@@ -356,6 +477,7 @@ impl Applier {
 
 impl<'a> Unit<'a> {
     fn add(&mut self, file: &'a Rendered) {
+        self.absent &= !file.target.exists();
         self.files.push(file);
         self.digests.push(commit::sha256(&file.bytes));
     }
@@ -385,11 +507,23 @@ impl<'a> Unit<'a> {
     }
 }
 
-/// Groups files by their reader.
-fn units(output: &Output) -> Vec<Unit<'_>> {
+/// Groups files by their reader. Of two with one target the later, which is
+/// the role's own, stays: two writers would undo each other for ever.
+fn units<'a>(output: &'a Output, report: &mut Report) -> Vec<Unit<'a>> {
     let mut units: Vec<Unit<'_>> = Vec::new();
     let mut daemons: HashMap<&str, usize> = HashMap::new();
+    let last: HashMap<&Path, &str> = output
+        .files
+        .iter()
+        .map(|file| (file.target.as_path(), file.name.as_str()))
+        .collect();
     for file in &output.files {
+        let owner = last[file.target.as_path()];
+        if owner != file.name {
+            let reason = format!("its target is also that of {owner}");
+            report.file(&file.name, None, Outcome::Failed(reason));
+            continue;
+        }
         let alone = || format!("file:{}", file.target.display());
         let (key, reader, held) = match &file.then {
             Then::Daemon(name, _) => {
@@ -420,6 +554,7 @@ fn units(output: &Output) -> Vec<Unit<'_>> {
             digests: Vec::new(),
             reader,
             held,
+            absent: true,
             staged: Vec::new(),
         };
         unit.add(file);

@@ -28,8 +28,17 @@ pub(super) struct UnitRecord {
     /// A flag file changed: the daemon needs a restart, not a reload.
     #[serde(default)]
     pub(super) restart: bool,
+    /// The files were missing: a new root file system, on which the daemon
+    /// has yet to be enabled.
+    #[serde(default)]
+    pub(super) enable: bool,
     /// Digest over all its files when its reader took them last.
     pub(super) in_force: Option<String>,
+    /// Digest and reason of files with which the daemon would not start.
+    /// Offering them again means an outage, so only other files, or an
+    /// operator's SIGHUP, end this.
+    #[serde(default)]
+    pub(super) would_not_start: Option<(String, String)>,
     /// Content, mode and owner of each file its reader took last.
     #[serde(default)]
     pub(super) kept: BTreeMap<PathBuf, Kept>,
@@ -143,6 +152,13 @@ impl Record {
     /// A unit's record, to change.
     pub(super) fn unit_mut(&mut self, key: &str) -> &mut UnitRecord {
         self.body.units.entry(key.to_owned()).or_default()
+    }
+
+    /// Forgets which files a daemon would not start with.
+    pub(super) fn forget_refusals(&mut self) {
+        for unit in self.body.units.values_mut() {
+            unit.would_not_start = None;
+        }
     }
 
     /// Keeps a copy of `bytes` under its digest.

@@ -38,8 +38,20 @@ pub type HttpFuture<'a> = std::pin::Pin<
 pub(super) enum Declined {
     /// It judged them and said no: the last good ones go back.
     Refused(String),
+    /// It does not even start with them.
+    WouldNotStart(String),
     /// It could not be asked; the same files are tried again later.
     Unavailable(String),
+}
+
+/// What a daemon needs to take its files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Needs {
+    /// Flags changed: it must start anew.
+    pub(super) restart: bool,
+    /// It was never started on this root file system. Otherwise one that is
+    /// disabled was disabled by an operator, and stays so.
+    pub(super) enable: bool,
 }
 
 /// Reloads, restarts or starts the daemon, whichever it needs.
@@ -47,7 +59,7 @@ pub(super) async fn take(
     host: &dyn Host,
     http: &dyn DaemonHttp,
     daemon: &DaemonSpec,
-    restart: bool,
+    needs: Needs,
 ) -> Result<(), Declined> {
     let name = daemon.name.as_str();
     let unavailable = |error: HostError| Declined::Unavailable(chain(&error));
@@ -56,11 +68,16 @@ pub(super) async fn take(
         DaemonState::Absent => Err(Declined::Unavailable(format!(
             "the service manager knows no {name}"
         ))),
-        DaemonState::Online if !restart => reload(host, http, daemon).await,
+        DaemonState::Online if !needs.restart => {
+            reload(host, http, daemon).await
+        }
         DaemonState::Online => {
             host.control(name, Action::Restart).await.map_err(unavailable)?;
             come_up(host, http, daemon).await
         }
+        DaemonState::Disabled if !needs.enable => Err(Declined::Unavailable(
+            format!("{name} was disabled by an operator; it stays so"),
+        )),
         DaemonState::Disabled | DaemonState::Offline => {
             host.control(name, Action::Enable).await.map_err(unavailable)?;
             come_up(host, http, daemon).await
@@ -84,6 +101,12 @@ async fn reload(
     http: &dyn DaemonHttp,
     daemon: &DaemonSpec,
 ) -> Result<(), Declined> {
+    if let Some(url) = &daemon.ready_url
+        && let Ok((503, _)) = http.get(url).await
+    {
+        // A reload would only queue up behind the write-ahead log.
+        return Err(Declined::Unavailable("it is still starting".to_owned()));
+    }
     let Some(url) = &daemon.reload_url else {
         let refresh = host.control(&daemon.name, Action::Refresh);
         return refresh.await.map_err(|e| Declined::Unavailable(chain(&e)));
@@ -121,7 +144,7 @@ async fn come_up(
         let state = host.state(&daemon.name).await;
         match state {
             Ok(DaemonState::Maintenance) => {
-                return Err(Declined::Refused(format!(
+                return Err(Declined::WouldNotStart(format!(
                     "{} does not start; its log says why",
                     daemon.name
                 )));
@@ -139,7 +162,7 @@ async fn come_up(
             _ => {}
         }
         if falls >= 2 {
-            return Err(Declined::Refused(format!(
+            return Err(Declined::WouldNotStart(format!(
                 "{} starts and falls over; its log says why",
                 daemon.name
             )));
@@ -153,7 +176,7 @@ async fn come_up(
                     );
                     Ok(())
                 }
-                _ => Err(Declined::Refused(format!(
+                _ => Err(Declined::WouldNotStart(format!(
                     "{} did not come up within {} s",
                     daemon.name,
                     READY_TIMEOUT.as_secs()

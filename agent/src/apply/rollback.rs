@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::commit::{self, Access, Present};
 use super::record::{Kept, UnitRecord};
-use super::reload::{self, Declined};
+use super::reload::{self, Declined, Needs};
 use super::report::{Outcome, Report};
 use super::{
     Applier, DaemonHttp, REFUSAL_PAUSE, REFUSAL_PAUSE_MAX, Reader, Refusal,
@@ -60,20 +60,39 @@ impl Applier {
             ));
             return;
         }
-        if let Reader::Daemon(daemon) = unit.reader {
-            match reload::take(host, http, daemon, record.restart).await {
-                Ok(()) => {
-                    let record = self.record.unit_mut(&unit.key);
-                    record.pending = false;
-                    record.restart = false;
-                }
-                Err(
-                    Declined::Refused(reason) | Declined::Unavailable(reason),
-                ) => report.trouble(format!(
-                    "{} did not take its last good files back: {reason}",
-                    unit.key
-                )),
+        self.take_back(unit, host, http, report).await;
+    }
+
+    /// Lets the daemon take the last good files, which are in place again.
+    /// Repeated by every pass until it has.
+    pub(super) async fn take_back(
+        &mut self,
+        unit: &Unit<'_>,
+        host: &dyn Host,
+        http: &dyn DaemonHttp,
+        report: &mut Report,
+    ) {
+        let record = self.record.unit(&unit.key);
+        let Reader::Daemon(daemon) = unit.reader else { return };
+        if record.kept.is_empty() || !record.pending {
+            return;
+        }
+        let needs = Needs { restart: record.restart, enable: record.enable };
+        match reload::take(host, http, daemon, needs).await {
+            Ok(()) => {
+                let record = self.record.unit_mut(&unit.key);
+                record.pending = false;
+                record.restart = false;
+                record.enable = false;
             }
+            Err(
+                Declined::Refused(reason)
+                | Declined::WouldNotStart(reason)
+                | Declined::Unavailable(reason),
+            ) => report.trouble(format!(
+                "{} did not take its last good files back: {reason}",
+                unit.key
+            )),
         }
     }
 

@@ -24,6 +24,7 @@ struct Inner {
     states: BTreeMap<String, DaemonState>,
     mdata: BTreeMap<String, String>,
     refuse: Option<Action>,
+    falls_over: Option<String>,
 }
 
 impl Fake {
@@ -47,6 +48,11 @@ impl Fake {
         self.lock().refuse = action;
     }
 
+    /// Makes `daemon` end in maintenance when it is started next.
+    pub fn falls_over_next(&self, daemon: &str) {
+        self.lock().falls_over = Some(daemon.to_owned());
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().expect("no holder panics")
     }
@@ -68,7 +74,12 @@ impl Host for Fake {
                     output: format!("{action} refused"),
                 });
             }
+            let falls = inner.falls_over.as_deref() == Some(daemon);
             let state = match action {
+                Action::Restart | Action::Enable if falls => {
+                    inner.falls_over = None;
+                    DaemonState::Maintenance
+                }
                 Action::Clear => DaemonState::Disabled,
                 _ => DaemonState::Online,
             };

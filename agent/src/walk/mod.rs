@@ -58,6 +58,7 @@ pub struct Walk {
     cache: Cache,
     facts: Facts,
     facts_at: Instant,
+    facts_due: bool,
     status: WalkStatus,
     faults: Vec<String>,
     warnings: Vec<String>,
@@ -105,6 +106,7 @@ impl Walk {
             cache,
             facts,
             facts_at: Instant::now(),
+            facts_due: false,
             status: WalkStatus::default(),
             faults: Vec::new(),
             warnings: Vec::new(),
@@ -160,7 +162,8 @@ impl Walk {
                 }
                 asked = inputs.now.recv() => {
                     if asked.is_none() { return; }
-                    self.facts_at = Instant::now() - FACTS_AGE;
+                    self.facts_due = true;
+                    self.applier.forget_pauses();
                 }
                 () = watch.changed() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -176,7 +179,8 @@ impl Walk {
         outputs: &Outputs,
     ) -> bool {
         let begin = Instant::now();
-        if self.facts_at.elapsed() >= FACTS_AGE {
+        if self.facts_due || self.facts_at.elapsed() >= FACTS_AGE {
+            self.facts_due = false;
             let fresh = gather(self.host.as_ref(), &self.config).await;
             self.facts.refresh(fresh);
             self.facts_at = Instant::now();
