@@ -207,7 +207,26 @@ impl Catalog {
         if let Some(answer) = local::localhost(key, name, rtype) {
             return Route::Local(answer);
         }
-        for suffix in key.suffixes() {
+        self.longest(key, key.suffixes())
+    }
+
+    /// Finds who answers a name that the forward zone `suffix` knows nothing
+    /// of: the longest of what is shorter.
+    pub(crate) fn route_above(
+        &self,
+        key: &WireName,
+        suffix: &ZoneName,
+    ) -> Route {
+        let len = WireName::from_zone(suffix).as_bytes().len();
+        self.longest(key, key.suffixes().filter(|above| above.len() < len))
+    }
+
+    fn longest<'k>(
+        &self,
+        key: &WireName,
+        suffixes: impl Iterator<Item = &'k [u8]>,
+    ) -> Route {
+        for suffix in suffixes {
             let is_root = suffix == b"\0";
             if let Some(zone) = self.zones.get(suffix) {
                 return Route::Zone(zone.clone());
@@ -274,7 +293,7 @@ impl Catalog {
             let pool = pool(
                 self.forwards.get(&suffix),
                 &forward.suffix,
-                forward.kind.into(),
+                forward.into(),
                 &forward.upstreams,
                 settings,
             );

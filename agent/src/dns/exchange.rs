@@ -102,8 +102,12 @@ fn answers(reply: &Message, query: &Message) -> bool {
     reply.metadata.id == query.metadata.id
         && reply.metadata.message_type == MessageType::Response
         && reply.metadata.op_code == query.metadata.op_code
-        && (reply.queries == query.queries
-            || reply.queries.is_empty() && is_failure(reply))
+        && is_about(reply, &query.queries)
+}
+
+/// Whether `reply` repeats what was asked, as far as it has to.
+pub(crate) fn is_about(reply: &Message, asked: &[Query]) -> bool {
+    reply.queries == asked || reply.queries.is_empty() && is_failure(reply)
 }
 
 fn is_failure(reply: &Message) -> bool {
@@ -176,7 +180,10 @@ fn encode(server: SocketAddr, message: &Message) -> Result<Vec<u8>, DnsError> {
 }
 
 /// `source` where it is of the server's family, any address otherwise.
-fn local_for(server: SocketAddr, source: Option<IpAddr>) -> SocketAddr {
+pub(crate) fn local_for(
+    server: SocketAddr,
+    source: Option<IpAddr>,
+) -> SocketAddr {
     let any: IpAddr = match server {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -5,30 +5,29 @@
 //! Names that others answer: upstream servers of one forward zone, tried in
 //! turn, with their health and a small cache.
 //!
-//! The exchange is our own rather than hickory-resolver's: there REFUSED,
-//! NOTIMP and SERVFAIL from one upstream end the try for all of them and
-//! reach the client as SERVFAIL, which is wrong for binder (REFUSED means
-//! "unknown name") and costs answers with any pool of which one member
-//! refuses. Here a reply of any rcode means "alive", only silence and network
-//! errors mean "down", and what a rcode means depends on who said it.
+//! Each server is asked by itself: recursive resolvers through
+//! hickory-resolver (`recursive.rs`), binder and primaries by our own exchange
+//! (`exchange.rs`), because there every rcode counts. Whom to ask next is
+//! decided here and not by a pool of hickory-resolver, where REFUSED, NOTIMP
+//! and SERVFAIL from one upstream end the try for all of them: what a rcode
+//! means depends on who said it, and REFUSED from binder means "unknown name".
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use super::answer::{Answer, synthetic_soa};
 use super::cache::{Cache, CacheLimits, Key};
-use super::error::DnsError;
-use super::exchange;
 use super::names::WireName;
 use super::seldom::Seldom;
-use crate::model::dns::{UpstreamKind, ZoneName};
+use super::upstream::{MAX_BACKOFF, Server, UpstreamStatus};
+use crate::model::dns::{ForwardZone, UpstreamKind, ZoneName};
 
 /// Bounds of forwarding.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +37,9 @@ pub struct ForwardLimits {
     /// One question, all tries together. Below the 5 s after which stubs
     /// give up.
     pub whole: Duration,
-    /// Questions on their way at a time; more are answered SERVFAIL.
+    /// Questions on their way at a time; more are answered SERVFAIL. Each
+    /// takes a socket, or up to three while a recursive resolver is slow:
+    /// hickory-resolver sends again from another port.
     pub in_flight: usize,
     /// What is kept of the answers, for each forward zone.
     pub cache: CacheLimits,
@@ -60,9 +61,12 @@ impl Default for ForwardLimits {
 const BRIEF: u32 = 5;
 /// No negative answer is kept for longer, seconds.
 const MAX_NEGATIVE: u32 = 300;
-/// A server that is down is looked at again after 1 s, 2 s, ... this.
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
-
+/// Negative TTL of types that binder does not know, seconds; binder's records
+/// live as long.
+const NODATA_TTL: u32 = 30;
+/// Marks, up to and in the cache, what all binders refused; no upstream's
+/// answer has this rcode, and none leaves the pool with it.
+const REFUSED_BY_ALL: ResponseCode = ResponseCode::Refused;
 /// Failures in a row after which a server is not merely unlucky.
 const SURELY_DEAD: u32 = 4;
 
@@ -70,16 +74,38 @@ const SURELY_DEAD: u32 = 4;
 /// primaries while we hold no copy of it yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upstreams {
-    Binder,
+    Binder {
+        /// A name that all of them refuse may be known further up.
+        fallback: bool,
+    },
     Recursive,
     Primaries,
 }
 
-impl From<UpstreamKind> for Upstreams {
-    fn from(kind: UpstreamKind) -> Self {
-        match kind {
-            UpstreamKind::Binder => Self::Binder,
+impl From<&ForwardZone> for Upstreams {
+    fn from(zone: &ForwardZone) -> Self {
+        match zone.kind {
+            UpstreamKind::Binder => Self::Binder { fallback: zone.fallback },
+            // There REFUSED is a failure and tells nothing about the name.
             UpstreamKind::Recursive => Self::Recursive,
+        }
+    }
+}
+
+/// What a pool says to a question.
+pub(crate) enum Told {
+    /// This is it.
+    Answer(Answer),
+    /// The name is not from here: ask the next shorter zone. With the answer
+    /// for when there is none.
+    Unknown(Answer),
+}
+
+impl Told {
+    /// The answer, wherever else one might look.
+    pub(crate) fn into_answer(self) -> Answer {
+        match self {
+            Self::Answer(answer) | Self::Unknown(answer) => answer,
         }
     }
 }
@@ -89,25 +115,10 @@ pub(crate) struct ForwardPool {
     pub(crate) suffix: ZoneName,
     pub(crate) kind: Upstreams,
     servers: Vec<Arc<Server>>,
-    source: Option<IpAddr>,
     limits: ForwardLimits,
     in_flight: Arc<Semaphore>,
     cache: Cache,
     turned_away: Seldom,
-}
-
-/// How one upstream is doing.
-#[derive(Clone, Debug)]
-pub struct UpstreamStatus {
-    /// The forward zone it serves.
-    pub suffix: ZoneName,
-    /// Its address.
-    pub addr: SocketAddr,
-    /// Whether it answered when last asked, with whatever rcode. True before
-    /// the first question.
-    pub alive: bool,
-    /// Why it is not alive.
-    pub last_error: Option<String>,
 }
 
 /// What one reply means for the question.
@@ -130,11 +141,14 @@ impl ForwardPool {
         limits: ForwardLimits,
         in_flight: Arc<Semaphore>,
     ) -> Self {
+        let server = |addr: &SocketAddr| match kind {
+            Upstreams::Recursive => Server::recursive(*addr, source, &limits),
+            _ => Server::plain(*addr, source),
+        };
         Self {
             suffix,
             kind,
-            servers: addrs.iter().map(|a| Arc::new(Server::new(*a))).collect(),
-            source,
+            servers: addrs.iter().map(server).map(Arc::new).collect(),
             limits,
             in_flight,
             cache: Cache::new(limits.cache),
@@ -152,36 +166,50 @@ impl ForwardPool {
     }
 
     pub(crate) fn status(&self) -> impl Iterator<Item = UpstreamStatus> {
-        self.servers.iter().map(|server| {
-            let health = server.health();
-            UpstreamStatus {
-                suffix: self.suffix.clone(),
-                addr: server.addr,
-                alive: !health.is_down(),
-                last_error: health.last_error.clone(),
-            }
-        })
+        self.servers.iter().map(|server| server.status(&self.suffix))
     }
 
-    /// Answers a question below the suffix, from the cache if possible.
-    /// Always answers, within `limits.whole`.
-    pub(crate) async fn ask(&self, name: &Name, rtype: RecordType) -> Answer {
-        let key: Key = (WireName::from_name(name), rtype);
-        if self.kind == Upstreams::Binder && !binder_knows(rtype) {
-            // Binder would say NOTIMP, which stubs take for a failure.
-            return self.empty(ResponseCode::NoError, MAX_NEGATIVE.min(30));
+    /// Answers a question below the suffix, from the cache if possible;
+    /// always, and within `limits.whole`. `Unknown` comes only from a pool
+    /// with fallback.
+    pub(crate) async fn ask(&self, name: &Name, rtype: RecordType) -> Told {
+        let (is_binder, fallback) = match self.kind {
+            Upstreams::Binder { fallback } => (true, fallback),
+            _ => (false, false),
+        };
+        // Binder would say NOTIMP, which stubs take for a failure.
+        let foreign = is_binder && !binder_knows(rtype);
+        let nodata =
+            || Told::Answer(self.empty(ResponseCode::NoError, NODATA_TTL));
+        if foreign && !fallback {
+            return nodata();
         }
+        // Whether a name is binder's, for a type it does not know: A tells.
+        let rtype = if foreign { RecordType::A } else { rtype };
+        let key: Key = (WireName::from_name(name), rtype);
         let mut answer = match self.cache.get(&key, Instant::now()) {
             Some(answer) => answer,
             None => self.ask_upstreams(key).await,
         };
+        if answer.rcode == REFUSED_BY_ALL {
+            // We are the only name server of this zone: REFUSED would make
+            // stubs retry and fail where NXDOMAIN is an answer.
+            answer.rcode = ResponseCode::NXDomain;
+            return match fallback {
+                true => Told::Unknown(answer),
+                false => Told::Answer(answer),
+            };
+        }
+        if foreign && answer.rcode == ResponseCode::NoError {
+            return nodata();
+        }
         for record in &mut answer.answers {
             if record.name == *name {
                 // The spelling of the question.
                 record.name = name.clone();
             }
         }
-        answer
+        Told::Answer(answer)
     }
 
     async fn ask_upstreams(&self, key: Key) -> Answer {
@@ -215,7 +243,7 @@ impl ForwardPool {
                     continue;
                 }
                 let limit = each.min(left);
-                match self.try_server(at, &key, limit).await {
+                match self.servers[at].ask(&self.suffix, &key, limit).await {
                     Err(_) => {}
                     Ok(reply) => {
                         replied[at] = true;
@@ -232,28 +260,11 @@ impl ForwardPool {
             }
         }
         if unknown && !failed {
-            // We are the only name server of this zone: REFUSED would make
-            // stubs retry and fail where NXDOMAIN is an answer.
-            let answer = self.empty(ResponseCode::NXDomain, BRIEF);
+            let answer = self.empty(REFUSED_BY_ALL, BRIEF);
             self.keep(key, &answer, BRIEF, 0);
             return answer;
         }
         self.last_resort(&key)
-    }
-
-    async fn try_server(
-        &self,
-        at: usize,
-        key: &Key,
-        limit: Duration,
-    ) -> Result<Message, DnsError> {
-        let server = &self.servers[at];
-        // Lower case: binder refuses its own suffix in any other.
-        let query = exchange::query(key.0.to_name(), key.1);
-        let asked =
-            exchange::ask(server.addr, self.source, &query, limit).await;
-        server.note(&self.suffix, asked.as_ref().err());
-        asked
     }
 
     /// Indices of the servers: those alive as configured, then the others,
@@ -285,14 +296,10 @@ impl ForwardPool {
     fn probe(&self, server: &Arc<Server>, key: &Key) {
         let server = Arc::clone(server);
         server.health().retry_at = Some(Instant::now() + MAX_BACKOFF);
-        let query = exchange::query(key.0.to_name(), key.1);
-        let (source, limit) = (self.source, self.limits.each);
-        let suffix = self.suffix.clone();
+        let (suffix, key) = (self.suffix.clone(), key.clone());
+        let limit = self.limits.each;
         // Ends within `limit`; at most one per server and backoff.
-        tokio::spawn(async move {
-            let asked = exchange::ask(server.addr, source, &query, limit).await;
-            server.note(&suffix, asked.as_ref().err());
-        });
+        tokio::spawn(async move { server.ask(&suffix, &key, limit).await });
     }
 
     fn keep(&self, key: Key, answer: &Answer, ttl: u32, size: usize) {
@@ -329,42 +336,34 @@ fn judge(
     reply: Message,
 ) -> (Verdict, usize) {
     let verdict = match (reply.metadata.response_code, kind) {
-        (ResponseCode::NoError, Upstreams::Recursive) if is_lame(&reply) => {
-            Verdict::Failed
-        }
         (ResponseCode::NoError | ResponseCode::NXDomain, _) => {
             let size = reply.to_vec().map_or(usize::MAX, |bytes| bytes.len());
             let (answer, ttl) = take(suffix, reply);
             return (Verdict::Take(answer, ttl), size);
         }
-        (ResponseCode::NotImp, Upstreams::Binder) => {
+        (ResponseCode::NotImp, Upstreams::Binder { .. }) => {
             let answer = empty(suffix, ResponseCode::NoError, BRIEF);
             Verdict::Take(answer, BRIEF)
         }
-        (ResponseCode::Refused, Upstreams::Binder) => Verdict::Unknown,
+        (ResponseCode::Refused, Upstreams::Binder { .. }) => Verdict::Unknown,
         _ => Verdict::Failed,
     };
     (verdict, 0)
-}
-
-/// A server that neither knows nor looks further: a referral, or nothing.
-fn is_lame(reply: &Message) -> bool {
-    let head = &reply.metadata;
-    let has_soa =
-        || reply.authorities.iter().any(|r| matches!(r.data, RData::SOA(_)));
-    reply.answers.is_empty()
-        && !head.authoritative
-        && !head.recursion_available
-        && !has_soa()
 }
 
 /// The parts of a reply worth passing on, and for how many seconds.
 fn take(suffix: &ZoneName, reply: Message) -> (Answer, u32) {
     let rcode = reply.metadata.response_code;
     let in_class = |record: &Record| record.dns_class == DNSClass::IN;
+    let asked = reply.queries.first().map(|query| query.query_type());
+    let is_asked = |record: &Record| {
+        asked.is_none_or(|t| t == RecordType::ANY || t == record.record_type())
+    };
     let mut answers = reply.answers;
     answers.retain(in_class);
-    let negative = answers.is_empty() || rcode == ResponseCode::NXDomain;
+    // Aliases may lead to nothing of that type, or to nothing at all.
+    let negative =
+        rcode == ResponseCode::NXDomain || !answers.iter().any(is_asked);
     let mut authorities = reply.authorities;
     authorities.retain(|record| {
         negative && in_class(record) && matches!(record.data, RData::SOA(_))
@@ -401,70 +400,12 @@ fn take(suffix: &ZoneName, reply: Message) -> (Answer, u32) {
     (answer, ttl)
 }
 
-struct Server {
-    addr: SocketAddr,
-    health: Mutex<Health>,
-}
-
-#[derive(Default)]
-struct Health {
-    /// Silences and network errors since the last reply.
-    failures: u32,
-    retry_at: Option<Instant>,
-    last_error: Option<String>,
-}
-
-impl Health {
-    fn is_down(&self) -> bool {
-        self.failures > 0
-    }
-}
-
-impl Server {
-    fn new(addr: SocketAddr) -> Self {
-        Self { addr, health: Mutex::default() }
-    }
-
-    fn health(&self) -> MutexGuard<'_, Health> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_down(&self) -> bool {
-        self.health().is_down()
-    }
-
-    fn note(&self, suffix: &ZoneName, error: Option<&DnsError>) {
-        let mut health = self.health();
-        match error {
-            None => {
-                if health.is_down() {
-                    info!(%suffix, upstream = %self.addr, "upstream is back");
-                }
-                *health = Health::default();
-            }
-            Some(error) => {
-                let message = error.chain();
-                if !health.is_down() {
-                    warn!(
-                        %suffix,
-                        upstream = %self.addr,
-                        err.message = message,
-                        "upstream does not answer"
-                    );
-                } else {
-                    debug!(upstream = %self.addr, "upstream still silent");
-                }
-                let backoff = Duration::from_secs(1)
-                    .saturating_mul(1 << health.failures.min(5))
-                    .min(MAX_BACKOFF);
-                health.failures = health.failures.saturating_add(1);
-                health.retry_at = Some(Instant::now() + backoff);
-                health.last_error = Some(message);
-            }
-        }
-    }
-}
-
+#[cfg(test)]
+#[path = "fallback_tests.rs"]
+mod fallback_tests;
 #[cfg(test)]
 #[path = "forward_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "upstream_tests.rs"]
+mod upstream_tests;

@@ -11,7 +11,9 @@ use hickory_proto::op::OpCode;
 use super::*;
 use crate::dns::fake::{FakeServer, Replies, Transport, name, record, reply};
 
-fn limits() -> ForwardLimits {
+pub(crate) const BINDER: Upstreams = Upstreams::Binder { fallback: false };
+
+pub(crate) fn limits() -> ForwardLimits {
     ForwardLimits {
         each: Duration::from_millis(500),
         whole: Duration::from_millis(2500),
@@ -19,7 +21,7 @@ fn limits() -> ForwardLimits {
     }
 }
 
-fn pool_with(
+pub(crate) fn pool_with(
     kind: Upstreams,
     addrs: &[SocketAddr],
     limits: ForwardLimits,
@@ -29,13 +31,13 @@ fn pool_with(
     ForwardPool::new(suffix, kind, addrs, None, limits, in_flight)
 }
 
-fn pool(kind: Upstreams, servers: &[&FakeServer]) -> ForwardPool {
+pub(crate) fn pool(kind: Upstreams, servers: &[&FakeServer]) -> ForwardPool {
     let addrs: Vec<SocketAddr> = servers.iter().map(|s| s.addr).collect();
     pool_with(kind, &addrs, limits())
 }
 
 /// Knows `a` only; counts what it is asked.
-async fn good() -> (FakeServer, Arc<AtomicUsize>) {
+pub(crate) async fn good() -> (FakeServer, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let server = FakeServer::start(move |query, _| {
@@ -53,15 +55,15 @@ async fn good() -> (FakeServer, Arc<AtomicUsize>) {
     (server, asked)
 }
 
-async fn always(rcode: ResponseCode) -> FakeServer {
+pub(crate) async fn always(rcode: ResponseCode) -> FakeServer {
     FakeServer::start(move |query, _| reply(query, rcode).into()).await
 }
 
-async fn silent() -> FakeServer {
+pub(crate) async fn silent() -> FakeServer {
     FakeServer::start(|_, _| Replies::default()).await
 }
 
-fn soa_ttl(answer: &Answer) -> Option<u32> {
+pub(crate) fn soa_ttl(answer: &Answer) -> Option<u32> {
     match &answer.authorities[..] {
         [soa] if matches!(soa.data, RData::SOA(_)) => Some(soa.ttl),
         _ => None,
@@ -71,9 +73,10 @@ fn soa_ttl(answer: &Answer) -> Option<u32> {
 #[tokio::test]
 async fn an_answer_is_cached_and_spelled_as_asked() {
     let (server, asked) = good().await;
-    let pool = pool(Upstreams::Binder, &[&server]);
+    let pool = pool(BINDER, &[&server]);
     for spelling in ["a", "A"] {
-        let answer = pool.ask(&name(spelling), RecordType::A).await;
+        let answer =
+            pool.ask(&name(spelling), RecordType::A).await.into_answer();
         assert_eq!(answer.rcode, ResponseCode::NoError);
         assert!(answer.answers[0].name.eq_case(&name(spelling)));
     }
@@ -83,9 +86,9 @@ async fn an_answer_is_cached_and_spelled_as_asked() {
 #[tokio::test]
 async fn binder_is_asked_for_what_it_knows() {
     let (server, asked) = good().await;
-    let pool = pool(Upstreams::Binder, &[&server]);
+    let pool = pool(BINDER, &[&server]);
     for rtype in [RecordType::AAAA, RecordType::TXT, RecordType::HTTPS] {
-        let answer = pool.ask(&name("a"), rtype).await;
+        let answer = pool.ask(&name("a"), rtype).await.into_answer();
         assert_eq!(answer.rcode, ResponseCode::NoError);
         assert!(answer.answers.is_empty());
         assert_eq!(soa_ttl(&answer), Some(30));
@@ -98,8 +101,8 @@ async fn refused_by_one_binder_is_asked_of_the_next() {
     let refusing = always(ResponseCode::Refused).await;
     let failing = always(ResponseCode::ServFail).await;
     let (server, _) = good().await;
-    let pool = pool(Upstreams::Binder, &[&refusing, &failing, &server]);
-    let answer = pool.ask(&name("a"), RecordType::A).await;
+    let pool = pool(BINDER, &[&refusing, &failing, &server]);
+    let answer = pool.ask(&name("a"), RecordType::A).await.into_answer();
     assert_eq!(answer.answers.len(), 1);
     assert!(pool.status().all(|upstream| upstream.alive));
 }
@@ -109,15 +112,16 @@ async fn refused_by_all_live_binders_is_nxdomain_for_a_moment() {
     let (one, asked) = good().await;
     let two = always(ResponseCode::Refused).await;
     let dead = silent().await;
-    let pool = pool(Upstreams::Binder, &[&one, &dead, &two]);
+    let pool = pool(BINDER, &[&one, &dead, &two]);
     for _ in 0..2 {
-        let answer = pool.ask(&name("unknown"), RecordType::A).await;
+        let answer =
+            pool.ask(&name("unknown"), RecordType::A).await.into_answer();
         assert_eq!(answer.rcode, ResponseCode::NXDomain);
         assert_eq!(soa_ttl(&answer), Some(BRIEF));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1, "kept for a few seconds");
     let started = Instant::now();
-    let answer = pool.ask(&name("unknown2"), RecordType::A).await;
+    let answer = pool.ask(&name("unknown2"), RecordType::A).await.into_answer();
     assert_eq!(answer.rcode, ResponseCode::NXDomain);
     assert!(started.elapsed() < limits().each, "the dead one is not asked");
 }
@@ -126,16 +130,16 @@ async fn refused_by_all_live_binders_is_nxdomain_for_a_moment() {
 async fn one_failing_binder_makes_unknown_uncertain() {
     let refusing = always(ResponseCode::Refused).await;
     let failing = always(ResponseCode::ServFail).await;
-    let pool = pool(Upstreams::Binder, &[&refusing, &failing]);
-    let answer = pool.ask(&name("a"), RecordType::A).await;
+    let pool = pool(BINDER, &[&refusing, &failing]);
+    let answer = pool.ask(&name("a"), RecordType::A).await.into_answer();
     assert_eq!(answer.rcode, ResponseCode::ServFail);
 }
 
 #[tokio::test]
 async fn notimp_of_binder_is_nodata() {
     let server = always(ResponseCode::NotImp).await;
-    let pool = pool(Upstreams::Binder, &[&server]);
-    let answer = pool.ask(&name("a"), RecordType::SRV).await;
+    let pool = pool(BINDER, &[&server]);
+    let answer = pool.ask(&name("a"), RecordType::SRV).await.into_answer();
     assert_eq!(answer.rcode, ResponseCode::NoError);
     assert_eq!(soa_ttl(&answer), Some(BRIEF));
 }
@@ -146,12 +150,18 @@ async fn silence_costs_one_wait_then_the_other_is_asked_first() {
     let (server, _) = good().await;
     let mut limits = limits();
     limits.cache.entries = 0;
-    let pool = pool_with(Upstreams::Binder, &[dead.addr, server.addr], limits);
-    assert_eq!(pool.ask(&name("a"), RecordType::A).await.answers.len(), 1);
+    let pool = pool_with(BINDER, &[dead.addr, server.addr], limits);
+    assert_eq!(
+        pool.ask(&name("a"), RecordType::A).await.into_answer().answers.len(),
+        1
+    );
     let alive: Vec<bool> = pool.status().map(|s| s.alive).collect();
     assert_eq!(alive, [false, true]);
     let started = Instant::now();
-    assert_eq!(pool.ask(&name("a"), RecordType::A).await.answers.len(), 1);
+    assert_eq!(
+        pool.ask(&name("a"), RecordType::A).await.into_answer().answers.len(),
+        1
+    );
     assert!(started.elapsed() < limits.each, "not waited for again");
 }
 
@@ -171,12 +181,15 @@ async fn all_silent_is_servfail_or_an_old_answer() {
     let mut limits = limits();
     limits.cache.max_ttl = Duration::from_millis(1);
     let pool = pool_with(Upstreams::Recursive, &[server.addr], limits);
-    assert_eq!(pool.ask(&name("a"), RecordType::A).await.answers.len(), 1);
+    assert_eq!(
+        pool.ask(&name("a"), RecordType::A).await.into_answer().answers.len(),
+        1
+    );
     quiet.store(1, Ordering::SeqCst);
     // Waits for the silent server: longer than the answer stays fresh.
-    let none = pool.ask(&name("b"), RecordType::A).await;
+    let none = pool.ask(&name("b"), RecordType::A).await.into_answer();
     assert_eq!(none.rcode, ResponseCode::ServFail);
-    let old = pool.ask(&name("a"), RecordType::A).await;
+    let old = pool.ask(&name("a"), RecordType::A).await.into_answer();
     assert_eq!(old.answers[0].ttl, 30, "stale, given for half a minute");
 }
 
@@ -188,7 +201,7 @@ async fn nobody_waits_long_for_the_dead() {
         pool.ask(&name(&format!("a{n}")), RecordType::A).await;
     }
     let started = Instant::now();
-    let answer = pool.ask(&name("b"), RecordType::A).await;
+    let answer = pool.ask(&name("b"), RecordType::A).await.into_answer();
     assert_eq!(answer.rcode, ResponseCode::ServFail);
     assert!(started.elapsed() < limits().each);
 }
@@ -209,7 +222,7 @@ async fn a_truncated_answer_is_fetched_by_tcp() {
     })
     .await;
     let pool = pool(Upstreams::Recursive, &[&server]);
-    let answer = pool.ask(&name("a"), RecordType::A).await;
+    let answer = pool.ask(&name("a"), RecordType::A).await.into_answer();
     assert_eq!(answer.answers.len(), 200);
 }
 
@@ -233,7 +246,7 @@ async fn forged_replies_are_passed_over() {
     })
     .await;
     let pool = pool(Upstreams::Recursive, &[&server]);
-    let answer = pool.ask(&name("a"), RecordType::A).await;
+    let answer = pool.ask(&name("a"), RecordType::A).await.into_answer();
     assert_eq!(answer.answers.len(), 1);
 }
 
@@ -251,11 +264,12 @@ async fn recursive_rcodes_stay_what_they_are() {
     ] {
         let server = always(said).await;
         let alone = pool(Upstreams::Recursive, &[&server]);
-        let answer = alone.ask(&name("a"), RecordType::A).await;
+        let answer = alone.ask(&name("a"), RecordType::A).await.into_answer();
         assert_eq!(answer.rcode, meant, "{said}");
         if meant == ServFail {
             let both = pool(Upstreams::Recursive, &[&server, &one]);
-            let answer = both.ask(&name("a"), RecordType::A).await;
+            let answer =
+                both.ask(&name("a"), RecordType::A).await.into_answer();
             assert_eq!(answer.answers.len(), 1, "{said}, then an answer");
         }
     }
@@ -273,7 +287,7 @@ async fn negative_answers_keep_the_soa_and_its_minimum() {
     })
     .await;
     let pool = pool(Upstreams::Recursive, &[&server]);
-    let answer = pool.ask(&name("a"), RecordType::AAAA).await;
+    let answer = pool.ask(&name("a"), RecordType::AAAA).await.into_answer();
     assert_eq!(answer.rcode, ResponseCode::NoError);
     assert_eq!(soa_ttl(&answer), Some(30));
 }
@@ -282,8 +296,8 @@ async fn negative_answers_keep_the_soa_and_its_minimum() {
 async fn too_many_questions_are_turned_away() {
     let (server, _) = good().await;
     let limits = ForwardLimits { in_flight: 0, ..limits() };
-    let pool = pool_with(Upstreams::Binder, &[server.addr], limits);
-    let answer = pool.ask(&name("a"), RecordType::A).await;
+    let pool = pool_with(BINDER, &[server.addr], limits);
+    let answer = pool.ask(&name("a"), RecordType::A).await.into_answer();
     assert_eq!(answer.rcode, ResponseCode::ServFail);
 }
 
@@ -301,7 +315,7 @@ async fn a_server_that_is_back_is_noticed_without_being_waited_for() {
     let (server, _) = good().await;
     let mut limits = limits();
     limits.cache.entries = 0;
-    let pool = pool_with(Upstreams::Binder, &[moody.addr, server.addr], limits);
+    let pool = pool_with(BINDER, &[moody.addr, server.addr], limits);
     pool.ask(&name("a"), RecordType::A).await;
     assert!(!pool.status().next().unwrap().alive);
     quiet.store(0, Ordering::SeqCst);

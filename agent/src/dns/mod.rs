@@ -33,11 +33,13 @@ mod front;
 mod local;
 mod names;
 mod persist;
+mod recursive;
 mod refresh;
 mod resolve;
 mod seldom;
 mod store;
 mod transfer;
+mod upstream;
 
 use std::collections::HashMap;
 use std::io;
@@ -61,9 +63,10 @@ pub use self::cache::CacheLimits;
 pub use self::catalog::ZoneStatus;
 pub use self::counters::DnsCounters;
 pub use self::error::DnsError;
-pub use self::forward::{ForwardLimits, UpstreamStatus};
+pub use self::forward::ForwardLimits;
 pub use self::refresh::RefreshPolicy;
 pub use self::store::{Serial, SoaTimers, ZoneLimits};
+pub use self::upstream::UpstreamStatus;
 
 use self::catalog::{Catalog, CatalogSettings};
 use self::counters::Counters;

@@ -18,6 +18,7 @@ use tracing::error;
 use super::answer::{Answer, Step, from_zone};
 use super::catalog::{Catalog, Route, ZoneEntry};
 use super::counters::Counters;
+use super::forward::Told;
 use super::names::WireName;
 
 /// Aliases followed for one question.
@@ -93,18 +94,7 @@ impl Names {
             if first {
                 self.count(&route);
             }
-            let step = match route {
-                Route::Local(answer) => Step::Done(answer),
-                Route::Zone(zone) => {
-                    step_in_zone(&zone, &name, rtype, recursion).await
-                }
-                Route::Forward(pool) if recursion => {
-                    Step::Done(pool.ask(&name, rtype).await)
-                }
-                Route::Forward(_) | Route::Nowhere => {
-                    Step::Done(Answer::failure(ResponseCode::Refused))
-                }
-            };
+            let step = walk(&catalog, route, &name, rtype, recursion).await;
             let (answer, target) = match step {
                 Step::Done(answer) => (answer, None),
                 Step::Alias(answer, target) => (answer, Some(target)),
@@ -143,6 +133,38 @@ impl Names {
     }
 }
 
+/// From whoever `route` names, and from the next above if it is a forward zone
+/// that gives the name up.
+async fn walk(
+    catalog: &Catalog,
+    mut route: Route,
+    name: &Name,
+    rtype: RecordType,
+    recursion: bool,
+) -> Step {
+    let mut unknown = None;
+    loop {
+        let pool = match route {
+            Route::Local(answer) => return Step::Done(answer),
+            Route::Zone(zone) => {
+                return step_in_zone(&zone, name, rtype, recursion).await;
+            }
+            Route::Forward(pool) if recursion => pool,
+            Route::Forward(_) | Route::Nowhere => {
+                let refusal = || Answer::failure(ResponseCode::Refused);
+                return Step::Done(unknown.unwrap_or_else(refusal));
+            }
+        };
+        match pool.ask(name, rtype).await {
+            Told::Answer(answer) => return Step::Done(answer),
+            Told::Unknown(answer) => unknown = Some(answer),
+        }
+        let key = WireName::from_name(name);
+        // Shorter each time, so this ends.
+        route = catalog.route_above(&key, &pool.suffix);
+    }
+}
+
 /// From our copy, or from a primary while we have none.
 async fn step_in_zone(
     zone: &ZoneEntry,
@@ -152,7 +174,7 @@ async fn step_in_zone(
 ) -> Step {
     let Some(version) = zone.cell.version() else {
         return Step::Done(match recursion {
-            true => zone.primaries.ask(name, rtype).await,
+            true => zone.primaries.ask(name, rtype).await.into_answer(),
             false => Answer::failure(ResponseCode::ServFail),
         });
     };

@@ -16,16 +16,16 @@ use crate::dns::fake::{
 };
 use crate::model::dns::{ForwardZone, SecondaryZone, UpstreamKind, ZoneName};
 
-struct Running {
+pub(crate) struct Running {
     addr: SocketAddr,
-    handle: NamesHandle,
-    routes: watch::Sender<Arc<Routes>>,
+    pub(crate) handle: NamesHandle,
+    pub(crate) routes: watch::Sender<Arc<Routes>>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), DnsError>>,
 }
 
 impl Running {
-    async fn start(dir: &Path, routes: Routes) -> Self {
+    pub(crate) async fn start(dir: &Path, routes: Routes) -> Self {
         let any = "127.0.0.1:0".parse().unwrap();
         let mut config = DnsConfig::new(vec![any], dir.to_owned());
         config.refresh.interval_min = Duration::from_millis(50);
@@ -47,7 +47,7 @@ impl Running {
         Self { addr, handle, routes: sender, stop, task }
     }
 
-    async fn ask(&self, name: Name, rtype: RecordType) -> Message {
+    pub(crate) async fn ask(&self, name: Name, rtype: RecordType) -> Message {
         self.send(&exchange::query(name, rtype)).await
     }
 
@@ -69,7 +69,11 @@ impl Running {
         (Message::from_vec(&buffer[..len]).unwrap(), len)
     }
 
-    async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        mut holds: impl FnMut(&Self) -> bool,
+    ) {
         let waiting = async {
             while !holds(self) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -78,11 +82,11 @@ impl Running {
         timeout(Duration::from_secs(10), waiting).await.expect(what);
     }
 
-    fn serial(&self) -> Option<u32> {
+    pub(crate) fn serial(&self) -> Option<u32> {
         self.handle.zones().first()?.serial.map(|serial| serial.0)
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.cancel();
         timeout(Duration::from_secs(10), self.task)
             .await
@@ -92,7 +96,7 @@ impl Running {
     }
 }
 
-fn replicate(primaries: &[SocketAddr]) -> Routes {
+pub(crate) fn replicate(primaries: &[SocketAddr]) -> Routes {
     Routes {
         secondaries: vec![SecondaryZone {
             name: zone_name(),
@@ -102,7 +106,11 @@ fn replicate(primaries: &[SocketAddr]) -> Routes {
     }
 }
 
-fn forward(suffix: &str, to: SocketAddr, kind: UpstreamKind) -> ForwardZone {
+pub(crate) fn forward(
+    suffix: &str,
+    to: SocketAddr,
+    kind: UpstreamKind,
+) -> ForwardZone {
     ForwardZone {
         suffix: ZoneName::parse(suffix).unwrap(),
         upstreams: vec![to],
@@ -111,7 +119,7 @@ fn forward(suffix: &str, to: SocketAddr, kind: UpstreamKind) -> ForwardZone {
     }
 }
 
-fn zone() -> Vec<Record> {
+pub(crate) fn zone() -> Vec<Record> {
     vec![
         record("cmon", 30, "A 10.0.0.9"),
         record("v1.cmon", 30, "CNAME cmon"),
@@ -125,7 +133,7 @@ fn zone() -> Vec<Record> {
 }
 
 /// Answers A of `host.dc1.example` only, as binder would.
-async fn binder() -> FakeServer {
+pub(crate) async fn binder() -> FakeServer {
     FakeServer::start(|query, _| {
         let asked = &query.queries[0];
         let known = Name::from_ascii("host.dc1.example.").unwrap();
