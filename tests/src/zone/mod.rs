@@ -25,6 +25,7 @@
 //! Source: contract sheet on images, "Inside the zone", LX column.
 
 mod control;
+mod enabled;
 mod error;
 mod folder;
 mod forward;
