@@ -4,4 +4,5 @@
 
 //! Whole programs against the stand-ins, on addresses of their own.
 
+mod e2e;
 mod zone;
