@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
 mod config;
+mod demo;
 mod names;
 mod outage;
 
