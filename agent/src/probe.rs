@@ -20,8 +20,11 @@ use crate::triton::cmon::{Endpoint, discover};
 /// Pause between two questions; each costs CMON one request.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Pause after a failure.
-const RETRY: Duration = Duration::from_secs(5);
+/// Pause after the first failure: at a start the names are on their way.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Pause after the failures that follow, doubled up to here.
+const RETRY_MAX: Duration = Duration::from_secs(8);
 
 /// The loop.
 pub struct Probe {
@@ -46,6 +49,7 @@ impl Probe {
         mut model: watch::Receiver<Option<Arc<Model>>>,
         stop: CancellationToken,
     ) {
+        let mut retry = RETRY;
         loop {
             let now = model.borrow_and_update().clone();
             let mut pause = INTERVAL;
@@ -56,7 +60,10 @@ impl Probe {
                     answer = self.ask(&model) => answer,
                 };
                 if answer.error.is_some() {
-                    pause = RETRY;
+                    pause = retry;
+                    retry = (retry * 2).min(RETRY_MAX);
+                } else {
+                    retry = RETRY;
                 }
                 self.say(answer);
             }

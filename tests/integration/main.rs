@@ -9,5 +9,6 @@ mod agent_kill;
 mod agent_prometheus;
 mod agent_run;
 mod agent_sapi;
+mod e2e;
 mod metadata;
 mod zone;

@@ -124,6 +124,9 @@ impl Incoming {
         {
             return Err(self.refuse("a message of another exchange"));
         }
+        if head.response_code == ResponseCode::Refused {
+            return Err(DnsError::NotAllowed { server: self.server });
+        }
         if head.response_code != ResponseCode::NoError {
             return Err(DnsError::Rcode {
                 server: self.server,

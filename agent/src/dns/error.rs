@@ -78,6 +78,15 @@ pub enum DnsError {
         /// Its response code, in words.
         rcode: String,
     },
+    /// The primary lets somebody else transfer, not us.
+    #[error(
+        "{server} refuses the transfer (REFUSED): allow_transfer of the cns \
+         service must hold this zone's address"
+    )]
+    NotAllowed {
+        /// The primary.
+        server: SocketAddr,
+    },
     /// A transfer broke the rules of RFC 5936, or our limits.
     #[error("transfer from {server} refused: {reason}")]
     Transfer {

@@ -340,14 +340,6 @@ impl Walk {
         let now = OffsetDateTime::now_utc();
         let ensured =
             certgen::ensure(&paths, &key, &login, now).map_err(chain)?;
-        if ensured.changed {
-            info!(
-                %login,
-                fingerprint = %key.md5_fingerprint(),
-                not_after = %ensured.info.not_after,
-                "client certificate issued"
-            );
-        }
         Ok(CertStatus {
             login,
             fingerprint: key.md5_fingerprint().to_string(),

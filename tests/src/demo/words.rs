@@ -93,7 +93,7 @@ impl Paper {
             ],
             [
                 "zone's DNS".to_owned(),
-                format!("{} (TCP)", doors.dns.local_addr()),
+                doors.dns.local_addr().to_string(),
                 "127.0.0.1:53 in the zone".to_owned(),
             ],
             [
@@ -155,7 +155,7 @@ impl Paper {
             (
                 "ask the zone's DNS for it, as Prometheus does",
                 format!(
-                    "dig @{} -p {} +tcp +noall +answer \
+                    "dig @{} -p {} +noall +answer \
                      {vm}.cmon.dc1.cns.triton.test",
                     dns.ip(),
                     dns.port()

@@ -9,25 +9,25 @@
 //! Nothing of it outlives the `World`: see [`crate::zone`].
 
 mod daemons;
+mod doors;
 mod error;
 mod facts;
 mod programs;
 mod prometheus_zone;
 mod services;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
 
 use crate::cns::CnsConfig;
 use crate::datacenter::{Datacenter, Facts};
 use crate::sapi::{Kind, Sapi, ids};
-use crate::zone::{Forward, Namespace, Network, Reboot, Zone};
+use crate::zone::{Network, Reboot, Zone};
 
 pub use daemons::{Daemons, Target};
+pub use doors::{Doors, Ports};
 pub use error::WorldError;
 pub use facts::{
     ADMIN, BINDER, CMON, CMON_EXTERNAL, CNS, EXTERNAL_NETWORK, PROMETHEUS,
@@ -94,36 +94,6 @@ impl Default for Pace {
             scrape_seconds: 3,
         }
     }
-}
-
-/// Ports on 127.0.0.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ports {
-    /// Prometheus.
-    pub prometheus: u16,
-    /// The agent's status page.
-    pub status: u16,
-    /// SAPI.
-    pub sapi: u16,
-    /// VMAPI.
-    pub vmapi: u16,
-    /// The zone's DNS, TCP.
-    pub dns: u16,
-}
-
-/// Forwarders from this machine into the datacenter.
-#[derive(Debug)]
-pub struct Doors {
-    /// Prometheus.
-    pub prometheus: Forward,
-    /// The agent's status page.
-    pub status: Forward,
-    /// SAPI.
-    pub sapi: Forward,
-    /// VMAPI.
-    pub vmapi: Forward,
-    /// The zone's DNS, TCP.
-    pub dns: Forward,
 }
 
 /// A running datacenter; dropping it ends all of it.
@@ -237,42 +207,6 @@ impl World {
         };
         eventually("all targets up", limit, look).await
     }
-}
-
-impl Doors {
-    async fn open(
-        ports: Option<Ports>,
-        dc: &Namespace,
-        zone: &Zone,
-    ) -> Result<Self, WorldError> {
-        let open = async |port: Option<u16>, inside: &Namespace, to| {
-            let listener = listen(port).await.map_err(WorldError::Listen)?;
-            let to: SocketAddr = to;
-            Ok::<_, WorldError>(Forward::start(listener, inside, to)?)
-        };
-        let own = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let of = |ip: Ipv4Addr| SocketAddr::from((ip, 80));
-        let inside = zone.namespace();
-        Ok(Self {
-            prometheus: open(ports.map(|p| p.prometheus), inside, own(9090))
-                .await?,
-            status: open(ports.map(|p| p.status), inside, own(9165)).await?,
-            sapi: open(ports.map(|p| p.sapi), dc, of(SAPI)).await?,
-            vmapi: open(ports.map(|p| p.vmapi), dc, of(VMAPI)).await?,
-            dns: open(ports.map(|p| p.dns), inside, own(53)).await?,
-        })
-    }
-}
-
-/// The wanted port of 127.0.0.1 if it is free, else any.
-async fn listen(port: Option<u16>) -> std::io::Result<TcpListener> {
-    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    if let Some(port) = port
-        && let Ok(listener) = TcpListener::bind(at(port)).await
-    {
-        return Ok(listener);
-    }
-    TcpListener::bind(at(0)).await
 }
 
 /// Looks again and again until `look` finds; its error is the state seen.

@@ -25,6 +25,7 @@
 //! Source: contract sheet on images, "Inside the zone", LX column.
 
 mod control;
+mod enabled;
 mod error;
 mod folder;
 mod forward;
@@ -53,7 +54,7 @@ use nix::sys::signal::Signal;
 pub use control::UnitView;
 pub use error::ZoneError;
 pub use folder::sweep_stale;
-pub use forward::Forward;
+pub use forward::{Forward, ForwardUdp};
 pub use init::zone_init;
 pub use net::{Namespace, Network};
 pub use spec::{Bind, Restart, SizeLimit, UnitSpec, User, ZONE_PATH, ZoneSpec};

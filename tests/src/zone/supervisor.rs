@@ -26,8 +26,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::control::{
     self, ExecRequest, Refusal, Reply, Request, UnitView, Verb,
 };
+use super::enabled;
 use super::launch::{spawn_exec, spawn_unit};
-use super::spec::{ZoneSpec, bare_unit_name};
+use super::spec::{UnitSpec, ZoneSpec, bare_unit_name};
 use super::units::{Effect, Exit, Unit};
 
 /// How long a client may take to state its request.
@@ -136,6 +137,13 @@ async fn converse(mut stream: UnixStream, ask: mpsc::Sender<Asked>) {
     }
 }
 
+/// A unit as the last `systemctl enable` or `disable` left it.
+fn remembered(spec: UnitSpec) -> Unit {
+    let mut unit = Unit::new(spec);
+    unit.enabled = enabled::read(unit.name()).unwrap_or(unit.enabled);
+    unit
+}
+
 fn failed(reason: impl ToString) -> Reply {
     Reply::Refused(Refusal::Failed(reason.to_string()))
 }
@@ -145,7 +153,7 @@ impl Supervisor {
         Self {
             metadata: spec.metadata(),
             zonename: spec.uuid,
-            units: spec.units.into_iter().map(Unit::new).collect(),
+            units: spec.units.into_iter().map(remembered).collect(),
             jobs: HashMap::new(),
             waiters: Vec::new(),
             shutdown: None,
@@ -260,6 +268,9 @@ impl Supervisor {
             }
             Verb::Enable | Verb::Disable => {
                 unit.enabled = verb == Verb::Enable;
+                if let Err(e) = enabled::note(unit.name(), unit.enabled) {
+                    eprintln!("{} is not kept {verb:?}: {e}", unit.name());
+                }
                 Ok(Vec::new())
             }
         };
