@@ -140,15 +140,41 @@ pub fn routes(found: &Found, facts: &ZoneFacts) -> Routes {
     let mut forwards: Vec<ForwardZone> = Vec::new();
     let mut forward = |suffix: &ZoneName, ips: &[IpAddr], kind, fallback| {
         let upstreams = port53(ips);
-        if !upstreams.is_empty()
-            && !forwards.iter().any(|f| f.suffix == *suffix)
-        {
-            let suffix = suffix.clone();
-            forwards.push(ForwardZone { suffix, upstreams, kind, fallback });
+        match forwards.iter_mut().find(|f| f.suffix == *suffix) {
+            // Region and datacenter share a name: both kinds of binder, each
+            // of which refuses what is the other's.
+            Some(zone) => {
+                zone.upstreams.extend(upstreams);
+                dedup(&mut zone.upstreams);
+            }
+            None if upstreams.is_empty() => {}
+            None => {
+                let suffix = suffix.clone();
+                forwards.push(ForwardZone {
+                    suffix,
+                    upstreams,
+                    kind,
+                    fallback,
+                });
+            }
         }
     };
-    let binders =
-        if found.binders.is_empty() { &seed.binders } else { &found.binders };
+    // All that anyone ever named: what binder said of itself would otherwise
+    // hide newer metadata for ever, once all binders have moved; and metadata
+    // may be out of reach just because binder moved. A dead one costs
+    // nothing, the pool remembers it. Of the platform's, the private ones:
+    // no datacenter's name is asked of a public resolver.
+    let mut binders = found.binders.clone();
+    binders.extend(&seed.binders);
+    if seed.manta.is_none() {
+        let private = |ip: &IpAddr| {
+            matches!(ip, IpAddr::V4(ip) if ip.is_private())
+                && !seed.resolvers.contains(ip)
+        };
+        binders.extend(facts.resolvers.iter().copied().filter(private));
+    }
+    dedup(&mut binders);
+    let binders = &binders;
     if let Some(domain) = &seed.binder_domain {
         // Never beyond binder: a public wildcard must not answer for `sapi`.
         forward(domain, binders, UpstreamKind::Binder, false);
@@ -170,6 +196,16 @@ pub fn routes(found: &Found, facts: &ZoneFacts) -> Routes {
         forward(&root, &facts.resolvers, UpstreamKind::Binder, false);
     }
     Routes { secondaries, forwards }
+}
+
+/// Drops what stood before, in order.
+fn dedup<T: Copy + PartialEq>(list: &mut Vec<T>) {
+    let mut seen: Vec<T> = Vec::new();
+    list.retain(|item| {
+        let new = !seen.contains(item);
+        seen.push(*item);
+        new
+    });
 }
 
 /// The loop that keeps `Found` and `Routes` true.
@@ -478,6 +514,27 @@ mod tests {
         assert_eq!(upstream("r1.t.test"), [ip("10.8.0.5")]);
         assert_eq!(upstream("dc1.t.test"), [ip("10.9.0.5")]);
         assert_eq!(upstream("."), [ip("192.0.2.53")]);
+    }
+
+    #[test]
+    fn binders_that_moved_are_found_by_what_the_platform_says() {
+        let found = Found {
+            binders: vec![ip("10.9.0.5")],
+            seed: Seed {
+                binder_domain: ZoneName::parse("dc1.t.test").ok(),
+                binders: vec![ip("10.9.0.5")],
+                ..Seed::default()
+            },
+            ..Found::default()
+        };
+        let facts = ZoneFacts {
+            resolvers: vec![ip("10.9.0.77"), ip("8.8.8.8")],
+            ..ZoneFacts::default()
+        };
+        let table = routes(&found, &facts);
+        let ips: Vec<IpAddr> =
+            table.forwards[0].upstreams.iter().map(SocketAddr::ip).collect();
+        assert_eq!(ips, [ip("10.9.0.5"), ip("10.9.0.77")]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod apply;
 pub mod certgen;
 pub mod cli;
 pub mod config;
+pub mod daemons;
 pub mod discovery;
 pub mod dns;
 pub mod host;

@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 use crate::apply::commit::{sweep, write_atomic};
 use crate::apply::{DaemonHttp, HttpFuture};
 use crate::config::ConfigFile;
+use crate::daemons;
 use crate::discovery::{self, Discovery, Found};
 use crate::dns::{DnsConfig, DnsError, NameServer, NamesHandle};
 use crate::host::Host;
@@ -121,17 +122,19 @@ pub async fn run(
     );
     let daemon_http =
         Http::new(DAEMON_TIMEOUT, None).map_err(RunError::Client)?;
+    let local: Arc<dyn DaemonHttp> = Arc::new(LocalHttp(daemon_http));
     let walk = Walk::new(
         config,
         config_path,
-        host,
-        Arc::new(LocalHttp(daemon_http)),
+        Arc::clone(&host),
+        Arc::clone(&local),
         cache,
         facts.clone(),
     );
     let outputs = Outputs {
         status: watch::Sender::new(WalkStatus::default()),
         metadata: watch::Sender::new(None),
+        daemons: watch::Sender::new(Vec::new()),
         model: watch::Sender::new(None),
     };
     let (walk_now, walk_asked) = mpsc::channel(1);
@@ -142,6 +145,7 @@ pub async fn run(
         now: walk_asked,
     };
     let probe = Probe::new(lookup.clone());
+    let daemons = watch::Sender::new(Vec::new());
     let board = Board {
         started: SystemTime::now(),
         instance: facts.instance.clone(),
@@ -153,8 +157,13 @@ pub async fn run(
         poll: poller.status(),
         walk: outputs.status.subscribe(),
         probe: probe.status(),
+        daemons: daemons.subscribe(),
         names: names.clone(),
     };
+    let specs = outputs.daemons.subscribe();
+    loops.start("daemons", |stop| {
+        daemons::watch(host, local, specs, daemons, stop)
+    });
     loops.start("probe", |stop| probe.run(outputs.model.subscribe(), stop));
     if let Some(names) = names {
         let http =
@@ -217,6 +226,7 @@ pub async fn once(start: Start) -> Result<(bool, WalkStatus), RunError> {
     let outputs = Outputs {
         status: watch::Sender::new(WalkStatus::default()),
         metadata: watch::Sender::new(None),
+        daemons: watch::Sender::new(Vec::new()),
         model: watch::Sender::new(None),
     };
     let clean = walk.pass(&fetched, &found, &outputs).await;

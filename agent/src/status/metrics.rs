@@ -116,6 +116,12 @@ pub(super) fn render(report: &StatusReport) -> String {
         let name = [("file", file.name.as_str())];
         out.sample("config_agent_file_in_force", &name, in_force);
     }
+    let name = "config_agent_daemon_up";
+    out.family(name, "gauge", "Whether a daemon runs and is ready.");
+    for daemon in &r.daemons {
+        let up = flag(daemon.state == "online" && daemon.ready);
+        out.sample(name, &[("daemon", daemon.name.as_str())], up);
+    }
     out.one(
         "config_agent_certificate_expires_in_seconds",
         "gauge",

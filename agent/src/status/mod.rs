@@ -22,8 +22,12 @@ use crate::walk::WalkStatus;
 pub use page::serve;
 pub use table::table;
 
-/// SAPI silent for longer than this is a warning of its own.
-const SAPI_QUIET: Duration = Duration::from_secs(900);
+/// SAPI silent for longer than this is a fault: no change reaches us.
+const SAPI_QUIET: Duration = Duration::from_secs(6 * 3600);
+
+/// No pass for longer than this is a fault: the longest pause between two is
+/// a day at most, five minutes by default, and every step has a limit.
+const WALK_QUIET: Duration = Duration::from_secs(26 * 3600);
 
 /// A zone unconfirmed for longer than this is a warning: CNS asks for 30 s.
 const ZONE_QUIET: Duration = Duration::from_secs(600);
@@ -58,6 +62,8 @@ pub struct Board {
     pub walk: watch::Receiver<WalkStatus>,
     /// How discovery by CMON goes.
     pub probe: watch::Receiver<ProbeStatus>,
+    /// How the daemons fare.
+    pub daemons: watch::Receiver<Vec<DaemonPart>>,
     /// The embedded name server, if it runs.
     pub names: Option<NamesHandle>,
 }
@@ -77,6 +83,8 @@ pub struct StatusReport {
     pub sapi: SapiPart,
     /// The last pass and counts.
     pub walk: WalkPart,
+    /// The daemons that read our files.
+    pub daemons: Vec<DaemonPart>,
     /// Every file.
     pub files: Vec<crate::apply::FileReport>,
     /// The CMON client certificate.
@@ -154,6 +162,17 @@ pub struct WalkPart {
     pub reloads: u64,
     /// Times a daemon refused new files.
     pub refusals: u64,
+}
+
+/// A daemon that reads our files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonPart {
+    /// Name of the SMF service or systemd unit.
+    pub name: String,
+    /// `online`, `offline`, `disabled`, `maintenance`, `absent` or `unknown`.
+    pub state: String,
+    /// Whether it answers that it is ready.
+    pub ready: bool,
 }
 
 /// The CMON client certificate.
@@ -281,6 +300,7 @@ impl Board {
                 reloads: walk.reloads,
                 refusals: walk.refusals,
             },
+            daemons: self.daemons.borrow().clone(),
             files: walk.report.files,
             certificate: walk.certificate.map(|certificate| CertificatePart {
                 login: certificate.login,
@@ -376,12 +396,30 @@ fn judge(
         let quiet = now
             .duration_since(poll.last_success.unwrap_or(started))
             .unwrap_or_default();
-        let line = format!("SAPI: {error}; the last good one is in force");
+        let line = format!(
+            "SAPI: {error}; the last good one is in force, for {} min now",
+            quiet.as_secs() / 60
+        );
         if quiet > SAPI_QUIET {
-            let minutes = quiet.as_secs() / 60;
-            report.warnings.push(format!("{line}, for {minutes} min now"));
+            report.faults.push(line);
         } else {
             report.warnings.push(line);
+        }
+    }
+    if report.walk.age_seconds.is_some_and(|s| s > WALK_QUIET.as_secs()) {
+        report.faults.push("the config walk hangs".to_owned());
+    }
+    for daemon in &report.daemons {
+        let name = &daemon.name;
+        match (daemon.state.as_str(), daemon.ready) {
+            ("online", false) => {
+                report.warnings.push(format!("{name} is not ready"));
+            }
+            ("online", true) => {}
+            ("disabled", _) => {
+                report.faults.push(format!("{name} is disabled"));
+            }
+            (state, _) => report.faults.push(format!("{name} is {state}")),
         }
     }
     if let Some(error) = &report.discovery.error {

@@ -77,6 +77,13 @@ pub fn table(report: &StatusReport, colour: bool) -> String {
             format!("{file}, {} ago", duration(r.walk.last_repair_age_seconds)),
         ]);
     }
+    for daemon in &r.daemons {
+        let ready = if daemon.ready { "ready" } else { "not ready" };
+        rows.push(vec![
+            daemon.name.clone(),
+            format!("{}, {ready}", daemon.state),
+        ]);
+    }
     rows.push(vec![
         "certificate".to_owned(),
         match &r.certificate {

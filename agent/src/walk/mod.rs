@@ -33,7 +33,7 @@ use crate::metadata::poll::{Cache, Fetched};
 use crate::metadata::resolve::{TemplateContext, resolve_manifests};
 use crate::metadata::watch::{Watch, Watched};
 use crate::model::{Flavor, Model, Role};
-use crate::render::{Failed, Output, TemplateSet};
+use crate::render::{DaemonSpec, Failed, Output, TemplateSet};
 
 pub use facts::{Facts, gather};
 pub use manifests::render_manifests;
@@ -81,6 +81,8 @@ pub struct Outputs {
     pub status: watch::Sender<WalkStatus>,
     /// Merged metadata, whenever it differs.
     pub metadata: watch::Sender<Option<Arc<Map<String, Value>>>>,
+    /// The daemons that read our files, once some are in force.
+    pub daemons: watch::Sender<Vec<DaemonSpec>>,
     /// The model, whenever it differs; none while metadata is bad.
     pub model: watch::Sender<Option<Arc<Model>>>,
 }
@@ -207,6 +209,14 @@ impl Walk {
             .applier
             .pass(&output, self.host.as_ref(), self.http.as_ref())
             .await;
+        // While metadata is bad none are named; they run all the same.
+        if !output.daemons.is_empty() {
+            outputs.daemons.send_if_modified(|current| {
+                let differs = *current != output.daemons;
+                current.clone_from(&output.daemons);
+                differs
+            });
+        }
         self.watched = self.watched(&report);
         status.take_report(report, &self.status);
         status.took = begin.elapsed();
@@ -268,7 +278,7 @@ impl Walk {
         let role = match &self.facts.role {
             Ok(role) => *role,
             Err(reason) => {
-                status.warnings.push(reason.clone());
+                status.role_error = Some(reason.clone());
                 return None;
             }
         };

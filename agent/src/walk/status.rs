@@ -34,6 +34,8 @@ pub struct WalkStatus {
     pub origin: Option<Origin>,
     /// When that revision was first seen.
     pub since: Option<SystemTime>,
+    /// Why nothing of a role is rendered.
+    pub role_error: Option<String>,
     /// What is wrong with the metadata.
     pub problems: Vec<Problem>,
     /// What was passed over.
@@ -85,7 +87,8 @@ impl WalkStatus {
 
     /// Whether all that metadata asks for is in force.
     pub fn is_clean(&self) -> bool {
-        self.problems.is_empty()
+        self.role_error.is_none()
+            && self.problems.is_empty()
             && self.certificate_error.is_none()
             && self.report.is_clean()
     }
@@ -98,6 +101,10 @@ impl WalkStatus {
             .certificate_error
             .iter()
             .map(|reason| format!("client certificate: {reason}"));
-        problems.chain(certificate).chain(self.report.faults()).collect()
+        let role = self.role_error.iter().cloned();
+        role.chain(problems)
+            .chain(certificate)
+            .chain(self.report.faults())
+            .collect()
     }
 }
