@@ -223,8 +223,11 @@ fn take_string(fields: &mut Map<String, Value>, key: &str) -> Option<String> {
 }
 
 fn which(entry: &Value, index: usize) -> String {
-    let text = |key| entry.get(key).and_then(Value::as_str);
-    match text("name").filter(|name| !name.is_empty()).or(text("uuid")) {
+    let text = |key| {
+        let text = entry.get(key).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty())
+    };
+    match text("name").or(text("uuid")) {
         Some(name) => name.chars().take(100).collect(),
         None => format!("manifest {}", index + 1),
     }
@@ -329,6 +332,12 @@ mod tests {
                 "name is missing",
             ),
             (with("name", json!("")), "manifest 2", "name is empty"),
+            // Found by fuzzing sapi_config.
+            (
+                json!({"uuid": "", "path": "/a", "template": ""}),
+                "manifest 2",
+                "name is missing",
+            ),
             (
                 with("name", json!(7)),
                 "manifest 2",

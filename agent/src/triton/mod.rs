@@ -129,9 +129,13 @@ impl Http {
             .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            // SAPI closes idle connections; polls are far apart.
+            // SAPI closes idle connections; polls are far apart. None lives
+            // long enough for probes, and every exchange has its limit.
             .pool_max_idle_per_host(1)
-            .pool_idle_timeout(Duration::from_secs(4));
+            .pool_idle_timeout(Duration::from_secs(4))
+            .tcp_keepalive(None::<Duration>)
+            .tcp_keepalive_interval(None::<Duration>)
+            .tcp_keepalive_retries(None::<u32>);
         if let Some(lookup) = lookup {
             builder = builder.dns_resolver(Arc::new(Resolver(lookup)));
         }
