@@ -9,4 +9,6 @@ mod agent_kill;
 mod agent_prometheus;
 mod agent_run;
 mod agent_sapi;
+mod agent_secrets;
+mod agent_status;
 mod zone;

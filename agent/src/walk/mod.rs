@@ -7,6 +7,7 @@
 
 mod facts;
 mod manifests;
+mod redact;
 mod status;
 
 use std::collections::BTreeSet;
@@ -205,6 +206,9 @@ impl Walk {
             .await;
         self.watched = self.watched(&report);
         status.take_report(report, &self.status);
+        if !status.is_clean() || !status.warnings.is_empty() {
+            redact::Redactor::new(metadata).redact(&mut status);
+        }
         status.took = begin.elapsed();
         self.say(&status);
         let clean = status.is_clean();
