@@ -5,6 +5,8 @@
 //! Nothing secret leaves the files it belongs in: not by logs at trace, the
 //! status page, metrics, nor by the command lines of what the agent starts.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;

@@ -5,6 +5,8 @@
 //! What the agent says of itself, and the verbs that need neither SAPI nor
 //! root.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
