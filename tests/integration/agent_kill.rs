@@ -5,6 +5,8 @@
 //! The agent killed at random moments while it writes: never a torn,
 //! missing or unchecked file, and the next start finishes the job.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,8 @@
 //! wrong on the way leaves what is in force untouched, is named in one line,
 //! and mends itself when its cause is gone.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
+
 use std::fs;
 use std::path::Path;
 

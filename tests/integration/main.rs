@@ -9,6 +9,8 @@ mod agent_kill;
 mod agent_prometheus;
 mod agent_run;
 mod agent_sapi;
+mod agent_secrets;
+mod agent_status;
 mod e2e;
 mod metadata;
 mod zone;

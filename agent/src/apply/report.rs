@@ -127,6 +127,19 @@ impl Report {
             .collect()
     }
 
+    /// Every reason given, for whoever keeps secrets out of them.
+    pub(crate) fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let files =
+            self.files.iter_mut().filter_map(|file| match &mut file.outcome {
+                Outcome::Held(reason)
+                | Outcome::Failed(reason)
+                | Outcome::RolledBack(reason) => Some(reason),
+                _ => None,
+            });
+        let readers = self.waiting.iter_mut().chain(&mut self.refused);
+        files.chain(readers.map(|(_, reason)| reason)).chain(&mut self.troubles)
+    }
+
     pub(super) fn file(
         &mut self,
         name: &str,

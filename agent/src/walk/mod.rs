@@ -7,6 +7,7 @@
 
 mod facts;
 mod manifests;
+mod redact;
 mod status;
 
 use std::collections::BTreeSet;
@@ -219,6 +220,9 @@ impl Walk {
         }
         self.watched = self.watched(&report);
         status.take_report(report, &self.status);
+        if !status.is_clean() || !status.warnings.is_empty() {
+            redact::Redactor::new(metadata).redact(&mut status);
+        }
         status.took = begin.elapsed();
         self.say(&status);
         let clean = status.is_clean();

@@ -11,12 +11,13 @@
 
 mod agent;
 mod tools;
+mod wait;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
@@ -25,9 +26,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::sapi::{Kind, Sapi, ids};
 
 pub use agent::{Agent, Ended, Starter, program};
-
-/// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+use wait::within;
+pub use wait::{PATIENCE, eventually};
 
 /// Server the bench's instance runs on.
 const SERVER: &str = "90000000-0000-4000-8000-000000000001";
@@ -364,29 +364,6 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         tools::end_daemons(self.folder.path());
-    }
-}
-
-/// Asks again until `look` finds something; panics after [`PATIENCE`].
-pub async fn eventually<T>(
-    what: &str,
-    mut look: impl AsyncFnMut() -> Option<T>,
-) -> T {
-    let found = within(PATIENCE, &mut look).await;
-    found.unwrap_or_else(|| panic!("in vain: {what}"))
-}
-
-async fn within<T>(
-    limit: Duration,
-    mut look: impl AsyncFnMut() -> Option<T>,
-) -> Option<T> {
-    let deadline = Instant::now() + limit;
-    loop {
-        let found = look().await;
-        if found.is_some() || Instant::now() >= deadline {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
