@@ -9,6 +9,7 @@
 
 mod config;
 mod demo;
+mod faults;
 mod names;
 mod outage;
 

@@ -135,7 +135,7 @@ async fn demo_offers_what_works_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn demo_with_a_time_limit_judges_the_targets() {
-    let mut demo = start(&["--seconds", "25"]);
+    let mut demo = start(&["--seconds", "30"]);
     let code = demo.end().await;
     let sum = "11 of 11 targets up";
     assert!(demo.said.iter().any(|line| line == sum), "{:#?}", demo.said);

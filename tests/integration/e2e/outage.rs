@@ -45,7 +45,7 @@ async fn names_outlive_cns_over_restart_and_reboot() {
     confirmed.await.unwrap();
 }
 
-/// A secondary asks again a minute after a failure.
+/// After an outage everyone asks again at growing intervals.
 const LATER: Duration = Duration::from_secs(80);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,8 @@ async fn resolv_conf_is_put_back_when_the_platform_rewrites_it() {
     assert_eq!(lines, ["search triton.test", "nameserver 127.0.0.1"]);
     let before = status(&world).await.unwrap().walk.repairs;
     world.zone().platform_rewrites_resolv_conf().await.unwrap();
-    let limit = Duration::from_secs(2);
+    // A second here; more where the machine has much else to do.
+    let limit = Duration::from_secs(3);
     let back = eventually("resolv.conf put back", limit, async || {
         let now = sh(&world, "cat /etc/resolv.conf").await.stdout;
         when(now == own, || now)

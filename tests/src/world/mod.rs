@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 use crate::cns::CnsConfig;
 use crate::datacenter::{Datacenter, Facts};
 use crate::sapi::{Kind, Sapi, ids};
-use crate::zone::{Network, Reboot, Zone};
+use crate::zone::{Network, Reboot, SizeLimit, Zone};
 
 pub use daemons::{Daemons, Target};
 pub use doors::{Doors, Ports};
@@ -52,6 +52,8 @@ pub struct WorldSpec {
     pub metadata: Map<String, Value>,
     /// Whether CNS lets the zone transfer from the start.
     pub transfers: bool,
+    /// Small file systems in the zone, for full-disk tests.
+    pub limits: Vec<SizeLimit>,
     /// Ports on 127.0.0.1 that are taken if they are free.
     pub ports: Option<Ports>,
 }
@@ -64,6 +66,7 @@ impl WorldSpec {
             pace: Pace::default(),
             metadata: Map::new(),
             transfers: true,
+            limits: Vec::new(),
             ports: None,
         }
     }

@@ -65,6 +65,7 @@ pub(super) fn spec(world: &WorldSpec, all: &Facts, data: &Path) -> ZoneSpec {
         ),
         Bind::read_only(&programs.promtool, &format!("{daemon}/bin/promtool")),
     ];
+    spec.limits = world.limits.clone();
     let poll = world.pace.poll.as_millis() as u64;
     let config = json!({
         "logLevel": "info",
