@@ -19,14 +19,12 @@ fi
 "$zfs" set mountpoint=/data "zones/$(mdata-get sdc:uuid)/data"
 "$zfs" mount -a
 
-# Each daemon of this image has a folder here and one below /data. All but
-# the agent run as nobody.
+# Each daemon of this image has a folder here and one below /data, root's own:
+# config-agent makes what the daemon itself may write below it.
 for home in /opt/triton/*; do
-    daemon=$(basename "$home")
-    mkdir -p "$home/etc" "/data/$daemon"
-    chmod 0750 "/data/$daemon"
-    [[ $daemon == config-agent ]] || chown nobody "/data/$daemon"
+    mkdir -p "$home/etc" "/data/$(basename "$home")"
 done
+chmod 0700 /data/config-agent
 
 # Triton names the key sapi-url, Manta SAPI_URL.
 sapi_url=$(mdata-get sapi-url || mdata-get SAPI_URL)

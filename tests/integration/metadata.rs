@@ -20,13 +20,21 @@ fn workspace() -> PathBuf {
 fn fixtures(folder: &str) -> Vec<(String, Map<String, Value>)> {
     let dir = workspace().join("tests/fixtures/metadata").join(folder);
     let mut found: Vec<_> = std::fs::read_dir(&dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the fixture can be read")
+        .map(|entry| entry.expect("the fixture can be read").path())
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
         .map(|path| {
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let text = std::fs::read(&path).unwrap();
-            (name, serde_json::from_slice(&text).unwrap())
+            let name = path
+                .file_stem()
+                .expect("the fixture can be read")
+                .to_str()
+                .expect("the fixture can be read")
+                .to_owned();
+            let text = std::fs::read(&path).expect("the fixture can be read");
+            (
+                name,
+                serde_json::from_slice(&text).expect("the fixture can be read"),
+            )
         })
         .collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -41,13 +49,17 @@ fn site() -> Site {
         flavor: Flavor::Triton,
         instance: "c0000000-0000-4000-8000-000000000001".to_owned(),
         cmon_domain: None,
+        agent_address: "127.0.0.1:9165".parse().expect("an address"),
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "promtool, in a test")]
 fn promtool(args: &[&str], path: &Path) {
-    let output =
-        Command::new("promtool").args(args).arg(path).output().unwrap();
+    let output = Command::new("promtool")
+        .args(args)
+        .arg(path)
+        .output()
+        .expect("promtool runs");
     assert!(
         output.status.success(),
         "{}: {}{}",

@@ -39,6 +39,7 @@ fuzz_target!(|body: &[u8]| {
             flavor,
             instance: "c0000000-0000-4000-8000-000000000001".to_owned(),
             cmon_domain: None,
+            agent_address: ([127, 0, 0, 1], 9165).into(),
         };
         if let Ok(resolver) = resolver(&metadata, &site) {
             for line in text(&RESOLVER.render(&resolver), "resolv.conf").lines()

@@ -120,7 +120,8 @@ pub(super) fn render(args: RenderArgs) -> Result<bool> {
     }
     for file in &output.files {
         let path = below(&args.out, &file.target);
-        write_atomic(&path, &file.bytes, file.mode.unwrap_or(0o644))
+        // Config manifests name no mode and may print any secret.
+        write_atomic(&path, &file.bytes, file.mode.unwrap_or(0o600))
             .with_context(|| format!("could not write {}", path.display()))?;
         println!("{}", path.display());
     }
@@ -230,6 +231,7 @@ impl Loaded {
             flavor: meaning::flavor(metadata, Flavor::Triton),
             instance,
             cmon_domain: None,
+            agent_address: self.config.status_listen,
         };
         if let Ok(model) = meaning::resolver(metadata, &site) {
             self.set("resolver", &model, &mut output, &mut refuse);

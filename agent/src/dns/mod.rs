@@ -56,7 +56,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 pub use self::axfr::TransferLimits;
 pub use self::cache::CacheLimits;
@@ -139,8 +139,8 @@ impl NameServer {
     /// Names answer through `handle` from now on, through the listeners once
     /// `run` is polled.
     ///
-    /// Errors: `Bind`, `Store` for a folder that cannot be used. Damaged zone
-    /// files are set aside, not errors.
+    /// Errors: `Bind`. A folder that cannot be used and damaged zone files
+    /// are said, not errors.
     pub async fn start(
         config: DnsConfig,
         mut routes: watch::Receiver<Arc<Routes>>,
@@ -154,7 +154,14 @@ impl NameServer {
             sockets.push((udp, tcp));
             local_addrs.push(local);
         }
-        persist::prepare(&config.store_dir)?;
+        if let Err(error) = persist::prepare(&config.store_dir) {
+            // Full or read-only: names from the primaries beat none at all.
+            // Each zone says for itself that it could not be written.
+            warn!(
+                err.message = error.chain(),
+                "the folder of zones cannot be used"
+            );
+        }
         let catalog_settings = CatalogSettings {
             store_dir: config.store_dir.clone(),
             source: config.transfer_source,

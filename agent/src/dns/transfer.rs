@@ -87,6 +87,8 @@ pub(crate) struct Secondary {
     last_full: Instant,
     last_touch: Option<Instant>,
     expiry_said: bool,
+    /// The version in force is not on disk: the write failed.
+    unsaved: bool,
 }
 
 impl Secondary {
@@ -102,6 +104,7 @@ impl Secondary {
             last_full: Instant::now(),
             last_touch: None,
             expiry_said: false,
+            unsaved: false,
         }
     }
 
@@ -148,6 +151,10 @@ impl Secondary {
                 self.expiry_said = false;
             }
             Err(error) => {
+                if !matches!(error, DnsError::HeldBack { .. }) {
+                    // "Stayed empty" means seen empty all the time.
+                    self.empty_since = None;
+                }
                 let message = error.chain();
                 if self.failures == 0 {
                     warn!(%zone, err.message = message, "refresh failed");
@@ -379,10 +386,13 @@ impl Secondary {
                 "zone not written to disk"
             );
         }
+        self.unsaved = saved.is_err();
         self.cell.stored(saved);
         self.last_touch = Some(Instant::now());
     }
 
+    /// Moves the file's time, which says when the version was confirmed; a
+    /// version that could not be written is written now.
     async fn touch(&mut self) {
         if self.last_touch.is_some_and(|at| at.elapsed() < TOUCH_EVERY) {
             return;
@@ -390,6 +400,19 @@ impl Secondary {
         self.last_touch = Some(Instant::now());
         let (dir, zone) =
             (self.settings.store_dir.clone(), self.cell.name.clone());
+        if self.unsaved
+            && let Some(version) = self.cell.version()
+        {
+            let saving = move || {
+                persist::prepare(&dir)?;
+                persist::save(&dir, &zone, &version)
+            };
+            if let Ok(saved) = tokio::task::spawn_blocking(saving).await {
+                self.unsaved = saved.is_err();
+                self.cell.stored(saved.map_err(|error| error.chain()));
+            }
+            return;
+        }
         let touching = move || persist::touch(&dir, &zone);
         if let Ok(Err(error)) = tokio::task::spawn_blocking(touching).await {
             debug!(

@@ -33,6 +33,8 @@ pub struct Site {
     pub instance: String,
     /// CMON's domain as CNS told it, if it did.
     pub cmon_domain: Option<String>,
+    /// Where the agent's own metrics are, on loopback.
+    pub agent_address: std::net::SocketAddr,
 }
 
 /// Turns merged metadata (SAPI's, the local one over it, `auto`) into a model.
@@ -263,6 +265,7 @@ fn prometheus(
         external_labels: external_labels(reader, flavor, site, place),
         replica_label: "replica".to_owned(),
         cmon: cmon(reader, metadata, flavor, site, place),
+        agent_address: site.agent_address.to_string(),
         compute_nodes: reader
             .boolean("scrape_compute_nodes")
             .unwrap_or(flavor == Flavor::Triton),
@@ -511,6 +514,7 @@ mod tests {
             flavor: Flavor::Triton,
             instance: "c0000000-0000-4000-8000-000000000001".to_owned(),
             cmon_domain: None,
+            agent_address: ([127, 0, 0, 1], 9165).into(),
         }
     }
 

@@ -263,12 +263,23 @@ impl Walk {
         status
             .warnings
             .extend(context.warnings().iter().map(ToString::to_string));
-        render_manifests(
+        let mut output = render_manifests(
             &resolved.manifests,
             context.value(),
             &self.config.root,
             self.host.is_linux(),
-        )
+        );
+        // A file that is there keeps its mode; a new one that holds a secret
+        // is for root, until its manifest's command says otherwise.
+        let metadata = context.value().as_object();
+        let redactor = metadata.map(redact::Redactor::new);
+        for file in &mut output.files {
+            let new = file.mode.is_none() && !file.target.exists();
+            if new && redactor.as_ref().is_some_and(|r| r.is_in(&file.bytes)) {
+                file.mode = Some(0o600);
+            }
+        }
+        output
     }
 
     /// Files of the zone's role, from the typed model.
@@ -292,6 +303,7 @@ impl Walk {
             flavor: self.facts.flavor,
             instance: self.facts.instance.clone(),
             cmon_domain: found.cmon_domain.clone(),
+            agent_address: self.config.status_listen,
         };
         if !self.config.dns_listen.is_empty() {
             // Its problems are among the model's own.

@@ -49,6 +49,13 @@ impl Redactor {
             .for_each(|text| self.strike_out(text));
     }
 
+    /// Whether a file's content holds a secret, so that others must not read
+    /// it.
+    pub(super) fn is_in(&self, bytes: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(bytes);
+        self.secrets.iter().any(|secret| text.contains(secret.as_str()))
+    }
+
     fn strike_out(&self, text: &mut String) {
         for secret in &self.secrets {
             if text.contains(secret.as_str()) {
