@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -172,7 +172,7 @@ impl Source {
         let role = role.as_deref().unwrap_or(Role::Prometheus.as_str());
         Ok(Loaded {
             parsed,
-            role: parse_role(Some(role)).map_err(|e| anyhow!(e))?,
+            role: parse_role(Some(role))?,
             templates: self
                 .templates
                 .unwrap_or_else(|| config.templates_dir.clone()),

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 use tracing::warn;
 
-use super::parse_role;
+use super::{NoRole, parse_role};
 use crate::config::ConfigFile;
 use crate::discovery::ZoneFacts;
 use crate::host::Host;
@@ -38,7 +38,7 @@ pub struct Facts {
     /// What `auto.*` is made of.
     pub mdata: MdataFacts,
     /// What the zone is for, or why that is unknown.
-    pub role: Result<Role, String>,
+    pub role: Result<Role, NoRole>,
     /// Manta when the zone has a `manta_role` tag.
     pub flavor: Flavor,
     /// What discovery needs.
@@ -194,6 +194,7 @@ mod tests {
         let facts = gather(&host, &ConfigFile::default()).await;
         assert_eq!(facts.flavor, Flavor::Manta);
         assert_eq!(facts.sapi_url.as_deref(), Some("http://sapi.m.test"));
-        assert!(parse_role(Some("nat")).unwrap_err().contains("\"nat\""));
+        let unknown = parse_role(Some("nat")).unwrap_err().to_string();
+        assert!(unknown.contains("\"nat\""), "{unknown}");
     }
 }

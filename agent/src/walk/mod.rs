@@ -293,7 +293,14 @@ impl Walk {
         let role = match &self.facts.role {
             Ok(role) => *role,
             Err(reason) => {
-                status.role_error = Some(reason.clone());
+                match reason {
+                    NoRole::Untagged => {
+                        status.warnings.push(reason.to_string());
+                    }
+                    NoRole::Unknown { .. } => {
+                        status.role_error = Some(reason.to_string());
+                    }
+                }
                 return None;
             }
         };
@@ -502,22 +509,36 @@ pub fn account_key(
     AccountKey::parse(&pem).map_err(chain)
 }
 
+/// Why nothing of a role is rendered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRole {
+    /// Nobody said what the zone is for: a zone with config manifests alone.
+    #[error(
+        "the zone has no smartdc_role or manta_role tag and the \
+         configuration no role: only config manifests are rendered"
+    )]
+    Untagged,
+    /// A role that this version does not know.
+    #[error(
+        "role {seen:?} is not known, wanted one of {wanted}: only config \
+         manifests are rendered"
+    )]
+    Unknown {
+        /// The tag.
+        seen: String,
+        /// The roles there are.
+        wanted: String,
+    },
+}
+
 /// Tells a role's tag from a role.
-pub fn parse_role(tag: Option<&str>) -> Result<Role, String> {
-    match tag {
-        None => Err("the zone has no smartdc_role or manta_role tag and the \
-                configuration no role: only config manifests are rendered"
-            .to_owned()),
-        Some(tag) => Role::parse(tag).ok_or_else(|| {
-            let known: Vec<&str> =
-                Role::ALL.iter().map(|role| role.as_str()).collect();
-            format!(
-                "role {tag:?} is not known, wanted one of {}: only config \
-                 manifests are rendered",
-                known.join(", ")
-            )
-        }),
-    }
+pub fn parse_role(tag: Option<&str>) -> Result<Role, NoRole> {
+    let Some(tag) = tag else { return Err(NoRole::Untagged) };
+    Role::parse(tag).ok_or_else(|| {
+        let known: Vec<&str> =
+            Role::ALL.iter().map(|role| role.as_str()).collect();
+        NoRole::Unknown { seen: tag.to_owned(), wanted: known.join(", ") }
+    })
 }
 
 fn publish<T: PartialEq>(
