@@ -6,9 +6,15 @@
 //! of Triton and Manta.
 //!
 //! The rooms in reading order: `metadata` (what SAPI tells us), `model` (what
-//! we mean), `render` (files in memory), `apply` (files in force), `dns` (the
-//! embedded name server), `certgen` (the CMON client certificate), `triton`
-//! (one client per API), `host` (the operating system around us).
+//! we mean), `render` (files in memory), `apply` (files in force), `walk`
+//! (these four as one pass), `dns` (the embedded name server), `certgen` (the
+//! CMON client certificate), `triton` (one client per API), `host` (the
+//! operating system around us).
+//!
+//! Loops beside the walk: `discovery` (who knows names), `probe` (CMON asked
+//! as Prometheus asks it), `daemons` (do they run), `status` (what all of it
+//! looks like). `run` starts them, `cli` is the way in, `config` the agent's
+//! own file, `log` bunyan lines.
 
 pub mod apply;
 pub mod certgen;

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::host::DaemonState;
 use crate::host::fake::Fake;
-use crate::render::Failed;
+use crate::render::{DaemonSpec, Failed};
 
 /// A daemon that answers as told and counts.
 struct Daemon {

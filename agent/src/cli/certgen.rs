@@ -15,8 +15,8 @@ use super::CONFIG;
 use crate::certgen::{AccountKey, CertPaths, ensure};
 use crate::config::ConfigFile;
 use crate::metadata::config::SapiConfig;
-use crate::metadata::meaning;
 use crate::metadata::poll::CONFIG_LIMIT;
+use crate::metadata::{meaning, names};
 use crate::model::{Flavor, Paths, Role};
 use crate::walk::account_key;
 
@@ -67,8 +67,7 @@ pub(super) fn certgen(args: CertgenArgs) -> Result<bool> {
     let flavor = meaning::flavor(&metadata, Flavor::Triton);
     let key: AccountKey =
         account_key(&metadata, flavor, &config).map_err(|e| anyhow!(e))?;
-    let login =
-        args.login.unwrap_or_else(|| meaning::account(&metadata, flavor));
+    let login = args.login.unwrap_or_else(|| names::account(&metadata, flavor));
     let (tls, owner) = match args.out {
         Some(out) => (out, None),
         None => {

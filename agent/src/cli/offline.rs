@@ -24,6 +24,7 @@ use crate::metadata::auto::{MdataFacts, auto_metadata};
 use crate::metadata::config::{Parsed, SapiConfig};
 use crate::metadata::local::load_local_manifests;
 use crate::metadata::meaning::{self, Site};
+use crate::metadata::names;
 use crate::metadata::poll::CONFIG_LIMIT;
 use crate::metadata::resolve::{TemplateContext, resolve_manifests};
 use crate::model::{Flavor, Paths, Role};
@@ -287,7 +288,7 @@ impl Loaded {
         };
         match account_key(metadata, flavor, &self.config) {
             Ok(key) => {
-                let login = meaning::account(metadata, flavor);
+                let login = names::account(metadata, flavor);
                 ensure(&paths, &key, &login, OffsetDateTime::now_utc())?;
             }
             Err(reason) if is_in(metadata, flavor) => bail!(reason),

@@ -10,11 +10,14 @@
 //! empty takes its default.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use super::grammar::{
+    is_cmon_domain, is_duration, is_group, is_label_name, is_size,
+};
+use super::names::account;
 use super::wire::{Problem, Reader};
 use crate::model::dns::ZoneName;
 use crate::model::prometheus::{Cmon, Flags};
@@ -96,98 +99,7 @@ pub fn flavor(metadata: &Map<String, Value>, otherwise: Flavor) -> Flavor {
     }
 }
 
-/// Triton's binders: `ZK_SERVERS` (ZooKeeper lives in the binder zones); in a
-/// Manta zone that key lists Manta's own, and Triton's are in
-/// `SDC_NAMESERVERS`.
-pub fn binders(metadata: &Map<String, Value>, flavor: Flavor) -> Vec<IpAddr> {
-    match flavor {
-        Flavor::Triton => hosts(metadata, "ZK_SERVERS"),
-        Flavor::Manta => hosts(metadata, "SDC_NAMESERVERS"),
-    }
-}
-
-/// Manta's own name servers, in a Manta zone.
-pub fn manta_nameservers(
-    metadata: &Map<String, Value>,
-    flavor: Flavor,
-) -> Vec<IpAddr> {
-    match flavor {
-        Flavor::Triton => Vec::new(),
-        Flavor::Manta => hosts(metadata, "ZK_SERVERS"),
-    }
-}
-
-/// The operator's resolvers for everything outside: `dns_resolvers`, a list
-/// with commas.
-pub fn resolvers(metadata: &Map<String, Value>) -> Vec<IpAddr> {
-    let mut reader = Reader::new(metadata);
-    let texts = reader.texts("dns_resolvers").unwrap_or_default();
-    texts
-        .iter()
-        .flat_map(|text| text.split_whitespace())
-        .filter_map(|text| text.parse().ok())
-        .collect()
-}
-
-/// CMON's domain if SAPI names one.
-pub fn cmon_domain(metadata: &Map<String, Value>) -> Option<String> {
-    Reader::new(metadata).text("cmon_domain").filter(|d| is_cmon_domain(d))
-}
-
-/// The datacenter and domain that binder names hang below:
-/// `<service>.<datacenter>.<domain>`.
-pub fn binder_domain(metadata: &Map<String, Value>) -> Option<ZoneName> {
-    let mut reader = Reader::new(metadata);
-    let datacenter = datacenter(&mut reader, metadata)?;
-    let domain = triton_domain(metadata)?;
-    ZoneName::parse(&format!("{datacenter}.{domain}")).ok()
-}
-
-/// The domain that all of Triton's names hang below.
-pub fn triton_domain(metadata: &Map<String, Value>) -> Option<ZoneName> {
-    let mut reader = Reader::new(metadata);
-    let domain = reader.text("dns_domain").or(reader.text("DNS_DOMAIN"))?;
-    ZoneName::parse(&domain).ok()
-}
-
-/// The zone CNS serves unless told otherwise: `<datacenter>.cns.<domain>`.
-pub fn default_cns_zone(metadata: &Map<String, Value>) -> Option<ZoneName> {
-    let mut reader = Reader::new(metadata);
-    let datacenter = datacenter(&mut reader, metadata)?;
-    let domain = triton_domain(metadata)?;
-    ZoneName::parse(&format!("{datacenter}.cns.{domain}")).ok()
-}
-
-/// Manta's own domain, served by its own nameservers: `<region>.<domain>`.
-pub fn manta_domain(metadata: &Map<String, Value>) -> Option<ZoneName> {
-    let name = Reader::new(metadata).text("DOMAIN_NAME")?;
-    ZoneName::parse(&name).ok()
-}
-
-/// Login of the account whose key signs the client certificate.
-pub fn account(metadata: &Map<String, Value>, flavor: Flavor) -> String {
-    let (key, default) = match flavor {
-        Flavor::Triton => ("ufds_admin_login", "admin"),
-        Flavor::Manta => ("ADMIN_USERNAME", "poseidon"),
-    };
-    Reader::new(metadata).text(key).unwrap_or_else(|| default.to_owned())
-}
-
-fn hosts(metadata: &Map<String, Value>, key: &str) -> Vec<IpAddr> {
-    let mut found = Vec::new();
-    let servers = metadata.get(key).and_then(Value::as_array);
-    for server in servers.into_iter().flatten() {
-        let host = server.get("host").and_then(Value::as_str);
-        if let Some(ip) = host.and_then(|h| h.trim().parse().ok())
-            && !found.contains(&ip)
-        {
-            found.push(ip);
-        }
-    }
-    found
-}
-
-fn datacenter(
+pub(super) fn datacenter(
     reader: &mut Reader<'_>,
     metadata: &Map<String, Value>,
 ) -> Option<String> {
@@ -432,75 +344,6 @@ fn flags(reader: &mut Reader<'_>) -> Flags {
     }
 }
 
-/// CMON routes by the first label of `Host`, which must be `cmon`.
-fn is_cmon_domain(text: &str) -> bool {
-    text.starts_with("cmon.") && ZoneName::parse(text).is_ok()
-}
-
-/// The grammar of `triton.cmon.groups`, which CMON applies to `?groups=` too.
-fn is_group(text: &str) -> bool {
-    (1..=100).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
-}
-
-/// Prometheus' label name grammar; `__` is reserved for it.
-fn is_label_name(text: &str) -> bool {
-    // A key of more than 1,024 bytes would not be YAML any more.
-    (1..=200).contains(&text.len())
-        && !text.starts_with("__")
-        && !text.starts_with(|c: char| c.is_ascii_digit())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-/// Prometheus' duration grammar: `1y2w3d4h5m6s7ms`, each unit at most once
-/// and in this order. At least three of its two-hour blocks, since a slip
-/// (`1m` for a month) would delete everything; within what Go can hold, which
-/// is 292 years.
-fn is_duration(text: &str) -> bool {
-    const DAY: u64 = 86_400_000;
-    const LIMIT: u64 = 290 * 365 * DAY;
-    let mut rest = text;
-    let mut sum = 0_u64;
-    for (unit, milliseconds) in [
-        ("y", 365 * DAY),
-        ("w", 7 * DAY),
-        ("d", DAY),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ] {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, tail) = rest.split_at(digits);
-        let Some(tail) = tail.strip_prefix(unit) else { continue };
-        // `ms` begins with `m`.
-        if unit == "m" && tail.starts_with('s') {
-            continue;
-        }
-        let Ok(number) = number.parse::<u32>() else { return false };
-        sum =
-            sum.saturating_add(u64::from(number).saturating_mul(milliseconds));
-        rest = tail;
-    }
-    rest.is_empty() && (6 * 3_600_000..=LIMIT).contains(&sum)
-}
-
-/// Prometheus' byte sizes for `retention.size`: room for a block at least,
-/// and within what it can hold.
-fn is_size(text: &str) -> bool {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let units = ["B", "KB", "MB", "GB", "TB", "PB", "EB"];
-    let power = units.iter().position(|known| *known == unit);
-    let (Ok(number), Some(power)) = (number.parse::<u64>(), power) else {
-        return false;
-    };
-    let bytes = 1_u64
-        .checked_shl(10 * u32::try_from(power).unwrap_or(u32::MAX))
-        .and_then(|unit| number.checked_mul(unit));
-    bytes.is_some_and(|bytes| (512 << 20..1 << 62).contains(&bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -603,49 +446,5 @@ mod tests {
         assert_eq!(model.prometheus.cmon.account, "poseidon");
         assert!(!model.prometheus.compute_nodes);
         assert_eq!(model.prometheus.external_labels["region"], "r1");
-    }
-
-    #[test]
-    fn durations_and_sizes_are_prometheus_own() {
-        for good in ["31d", "1y2w3d4h5m6s7ms", "6h", "5h60m"] {
-            assert!(is_duration(good), "{good}");
-        }
-        for bad in [
-            "",
-            "31",
-            "d",
-            "1d1y",
-            "1d1d",
-            "0d",
-            "-1d",
-            "1 d",
-            "1.5h",
-            "4000000000y",
-            "291y",
-        ] {
-            assert!(!is_duration(bad), "{bad}");
-        }
-        assert!(is_size("25GB") && is_size("3EB"));
-        for bad in ["25", "0GB", "GB", "8EB", "25 GB", "99999999999PB", "25B"] {
-            assert!(!is_size(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn binders_come_from_zookeepers_list_once_each() {
-        let metadata = json!({
-            "ZK_SERVERS": [{"host": "10.9.0.5", "port": 2181},
-                           {"host": "10.9.0.6"}, {"host": "nonsense"}, 3,
-                           {"host": "10.9.0.5"}],
-            "SDC_NAMESERVERS": [{"host": "10.9.0.7"}],
-        });
-        let map = metadata.as_object().unwrap();
-        let ips = |texts: &[&str]| -> Vec<IpAddr> {
-            texts.iter().map(|text| text.parse().unwrap()).collect()
-        };
-        let own = ips(&["10.9.0.5", "10.9.0.6"]);
-        assert_eq!(binders(map, Flavor::Triton), own);
-        assert_eq!(binders(map, Flavor::Manta), ips(&["10.9.0.7"]));
-        assert_eq!(manta_nameservers(map, Flavor::Manta), own);
     }
 }

@@ -6,8 +6,10 @@
 
 pub mod auto;
 pub mod config;
+mod grammar;
 pub mod local;
 pub mod meaning;
+pub mod names;
 pub mod poll;
 pub mod resolve;
 pub mod watch;

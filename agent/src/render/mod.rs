@@ -243,6 +243,12 @@ impl TemplateSet {
         tera.add_raw_template(name, text).map_err(|e| tera_reason(&e))?;
         let rendered =
             tera.render(name, context).map_err(|e| tera_reason(&e))?;
+        let target = PathBuf::from(line(&file.target, context)?);
+        if target.extension().is_some_and(|e| e == "yml" || e == "yaml") {
+            // A daemon's checker says the same, where there is one at hand.
+            serde_yaml::from_str::<serde_yaml::Value>(&rendered)
+                .map_err(|e| format!("what it renders is not YAML: {e}"))?;
+        }
         let check = file
             .check
             .iter()
@@ -250,7 +256,7 @@ impl TemplateSet {
             .collect::<Result<_, _>>()?;
         Ok(Rendered {
             name: name.to_owned(),
-            target: PathBuf::from(line(&file.target, context)?),
+            target,
             bytes: rendered.into_bytes(),
             mode: Some(file.mode.bits()),
             owner: file.owner.clone(),

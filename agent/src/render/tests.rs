@@ -49,7 +49,7 @@ fn strings_cannot_break_out_of_their_place() {
     assert_eq!(back, json!({"v": evil}));
 }
 
-/// Found by fuzzing metadata_to_model: what YAML alone minds.
+/// metadata_to_model: what YAML alone minds.
 #[test]
 fn what_only_yaml_minds_is_escaped() {
     let set = set(
@@ -80,6 +80,17 @@ fn a_bad_template_costs_its_own_file_and_names_line_and_variable() {
         reason.contains("line 2") && reason.contains("nothing"),
         "{reason}"
     );
+}
+
+#[test]
+fn what_is_no_yaml_is_not_handed_on() {
+    let set = set(
+        MANIFEST,
+        &[("a.yml.tera", "x: [1\ny: {{ etc }}\n"), ("b.yml.tera", "x")],
+    );
+    let output = set.render(&json!({"etc": "/e"}));
+    let reason = &output.failed[0].reason;
+    assert!(reason.contains("not YAML") && reason.contains("line"), "{reason}");
 }
 
 #[test]

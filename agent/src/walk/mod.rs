@@ -5,25 +5,24 @@
 //! The config walk: metadata, model, render, apply, as one pass and as the
 //! loop that repeats it whenever something it depends on changed.
 
+mod certificate;
 mod facts;
 mod manifests;
 mod redact;
 mod status;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::apply::{Applier, DaemonHttp, Outcome, Report};
-use crate::certgen::{self, AccountKey, CertPaths};
 use crate::config::ConfigFile;
 use crate::discovery::Found;
 use crate::host::Host;
@@ -33,9 +32,10 @@ use crate::metadata::meaning::{self, Site};
 use crate::metadata::poll::{Cache, Fetched};
 use crate::metadata::resolve::{TemplateContext, resolve_manifests};
 use crate::metadata::watch::{Watch, Watched};
-use crate::model::{Flavor, Model, Role};
+use crate::model::{Model, Role};
 use crate::render::{DaemonSpec, Failed, Output, TemplateSet};
 
+pub use certificate::account_key;
 pub use facts::{Facts, gather};
 pub use manifests::render_manifests;
 pub use status::{CertStatus, WalkStatus};
@@ -322,7 +322,12 @@ impl Walk {
             Ok(model) => {
                 let flavor = model.flavor;
                 let paths = &model.paths;
-                match self.certificate(metadata, flavor, &paths.tls) {
+                match certificate::certificate(
+                    &self.config,
+                    metadata,
+                    flavor,
+                    &paths.tls,
+                ) {
                     Ok(certificate) => status.certificate = Some(certificate),
                     Err(reason) => status.certificate_error = Some(reason),
                 }
@@ -350,34 +355,6 @@ impl Walk {
                 reason: crate::log::chain(&error),
             }),
         }
-    }
-
-    /// Sees to the CMON client certificate.
-    fn certificate(
-        &self,
-        metadata: &Map<String, Value>,
-        flavor: Flavor,
-        tls: &Path,
-    ) -> Result<CertStatus, String> {
-        let chain = |e: certgen::CertgenError| crate::log::chain(&e);
-        let key = account_key(metadata, flavor, &self.config)?;
-        let login = certgen::login_from_metadata(metadata, flavor);
-        let paths = CertPaths {
-            key: tls.join("cmon.key"),
-            cert: tls.join("cmon.crt"),
-            owner: Some(
-                crate::apply::commit::owner("nobody")
-                    .map(|(uid, gid)| (uid.as_raw(), gid.as_raw()))?,
-            ),
-        };
-        let now = OffsetDateTime::now_utc();
-        let ensured =
-            certgen::ensure(&paths, &key, &login, now).map_err(chain)?;
-        Ok(CertStatus {
-            login,
-            fingerprint: key.md5_fingerprint().to_string(),
-            not_after: ensured.info.not_after.into(),
-        })
     }
 
     /// The file may be edited while we run; only this key is taken anew, the
@@ -477,36 +454,6 @@ impl Walk {
         }
         self.warnings = status.warnings.clone();
     }
-}
-
-/// The account's private key: from metadata, from the configured file, or
-/// from where today's zones keep it.
-pub fn account_key(
-    metadata: &Map<String, Value>,
-    flavor: Flavor,
-    config: &ConfigFile,
-) -> Result<AccountKey, String> {
-    let chain = |e: certgen::CertgenError| crate::log::chain(&e);
-    if config.account_key_file.is_none()
-        && let Some(pem) = certgen::account_key_from_metadata(metadata, flavor)
-    {
-        // To sign with it.
-        return AccountKey::parse(pem.expose().as_bytes()).map_err(chain);
-    }
-    let path = match &config.account_key_file {
-        Some(path) => path.clone(),
-        None => {
-            let path = certgen::account_key_file(flavor);
-            config.root.join(path.trim_start_matches('/'))
-        }
-    };
-    let pem = std::fs::read(&path).map_err(|error| {
-        format!(
-            "the account's key is neither in SAPI metadata nor in {}: {error}",
-            path.display()
-        )
-    })?;
-    AccountKey::parse(&pem).map_err(chain)
 }
 
 /// Why nothing of a role is rendered.

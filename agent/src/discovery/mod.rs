@@ -1,0 +1,283 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Finds out where names and metrics come from: all binders, all CNS
+//! instances, the zones they serve, CMON's domain. SAPI metadata says where
+//! to begin, binder and CNS say the rest, and all of it may change.
+//!
+//! What was found is kept on disk and outlives an outage: an answer that
+//! fails or is empty never takes away what was known.
+
+mod routes;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::dns::NamesHandle;
+use crate::metadata::names;
+use crate::model::Flavor;
+use crate::model::dns::{Routes, ZoneName};
+use crate::triton::{Http, cns};
+
+pub use routes::{Found, Seed, ZoneFacts, routes, seed};
+
+/// Pause between two looks; binder's records live 60 s.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// First pause after a look that found less than it should; doubles.
+const RETRY: Duration = Duration::from_secs(3);
+
+/// The loop that keeps `Found` and `Routes` true.
+pub struct Discovery {
+    http: Http,
+    names: NamesHandle,
+    facts: ZoneFacts,
+    flavor: Flavor,
+    keep: PathBuf,
+    write: fn(&Path, &[u8]) -> std::io::Result<()>,
+    found: watch::Sender<Arc<Found>>,
+    routes: watch::Sender<Arc<Routes>>,
+}
+
+/// Reads what an earlier run found.
+pub fn load(path: &Path) -> Found {
+    let Ok(bytes) = std::fs::read(path) else { return Found::default() };
+    serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        warn!(
+            path = %path.display(),
+            err.message = %error,
+            "kept discovery is damaged"
+        );
+        Found::default()
+    })
+}
+
+impl Discovery {
+    /// A loop that keeps what it finds at `keep` by `write`, and says it on
+    /// `found` and `routes`.
+    #[expect(clippy::too_many_arguments, reason = "one call, all by name")]
+    pub fn new(
+        http: Http,
+        names: NamesHandle,
+        facts: ZoneFacts,
+        flavor: Flavor,
+        keep: PathBuf,
+        write: fn(&Path, &[u8]) -> std::io::Result<()>,
+        found: watch::Sender<Arc<Found>>,
+        routes: watch::Sender<Arc<Routes>>,
+    ) -> Self {
+        Self { http, names, facts, flavor, keep, write, found, routes }
+    }
+
+    /// Looks around until `stop`, and at once when the metadata changes.
+    pub async fn run(
+        self,
+        mut metadata: watch::Receiver<Option<Arc<Map<String, Value>>>>,
+        stop: CancellationToken,
+    ) {
+        let mut retry = RETRY;
+        loop {
+            let now = metadata.borrow_and_update().clone();
+            let mut whole = false;
+            if let Some(map) = now {
+                let looked = async {
+                    // The seed first: looking needs the routes it gives.
+                    let mut found = (**self.found.borrow()).clone();
+                    found.seed = seed(&map, self.flavor, &self.facts);
+                    self.publish(&found);
+                    let whole = self.look(&map, &mut found).await;
+                    self.publish(&found);
+                    whole
+                };
+                whole = tokio::select! {
+                    // Cancel-safe: nothing half-found is published.
+                    () = stop.cancelled() => return,
+                    whole = looked => whole,
+                };
+            }
+            let pause = if whole { INTERVAL } else { retry };
+            retry = if whole { RETRY } else { (retry * 2).min(INTERVAL) };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // Cancel-safe: a change is marked seen above only.
+                changed = metadata.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(pause.mul_f64(
+                    0.75 + fastrand::f64() / 2.0,
+                )) => {}
+            }
+        }
+    }
+
+    /// Asks binder and CNS; says whether everyone answered.
+    async fn look(
+        &self,
+        metadata: &Map<String, Value>,
+        found: &mut Found,
+    ) -> bool {
+        let mut whole = true;
+        if let Some(domain) = &found.seed.binder_domain {
+            match self.addresses(&format!("binder.{domain}")).await {
+                Some(ips) => found.binders = ips,
+                None => whole = false,
+            }
+            match self.addresses(&format!("cns.{domain}")).await {
+                Some(ips) => found.cns = ips,
+                None => whole = false,
+            }
+        }
+        let mut zones: Vec<ZoneName> = Vec::new();
+        for address in &found.cns {
+            match cns::zones(&self.http, *address).await {
+                Ok(list) => zones.extend(forward_zones(&list)),
+                Err(error) => {
+                    whole = false;
+                    debug!(
+                        %address,
+                        err.message = %crate::log::chain(&error),
+                        "CNS did not list its zones"
+                    );
+                }
+            }
+        }
+        if !zones.is_empty() && whole {
+            zones.sort();
+            zones.dedup();
+            found.zones = zones;
+        } else {
+            // Part of the answers can add zones, never take them away.
+            zones.retain(|zone| !found.zones.contains(zone));
+            found.zones.extend(zones);
+            found.zones.sort();
+            found.zones.dedup();
+        }
+        if names::cmon_domain(metadata).is_none() {
+            match self.cmon_domain(&found.cns).await {
+                Some(domain) => found.cmon_domain = Some(domain),
+                None => found.cmon_domain = found.cmon_domain.take(),
+            }
+        }
+        whole
+    }
+
+    /// The addresses of a name, sorted; `None` when nobody says any.
+    async fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
+        match self.names.lookup_ipv4(name).await {
+            Ok(ips) if !ips.is_empty() => {
+                let mut ips: Vec<IpAddr> =
+                    ips.into_iter().map(IpAddr::V4).collect();
+                ips.sort();
+                ips.dedup();
+                Some(ips)
+            }
+            Ok(_) => None,
+            Err(error) => {
+                debug!(
+                    name,
+                    err.message = %crate::log::chain(&error),
+                    "name not found"
+                );
+                None
+            }
+        }
+    }
+
+    /// `cmon.<zone>` of the zone in which this VM's NIC appears.
+    async fn cmon_domain(&self, cns: &[IpAddr]) -> Option<String> {
+        let owner = self.facts.owner_uuid.as_deref()?;
+        let network = self.facts.network_uuid.as_deref()?;
+        for address in cns {
+            let asked =
+                cns::suffixes_for_vm(&self.http, *address, owner, network);
+            match asked.await {
+                Ok(suffixes) => {
+                    // svc.<owner>.<zone>: the zone is what follows two labels.
+                    let zone = suffixes.first()?.splitn(3, '.').nth(2)?;
+                    let zone = ZoneName::parse(zone).ok()?;
+                    return Some(format!("cmon.{zone}"));
+                }
+                Err(error) => debug!(
+                    %address,
+                    err.message = %crate::log::chain(&error),
+                    "CNS did not say this zone's suffixes"
+                ),
+            }
+        }
+        None
+    }
+
+    fn publish(&self, found: &Found) {
+        let changed = self.found.send_if_modified(|current| {
+            if **current == *found {
+                return false;
+            }
+            *current = Arc::new(found.clone());
+            true
+        });
+        let routes = routes(found, &self.facts);
+        self.routes.send_if_modified(|current| {
+            if **current == routes {
+                return false;
+            }
+            info!(
+                zones = routes.secondaries.len(),
+                cns = ?found.cns,
+                binders = ?found.binders,
+                "routes of names changed"
+            );
+            *current = Arc::new(routes);
+            true
+        });
+        if changed {
+            let kept = serde_json::to_vec(found)
+                .map_err(std::io::Error::other)
+                .and_then(|bytes| (self.write)(&self.keep, &bytes));
+            if let Err(error) = kept {
+                warn!(
+                    path = %self.keep.display(),
+                    err.message = %error,
+                    "could not keep what was discovered"
+                );
+            }
+        }
+    }
+}
+
+/// The forward zones among what CNS serves.
+fn forward_zones(list: &[cns::Zone]) -> impl Iterator<Item = ZoneName> {
+    list.iter().filter_map(|zone| ZoneName::parse(&zone.name).ok()).filter(
+        |zone| {
+            !zone.as_str().ends_with(".in-addr.arpa")
+                && !zone.as_str().ends_with(".ip6.arpa")
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn reverse_zones_are_left_out() {
+        let list: Vec<cns::Zone> = serde_json::from_value(json!([
+            {"name": "dc1.cns.t.test", "serial": 1},
+            {"name": "1.9.10.in-addr.arpa", "serial": 1},
+        ]))
+        .unwrap();
+        let names: Vec<_> = forward_zones(&list).collect();
+        assert_eq!(names, [ZoneName::parse("dc1.cns.t.test").unwrap()]);
+    }
+}

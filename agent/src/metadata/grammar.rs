@@ -1,0 +1,107 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! The grammars of others that values must obey: CMON's, Prometheus'.
+
+use crate::model::dns::ZoneName;
+
+/// CMON routes by the first label of `Host`, which must be `cmon`.
+pub(super) fn is_cmon_domain(text: &str) -> bool {
+    text.starts_with("cmon.") && ZoneName::parse(text).is_ok()
+}
+
+/// The grammar of `triton.cmon.groups`, which CMON applies to `?groups=` too.
+pub(super) fn is_group(text: &str) -> bool {
+    (1..=100).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+}
+
+/// Prometheus' label name grammar; `__` is reserved for it.
+pub(super) fn is_label_name(text: &str) -> bool {
+    // A key of more than 1,024 bytes would not be YAML any more.
+    (1..=200).contains(&text.len())
+        && !text.starts_with("__")
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Prometheus' duration grammar: `1y2w3d4h5m6s7ms`, each unit at most once
+/// and in this order. At least three of its two-hour blocks, since a slip
+/// (`1m` for a month) would delete everything; within what Go can hold, which
+/// is 292 years.
+pub(super) fn is_duration(text: &str) -> bool {
+    const DAY: u64 = 86_400_000;
+    const LIMIT: u64 = 290 * 365 * DAY;
+    let mut rest = text;
+    let mut sum = 0_u64;
+    for (unit, milliseconds) in [
+        ("y", 365 * DAY),
+        ("w", 7 * DAY),
+        ("d", DAY),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ] {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, tail) = rest.split_at(digits);
+        let Some(tail) = tail.strip_prefix(unit) else { continue };
+        // `ms` begins with `m`.
+        if unit == "m" && tail.starts_with('s') {
+            continue;
+        }
+        let Ok(number) = number.parse::<u32>() else { return false };
+        sum =
+            sum.saturating_add(u64::from(number).saturating_mul(milliseconds));
+        rest = tail;
+    }
+    rest.is_empty() && (6 * 3_600_000..=LIMIT).contains(&sum)
+}
+
+/// Prometheus' byte sizes for `retention.size`: room for a block at least,
+/// and within what it can hold.
+pub(super) fn is_size(text: &str) -> bool {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let units = ["B", "KB", "MB", "GB", "TB", "PB", "EB"];
+    let power = units.iter().position(|known| *known == unit);
+    let (Ok(number), Some(power)) = (number.parse::<u64>(), power) else {
+        return false;
+    };
+    let bytes = 1_u64
+        .checked_shl(10 * u32::try_from(power).unwrap_or(u32::MAX))
+        .and_then(|unit| number.checked_mul(unit));
+    bytes.is_some_and(|bytes| (512 << 20..1 << 62).contains(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_are_prometheus_own() {
+        for good in ["31d", "1y2w3d4h5m6s7ms", "6h", "5h60m"] {
+            assert!(is_duration(good), "{good}");
+        }
+        for bad in [
+            "",
+            "31",
+            "d",
+            "1d1y",
+            "1d1d",
+            "0d",
+            "-1d",
+            "1 d",
+            "1.5h",
+            "4000000000y",
+            "291y",
+        ] {
+            assert!(!is_duration(bad), "{bad}");
+        }
+        assert!(is_size("25GB") && is_size("3EB"));
+        for bad in ["25", "0GB", "GB", "8EB", "25 GB", "99999999999PB", "25B"] {
+            assert!(!is_size(bad), "{bad}");
+        }
+    }
+}
