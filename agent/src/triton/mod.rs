@@ -129,10 +129,10 @@ impl Http {
             .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            // SAPI closes idle connections; polls are far apart. None lives
-            // long enough for probes, and every exchange has its limit.
-            .pool_max_idle_per_host(1)
-            .pool_idle_timeout(Duration::from_secs(4))
+            // Calls are far apart and all our APIs close idle connections:
+            // none is kept. None lives long enough for probes either, and
+            // every exchange has its limit.
+            .pool_max_idle_per_host(0)
             .tcp_keepalive(None::<Duration>)
             .tcp_keepalive_interval(None::<Duration>)
             .tcp_keepalive_retries(None::<u32>);

@@ -202,7 +202,9 @@ impl Walk {
             .value()
             .as_object()
             .expect("a template context is an object");
-        publish(&outputs.metadata, Some(Arc::new(metadata.clone())));
+        if outputs.metadata.receiver_count() > 0 {
+            publish(&outputs.metadata, Some(Arc::new(metadata.clone())));
+        }
         let mut output = self.render_compatible(fetched, &context, &mut status);
         let model = self.render_role(metadata, found, &mut status, &mut output);
         publish(&outputs.model, model.map(Arc::new));
