@@ -6,6 +6,8 @@
 //! together. The first that ends takes the rest with it; the service manager
 //! starts us again.
 
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -42,6 +44,9 @@ const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a daemon may say about a reload, bytes.
 const DAEMON_ANSWER: usize = 64 << 10;
 
+/// Pause between two looks at a lock that another holds.
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
 /// How long loops may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -54,6 +59,12 @@ pub enum RunError {
     /// No URL of SAPI.
     #[error("neither mdata (sapi-url, SAPI_URL) nor sapi.url names SAPI")]
     NoSapi,
+    /// Another config-agent writes the same files.
+    #[error(
+        "another config-agent works here and holds {0}; send it HUP to have \
+         it poll and walk now"
+    )]
+    Locked(std::path::PathBuf),
     /// An HTTP client could not be made.
     #[error("could not start")]
     Client(#[source] ApiError),
@@ -92,8 +103,8 @@ pub async fn run(
     now: mpsc::Receiver<()>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let Prepared { config, config_path, host, facts, sapi_url } =
-        prepare(start).await?;
+    let Prepared { config, config_path, host, facts, sapi_url, lock: _lock } =
+        prepare(start, GRACE).await?;
     let found_path = config.state_dir.join("found.json");
     let found = watch::Sender::new(Arc::new(discovery::load(&found_path)));
     let first_routes = discovery::routes(&found.borrow(), &facts.zone);
@@ -201,8 +212,8 @@ pub async fn run(
 /// One poll and one pass, as `-s` of the Node agent: says whether SAPI
 /// answered and everything is in force.
 pub async fn once(start: Start) -> Result<(bool, WalkStatus), RunError> {
-    let Prepared { config, config_path, host, facts, sapi_url } =
-        prepare(start).await?;
+    let Prepared { config, config_path, host, facts, sapi_url, lock: _lock } =
+        prepare(start, Duration::ZERO).await?;
     let http =
         Http::new(config.request_timeout(), None).map_err(RunError::Client)?;
     let sapi = Sapi::new(http, &sapi_url);
@@ -240,9 +251,15 @@ struct Prepared {
     host: Arc<dyn Host>,
     facts: Facts,
     sapi_url: String,
+    /// Held as long as we write; gone with the process, however it ends.
+    lock: Option<File>,
 }
 
-async fn prepare(start: Start) -> Result<Prepared, RunError> {
+/// Gets the zone for ourselves; whoever has it may take `patience` to end.
+async fn prepare(
+    start: Start,
+    patience: Duration,
+) -> Result<Prepared, RunError> {
     let Start { config, config_path, sapi_url, host } = start;
     for key in config.unknown.keys() {
         warn!(key = %key, "key of the configuration is not known");
@@ -257,10 +274,49 @@ async fn prepare(start: Start) -> Result<Prepared, RunError> {
         .or_else(|| facts.sapi_url.clone())
         .or_else(|| config.sapi.url.clone())
         .ok_or(RunError::NoSapi)?;
+    let lock = lock(&config.state_dir, patience).await?;
     for name in ["config.json", "applied.json", "found.json"] {
         sweep(&config.state_dir.join(name));
     }
-    Ok(Prepared { config, config_path, host, facts, sapi_url })
+    Ok(Prepared { config, config_path, host, facts, sapi_url, lock })
+}
+
+/// Locks the state folder: files are staged under fixed names, so two writers
+/// would spoil each other's. A folder that cannot be written is no reason not
+/// to answer DNS, and no file gets spoilt there.
+async fn lock(
+    state: &Path,
+    patience: Duration,
+) -> Result<Option<File>, RunError> {
+    let path = state.join("lock");
+    let opened = std::fs::create_dir_all(state).and_then(|()| {
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        options.open(&path)
+    });
+    let begin = tokio::time::Instant::now();
+    let error = loop {
+        let file = match &opened {
+            Ok(file) => file,
+            Err(error) => break error.to_string(),
+        };
+        match file.try_lock() {
+            Ok(()) => return Ok(opened.ok()),
+            Err(TryLockError::Error(error)) => break error.to_string(),
+            Err(TryLockError::WouldBlock) if begin.elapsed() >= patience => {
+                return Err(RunError::Locked(path));
+            }
+            Err(TryLockError::WouldBlock) => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+        }
+    };
+    warn!(
+        path = %path.display(),
+        err.message = %error,
+        "could not lock the state folder"
+    );
+    Ok(None)
 }
 
 async fn start_names(

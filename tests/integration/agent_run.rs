@@ -78,6 +78,27 @@ async fn one_pass_says_by_its_exit_code_whether_all_is_in_force() {
 }
 
 #[tokio::test]
+async fn of_two_agents_one_writes() {
+    let bench = Bench::new().await;
+    bench.plain("a", "etc/a.conf", "v={{v}}\n");
+    bench.metadata(json!({"v": 1}));
+    let agent = bench.start();
+    bench.holds("etc/a.conf", "v=1\n").await;
+    let file = bench.config_path().display().to_string();
+    let ended = bench.verb(&["run", "-s", "-f", &file]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for word in ["another config-agent", "state/lock", "HUP"] {
+        assert!(ended.stderr.contains(word), "{ended:?}");
+    }
+    // One that comes while the first is on its way out waits for it.
+    let next = bench.start();
+    assert_eq!(agent.stop().await, Some(0));
+    bench.metadata(json!({"v": 2}));
+    bench.holds("etc/a.conf", "v=2\n").await;
+    assert_eq!(next.stop().await, Some(0));
+}
+
+#[tokio::test]
 async fn one_pass_ends_in_time_and_names_what_must_be_mended() {
     let bench = Bench::new().await;
     let file = bench.config_path().display().to_string();

@@ -131,13 +131,16 @@ pub fn stage(
         return Err(io::Error::other("the target is no file path"));
     };
     let mut folders = vec![dir.to_owned()];
-    create_dirs(dir, &mut folders)?;
     let path = dir.join(hidden(name));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     let mut file = match options.open(&path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             fs::remove_file(&path)?;
+            options.open(&path)?
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            create_dirs(dir, &mut folders)?;
             options.open(&path)?
         }
         opened => opened?,

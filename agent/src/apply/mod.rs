@@ -144,7 +144,9 @@ impl Applier {
                         unit.staged.push((at, staged, change));
                         match change {
                             Change::Absent | Change::New => Outcome::Written,
-                            Change::Drift | Change::Access => Outcome::Repaired,
+                            Change::Gone | Change::Drift | Change::Access => {
+                                Outcome::Repaired
+                            }
                         }
                     }
                     Err(reason) => {
@@ -185,11 +187,12 @@ impl Applier {
             return Ok(None);
         }
         if access.mode.is_none() && present == Present::Absent {
-            access.mode = Some(default_mode(&file.bytes));
+            // Readable by all, as before.
+            access.mode = Some(if file.secret { 0o600 } else { 0o644 });
         }
         let ours = self.record.committed(&file.target) == Some(digest);
         let change = match &present {
-            Present::Absent if ours => Change::Drift,
+            Present::Absent if ours => Change::Gone,
             Present::Absent => Change::Absent,
             Present::File { bytes, .. } if *bytes == file.bytes => {
                 Change::Access
@@ -220,8 +223,10 @@ impl Applier {
                     flags && matches!(change, Change::Absent | Change::New);
             }
             // All gone at once: a new root file system.
-            record.enable |=
-                unit.staged.len() == unit.files.len() && unit.absent;
+            record.enable |= unit.staged.len() == unit.files.len()
+                && unit.staged.iter().all(|(_, _, change)| {
+                    matches!(change, Change::Absent | Change::Gone)
+                });
         }
         if let Err(error) = self.record.save() {
             // Without the mark a kill could leave a daemon behind its files.
@@ -471,17 +476,6 @@ fn is_as_wanted(present: &Present, file: &Rendered, access: Access) -> bool {
                 && access.mode.is_none_or(|wanted| wanted == *mode)
                 && access.owner.is_none_or(|(owner, _)| owner.as_raw() == *uid)
         }
-    }
-}
-
-/// The mode of a new file that nobody gave one: readable by all, as before,
-/// unless it holds a private key.
-fn default_mode(bytes: &[u8]) -> u32 {
-    let marker = b"PRIVATE KEY-----";
-    if bytes.windows(marker.len()).any(|window| window == marker) {
-        0o600
-    } else {
-        0o644
     }
 }
 

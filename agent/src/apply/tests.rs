@@ -62,6 +62,7 @@ impl Bench {
 
     fn file(&self, name: &str, bytes: &str) -> Rendered {
         Rendered {
+            secret: false,
             name: name.to_owned(),
             target: self.path(name),
             bytes: bytes.as_bytes().to_vec(),
@@ -291,9 +292,10 @@ async fn a_failed_post_command_is_not_forgotten() {
 }
 
 #[tokio::test]
-async fn private_keys_are_not_for_everyone() {
+async fn a_new_file_with_a_secret_is_not_for_everyone() {
     let mut bench = Bench::new();
-    let mut key = bench.file("key.pem", "-----BEGIN RSA PRIVATE KEY-----\n");
+    let mut key = bench.file("key.pem", "x");
+    key.secret = true;
     let mut plain = bench.file("plain", "x");
     for file in [&mut key, &mut plain] {
         file.mode = None;

@@ -20,16 +20,16 @@ pub(super) struct Unit<'a> {
     pub(super) reader: Reader<'a>,
     /// Why nothing of it may be written, if so.
     pub(super) held: Option<String>,
-    /// None of its targets exists.
-    pub(super) absent: bool,
     pub(super) staged: Vec<(usize, Staged, Change)>,
 }
 
 /// How a target differs from what is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Nothing stands there.
+    /// Nothing stands there, and never did.
     Absent,
+    /// Nothing stands there any more.
+    Gone,
     /// Other content, not ours.
     New,
     /// Other content, although ours was in force: someone changed it.
@@ -46,7 +46,6 @@ pub(super) enum Reader<'a> {
 
 impl<'a> Unit<'a> {
     fn add(&mut self, file: &'a Rendered) {
-        self.absent &= !file.target.exists();
         self.files.push(file);
         self.digests.push(commit::sha256(&file.bytes));
     }
@@ -126,7 +125,6 @@ pub(super) fn units<'a>(
             digests: Vec::new(),
             reader,
             held,
-            absent: true,
             staged: Vec::new(),
         };
         unit.add(file);

@@ -179,7 +179,7 @@ fn run(args: RunArgs) -> ExitCode {
         sapi_url: args.sapi_url,
         host: Arc::from(host::native()),
     };
-    let ended = block_on_with(once, async {
+    let ended = block_on(async {
         if once { run_once(start, limit).await } else { run_on(start).await }
     });
     match ended {
@@ -240,25 +240,11 @@ fn on_signal(kind: SignalKind, mut act: impl FnMut() + Send + 'static) {
     }
 }
 
-fn block_on<T>(
-    future: impl Future<Output = anyhow::Result<T>>,
-) -> anyhow::Result<T> {
-    block_on_with(true, future)
-}
-
-/// Runs `future` on the calling thread alone (`small`), or with workers
-/// beside it.
-fn block_on_with<T>(small: bool, future: impl Future<Output = T>) -> T {
-    let mut builder = if small {
-        tokio::runtime::Builder::new_current_thread()
-    } else {
-        // Two: one query that waits must not hold up another, and a zone
-        // has few processors to give.
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(2);
-        builder
-    };
-    let runtime = builder
+/// Runs `future` on the calling thread: nothing here waits for a disk or
+/// computes for long, and threads that hand each other work cost more than
+/// they bring. What does wait has threads of its own.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(16)
         .enable_all()
         .build()

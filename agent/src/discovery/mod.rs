@@ -92,9 +92,9 @@ impl Discovery {
                     // The seed first: looking needs the routes it gives.
                     let mut found = (**self.found.borrow()).clone();
                     found.seed = seed(&map, self.flavor, &self.facts);
-                    self.publish(&found);
+                    self.publish(&found).await;
                     let whole = self.look(&map, &mut found).await;
-                    self.publish(&found);
+                    self.publish(&found).await;
                     whole
                 };
                 whole = tokio::select! {
@@ -217,7 +217,7 @@ impl Discovery {
         None
     }
 
-    fn publish(&self, found: &Found) {
+    async fn publish(&self, found: &Found) {
         let changed = self.found.send_if_modified(|current| {
             if **current == *found {
                 return false;
@@ -240,10 +240,13 @@ impl Discovery {
             true
         });
         if changed {
-            let kept = serde_json::to_vec(found)
-                .map_err(std::io::Error::other)
-                .and_then(|bytes| (self.write)(&self.keep, &bytes));
-            if let Err(error) = kept {
+            let (keep, write) = (self.keep.clone(), self.write);
+            let found = found.clone();
+            // On a thread where a slow disk holds up no query.
+            let kept = tokio::task::spawn_blocking(move || {
+                write(&keep, &serde_json::to_vec(&found)?)
+            });
+            if let Err(error) = kept.await.unwrap_or_else(|e| Err(e.into())) {
                 warn!(
                     path = %self.keep.display(),
                     err.message = %error,

@@ -143,6 +143,21 @@ impl Cache {
         }
     }
 
+    /// Writes the copy, on a thread where a slow disk holds up no query.
+    async fn keep(&self, fetched: Arc<Fetched>) {
+        let cache = self.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            (cache.write)(&cache.path, &fetched.body)
+        });
+        if let Err(error) = written.await.unwrap_or_else(|e| Err(e.into())) {
+            warn!(
+                path = %self.path.display(),
+                err.message = %error,
+                "could not keep the configuration"
+            );
+        }
+    }
+
     /// Reads it. A damaged copy is as good as none.
     pub fn load(&self) -> Option<Fetched> {
         let body = match std::fs::read(&self.path) {
@@ -246,11 +261,12 @@ impl<S: Source> Poller<S> {
             self.last_full.is_none_or(|at| at.elapsed() >= self.pace.full);
         let etag = if due { None } else { self.etag.clone() };
         let polled = self.source.poll(etag.as_deref()).await;
-        let outcome = polled.and_then(|polled| {
-            let taken = self.take(polled);
-            let url = self.source.url();
-            taken.map_err(|reason| format!("answer of {url}: {reason}"))
-        });
+        let outcome = match polled {
+            Ok(polled) => self.take(polled).await.map_err(|reason| {
+                format!("answer of {}: {reason}", self.source.url())
+            }),
+            Err(reason) => Err(reason),
+        };
         let url = self.source.url();
         match outcome {
             Ok(not_modified) => {
@@ -294,7 +310,7 @@ impl<S: Source> Poller<S> {
     }
 
     /// Publishes what came if it differs; says whether it was a 304.
-    fn take(&mut self, polled: Polled) -> Result<bool, String> {
+    async fn take(&mut self, polled: Polled) -> Result<bool, String> {
         let (body, etag) = match polled {
             Polled::NotModified => return Ok(true),
             Polled::Body(body, etag) => (body, etag),
@@ -318,16 +334,9 @@ impl<S: Source> Poller<S> {
         if !same || from_disk {
             // Kept before it is used: what runs is never newer than what a
             // start would find. A full disk does not stop the use.
-            if let Err(error) =
-                (self.cache.write)(&self.cache.path, &fresh.body)
-            {
-                warn!(
-                    path = %self.cache.path.display(),
-                    err.message = %error,
-                    "could not keep the configuration"
-                );
-            }
-            self.published.send_replace(Some(Arc::new(fresh)));
+            let fresh = Arc::new(fresh);
+            self.cache.keep(Arc::clone(&fresh)).await;
+            self.published.send_replace(Some(fresh));
         }
         Ok(false)
     }

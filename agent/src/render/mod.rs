@@ -33,6 +33,8 @@ pub struct Rendered {
     pub bytes: Vec<u8>,
     /// Permission bits; `None` keeps those of the file in place.
     pub mode: Option<u32>,
+    /// Holds a secret: without `mode`, a new file is for its owner alone.
+    pub secret: bool,
     /// User that shall own it; `None` keeps the owner.
     pub owner: Option<String>,
     /// Checker's argv; `{staged}` stands for the staged file. Empty: none.
@@ -259,6 +261,7 @@ impl TemplateSet {
             target,
             bytes: rendered.into_bytes(),
             mode: Some(file.mode.bits()),
+            secret: false,
             owner: file.owner.clone(),
             check,
             then: match &file.daemon {

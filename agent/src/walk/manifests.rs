@@ -52,6 +52,7 @@ pub fn render_manifests(
             target: below(root, &manifest.path),
             bytes: text.into_bytes(),
             mode: None,
+            secret: false,
             owner: None,
             check: Vec::new(),
             then: match command {

@@ -276,10 +276,8 @@ impl Walk {
         let metadata = context.value().as_object();
         let redactor = metadata.map(redact::Redactor::new);
         for file in &mut output.files {
-            let new = file.mode.is_none() && !file.target.exists();
-            if new && redactor.as_ref().is_some_and(|r| r.is_in(&file.bytes)) {
-                file.mode = Some(0o600);
-            }
+            file.secret =
+                redactor.as_ref().is_some_and(|r| r.is_in(&file.bytes));
         }
         output
     }

@@ -53,7 +53,8 @@ impl Redactor {
     /// it.
     pub(super) fn is_in(&self, bytes: &[u8]) -> bool {
         let text = String::from_utf8_lossy(bytes);
-        self.secrets.iter().any(|secret| text.contains(secret.as_str()))
+        text.contains("PRIVATE KEY-----")
+            || self.secrets.iter().any(|secret| text.contains(secret.as_str()))
     }
 
     fn strike_out(&self, text: &mut String) {
@@ -108,5 +109,8 @@ mod tests {
             .to_owned();
         redactor.strike_out(&mut text);
         assert_eq!(text, "*** *** yes *** east-one -----BEGIN X-----");
+        assert!(redactor.is_in(b"pw = hunter22"));
+        assert!(redactor.is_in(b"-----BEGIN RSA PRIVATE KEY-----"));
+        assert!(!redactor.is_in(b"in east-one: yes"));
     }
 }
