@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::model::Model;
+use crate::model::prometheus::Cmon;
 use crate::status::ProbeStatus;
 use crate::triton::Lookup;
 use crate::triton::cmon::{Endpoint, discover};
@@ -53,11 +54,13 @@ impl Probe {
         loop {
             let now = model.borrow_and_update().clone();
             let mut pause = INTERVAL;
-            if let Some(model) = now {
+            if let Some(model) = now
+                && let Some(prometheus) = &model.prometheus
+            {
                 let answer = tokio::select! {
                     // Cancel-safe: nothing is said before an answer.
                     () = stop.cancelled() => return,
-                    answer = self.ask(&model) => answer,
+                    answer = self.ask(&model, &prometheus.cmon) => answer,
                 };
                 if answer.error.is_some() {
                     pause = retry;
@@ -78,8 +81,7 @@ impl Probe {
         }
     }
 
-    async fn ask(&self, model: &Model) -> ProbeStatus {
-        let cmon = &model.prometheus.cmon;
+    async fn ask(&self, model: &Model, cmon: &Cmon) -> ProbeStatus {
         let endpoint = Endpoint {
             host: &cmon.endpoint,
             port: cmon.port,

@@ -27,7 +27,7 @@ use crate::metadata::meaning::{self, Site};
 use crate::metadata::names;
 use crate::metadata::poll::CONFIG_LIMIT;
 use crate::metadata::resolve::{TemplateContext, resolve_manifests};
-use crate::model::{Flavor, Paths, Role};
+use crate::model::{Caps, Flavor, Paths, Role};
 use crate::render::{Output, Rendered, TemplateSet};
 use crate::walk::{account_key, parse_role, render_manifests};
 
@@ -233,6 +233,7 @@ impl Loaded {
             instance,
             cmon_domain: None,
             agent_address: self.config.status_listen,
+            caps: Caps::default(),
         };
         if let Ok(model) = meaning::resolver(metadata, &site) {
             self.set("resolver", &model, &mut output, &mut refuse);

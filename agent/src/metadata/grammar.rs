@@ -62,17 +62,35 @@ pub(super) fn is_duration(text: &str) -> bool {
 /// Prometheus' byte sizes for `retention.size`: room for a block at least,
 /// and within what it can hold.
 pub(super) fn is_size(text: &str) -> bool {
+    size_bytes(text).is_some_and(|bytes| (512 << 20..1 << 62).contains(&bytes))
+}
+
+/// A host name or address, and a port.
+pub(super) fn is_host_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        ZoneName::parse(host).is_ok()
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
+
+/// `host` with `port`, unless it has one.
+pub(super) fn with_port(text: &str, port: u16) -> String {
+    if text.contains(':') { text.to_owned() } else { format!("{text}:{port}") }
+}
+
+/// A job's name: it ends up in a label and in people's queries.
+pub(super) fn is_job_name(text: &str) -> bool {
+    (1..=200).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// Bytes of a size that `is_size` accepts.
+pub(super) fn size_bytes(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let units = ["B", "KB", "MB", "GB", "TB", "PB", "EB"];
-    let power = units.iter().position(|known| *known == unit);
-    let (Ok(number), Some(power)) = (number.parse::<u64>(), power) else {
-        return false;
-    };
-    let bytes = 1_u64
-        .checked_shl(10 * u32::try_from(power).unwrap_or(u32::MAX))
-        .and_then(|unit| number.checked_mul(unit));
-    bytes.is_some_and(|bytes| (512 << 20..1 << 62).contains(&bytes))
+    let power = units.iter().position(|known| *known == unit)?;
+    let unit = 1_u64.checked_shl(10 * u32::try_from(power).ok()?)?;
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 #[cfg(test)]

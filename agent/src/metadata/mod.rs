@@ -12,5 +12,6 @@ pub mod meaning;
 pub mod names;
 pub mod poll;
 pub mod resolve;
+pub mod setting;
 pub mod watch;
 pub mod wire;

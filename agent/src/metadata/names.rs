@@ -10,8 +10,11 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::grammar::is_cmon_domain;
-use super::meaning::datacenter;
+use super::meaning;
+use super::meaning::place::{
+    DNS_DOMAIN, DNS_RESOLVERS, DOMAIN_NAME, MANTA_DNS_DOMAIN, datacenter,
+};
+use super::meaning::prometheus::CMON_DOMAIN;
 use super::wire::Reader;
 use crate::model::Flavor;
 use crate::model::dns::ZoneName;
@@ -41,7 +44,7 @@ pub fn manta_nameservers(
 /// with commas.
 pub fn resolvers(metadata: &Map<String, Value>) -> Vec<IpAddr> {
     let mut reader = Reader::new(metadata);
-    let texts = reader.texts("dns_resolvers").unwrap_or_default();
+    let texts = reader.get(&DNS_RESOLVERS).unwrap_or_default();
     texts
         .iter()
         .flat_map(|text| text.split_whitespace())
@@ -51,7 +54,7 @@ pub fn resolvers(metadata: &Map<String, Value>) -> Vec<IpAddr> {
 
 /// CMON's domain if SAPI names one.
 pub fn cmon_domain(metadata: &Map<String, Value>) -> Option<String> {
-    Reader::new(metadata).text("cmon_domain").filter(|d| is_cmon_domain(d))
+    Reader::new(metadata).get(&CMON_DOMAIN)
 }
 
 /// The datacenter and domain that binder names hang below:
@@ -66,7 +69,7 @@ pub fn binder_domain(metadata: &Map<String, Value>) -> Option<ZoneName> {
 /// The domain that all of Triton's names hang below.
 pub fn triton_domain(metadata: &Map<String, Value>) -> Option<ZoneName> {
     let mut reader = Reader::new(metadata);
-    let domain = reader.text("dns_domain").or(reader.text("DNS_DOMAIN"))?;
+    let domain = reader.get(&DNS_DOMAIN).or(reader.get(&MANTA_DNS_DOMAIN))?;
     ZoneName::parse(&domain).ok()
 }
 
@@ -80,17 +83,13 @@ pub fn default_cns_zone(metadata: &Map<String, Value>) -> Option<ZoneName> {
 
 /// Manta's own domain, served by its own nameservers: `<region>.<domain>`.
 pub fn manta_domain(metadata: &Map<String, Value>) -> Option<ZoneName> {
-    let name = Reader::new(metadata).text("DOMAIN_NAME")?;
+    let name = Reader::new(metadata).get(&DOMAIN_NAME)?;
     ZoneName::parse(&name).ok()
 }
 
 /// Login of the account whose key signs the client certificate.
 pub fn account(metadata: &Map<String, Value>, flavor: Flavor) -> String {
-    let (key, default) = match flavor {
-        Flavor::Triton => ("ufds_admin_login", "admin"),
-        Flavor::Manta => ("ADMIN_USERNAME", "poseidon"),
-    };
-    Reader::new(metadata).text(key).unwrap_or_else(|| default.to_owned())
+    meaning::place::account(&mut Reader::new(metadata), flavor)
 }
 
 fn hosts(metadata: &Map<String, Value>, key: &str) -> Vec<IpAddr> {

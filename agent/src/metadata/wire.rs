@@ -2,14 +2,15 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! Reads single keys out of SAPI metadata: lenient towards what others write
-//! (numbers and booleans arrive as strings), strict about meaning, and every
-//! problem is kept until all are known.
+//! Reads settings out of SAPI metadata. Every problem is kept until all are
+//! known.
 
 use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+use super::setting::{Default, Setting, Typed};
 
 /// One fault of the metadata, in the words an operator can act on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,12 +42,13 @@ pub fn is_secret_key(key: &str) -> bool {
 pub struct Reader<'a> {
     map: &'a Map<String, Value>,
     problems: Vec<Problem>,
+    asked: Vec<&'static str>,
 }
 
 impl<'a> Reader<'a> {
     /// Reads from `map`.
     pub fn new(map: &'a Map<String, Value>) -> Self {
-        Self { map, problems: Vec::new() }
+        Self { map, problems: Vec::new(), asked: Vec::new() }
     }
 
     /// The problems found so far.
@@ -54,14 +56,20 @@ impl<'a> Reader<'a> {
         self.problems
     }
 
-    /// Whether `key` was already found wanting.
-    pub fn rejected(&self, key: &str) -> bool {
+    /// The keys asked for so far, in that order.
+    pub fn asked(&self) -> &[&'static str] {
+        &self.asked
+    }
+
+    /// Whether the key was already found wanting.
+    pub fn rejected(&self, setting: &dyn Setting) -> bool {
+        let key = setting.about().key;
         self.problems.iter().any(|problem| problem.key == key)
     }
 
     /// A value, unless absent, null or an empty string: operators blank a
     /// key to unset it.
-    pub fn value(&self, key: &str) -> Option<&'a Value> {
+    fn value(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|value| match value {
             Value::Null => false,
             Value::String(text) => !text.trim().is_empty(),
@@ -69,13 +77,40 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Notes that `key` will not do.
-    pub fn reject(&mut self, key: &str, wanted: impl Into<String>) {
+    /// What the key says; `None` when it is not set or will not do.
+    pub fn get<S: Typed>(&mut self, setting: &S) -> Option<S::Meaning> {
+        let key = setting.about().key;
+        self.asked.push(key);
+        match setting.accept(self.value(key)?) {
+            Ok(meaning) => Some(meaning),
+            Err(wanted) => {
+                self.reject(setting, wanted);
+                None
+            }
+        }
+    }
+
+    /// What the key says, or its default, which must be a value.
+    pub fn or_default<S: Typed>(&mut self, setting: &S) -> S::Meaning {
+        self.get(setting).unwrap_or_else(|| {
+            let Default::Value(text) = setting.about().default else {
+                unreachable!("only settings with a default value come here")
+            };
+            serde_json::from_str(text)
+                .ok()
+                .and_then(|value| setting.accept(&value).ok())
+                .expect("a test has each default accepted")
+        })
+    }
+
+    /// Notes that the key will not do.
+    pub fn reject(&mut self, setting: &dyn Setting, wanted: impl Into<String>) {
+        let key = setting.about().key;
         let seen = match self.value(key) {
             None => "nothing".to_owned(),
             Some(_) if is_secret_key(key) => "***".to_owned(),
             Some(value) => {
-                let text = value.to_string();
+                let text = without_secrets(value).to_string();
                 match text.char_indices().nth(80) {
                     Some((at, _)) => format!("{}...", &text[..at]),
                     None => text,
@@ -88,138 +123,53 @@ impl<'a> Reader<'a> {
             wanted: wanted.into(),
         });
     }
-
-    /// A text; numbers are taken as written.
-    pub fn text(&mut self, key: &str) -> Option<String> {
-        match self.value(key)? {
-            Value::String(text) => Some(text.trim().to_owned()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => {
-                self.reject(key, "a string");
-                None
-            }
-        }
-    }
-
-    /// A text that `accept` judges; `wanted` says what it accepts.
-    pub fn text_that(
-        &mut self,
-        key: &str,
-        wanted: &str,
-        accept: impl Fn(&str) -> bool,
-    ) -> Option<String> {
-        let text = self.text(key)?;
-        if accept(&text) {
-            return Some(text);
-        }
-        self.reject(key, wanted);
-        None
-    }
-
-    /// A whole number in `low..=high`, as a number or a string of one.
-    pub fn whole(
-        &mut self,
-        key: &str,
-        low: u64,
-        high: u64,
-        unit: &str,
-    ) -> Option<u64> {
-        let value = self.value(key)?;
-        let number = match value {
-            Value::Number(number) => number.as_u64().or_else(|| {
-                number
-                    .as_f64()
-                    .filter(|f| f.fract() == 0.0 && (0.0..1e15).contains(f))
-                    .map(|f| f as u64)
-            }),
-            Value::String(text) => text.trim().parse().ok(),
-            _ => None,
-        };
-        match number {
-            Some(number) if (low..=high).contains(&number) => Some(number),
-            _ => {
-                let unit = if unit.is_empty() {
-                    String::new()
-                } else {
-                    format!(" of {unit}")
-                };
-                self.reject(
-                    key,
-                    format!("a whole number{unit} from {low} to {high}"),
-                );
-                None
-            }
-        }
-    }
-
-    /// Seconds as `whole`, or a duration with one unit (`90s`, `2m`, `1h`).
-    pub fn seconds(&mut self, key: &str, low: u32, high: u32) -> Option<u32> {
-        if let Some(Value::String(text)) = self.value(key)
-            && let Some(seconds) = parse_seconds(text.trim())
-        {
-            if (u64::from(low)..=u64::from(high)).contains(&seconds) {
-                return u32::try_from(seconds).ok();
-            }
-            self.reject(key, format!("{low} to {high} seconds"));
-            return None;
-        }
-        self.whole(key, low.into(), high.into(), "seconds")
-            .and_then(|n| u32::try_from(n).ok())
-    }
-
-    /// A boolean; `"true"` and `"false"` count, for the headnode's own
-    /// metadata are strings throughout.
-    pub fn boolean(&mut self, key: &str) -> Option<bool> {
-        match self.value(key)? {
-            Value::Bool(value) => Some(*value),
-            Value::String(text) if text.trim() == "true" => Some(true),
-            Value::String(text) if text.trim() == "false" => Some(false),
-            _ => {
-                self.reject(key, "true or false");
-                None
-            }
-        }
-    }
-
-    /// A list of texts: an array, or one string with commas.
-    pub fn texts(&mut self, key: &str) -> Option<Vec<String>> {
-        let list = match self.value(key)? {
-            Value::Array(items) => items
-                .iter()
-                .map(|item| item.as_str().map(|s| s.trim().to_owned()))
-                .collect::<Option<Vec<_>>>(),
-            Value::String(text) => Some(
-                text.split(',')
-                    .map(|s| s.trim().to_owned())
-                    .filter(|s| !s.is_empty())
-                    .collect(),
-            ),
-            _ => None,
-        };
-        if list.is_none() {
-            self.reject(key, "a list of strings, or one with commas");
-        }
-        list
-    }
 }
 
-/// Seconds of `<number><s|m|h|d>`; anything else is `None`.
-fn parse_seconds(text: &str) -> Option<u64> {
-    let unit = match text.chars().last()? {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    text[..text.len() - 1].parse::<u64>().ok()?.checked_mul(unit)
+/// The same with what stands under secret keys struck out, also where the
+/// whole is JSON in a string.
+fn without_secrets(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| {
+                let value = if is_secret_key(key) {
+                    Value::String("***".to_owned())
+                } else {
+                    without_secrets(value)
+                };
+                (key.clone(), value)
+            })
+            .collect(),
+        Value::Array(items) => items.iter().map(without_secrets).collect(),
+        Value::String(text) => match serde_json::from_str(text) {
+            Ok(inner @ (Value::Object(_) | Value::Array(_))) => {
+                without_secrets(&inner)
+            }
+            _ => value.clone(),
+        },
+        _ => value.clone(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::super::setting::{About, Change, Seconds, Text, Whole};
     use super::*;
+
+    const fn about(key: &'static str) -> About {
+        About {
+            key,
+            text: "",
+            default: Default::Value("30"),
+            change: Change::Reload,
+        }
+    }
+
+    const fn seconds(key: &'static str) -> Seconds {
+        Seconds { about: about(key), low: 1, high: 600 }
+    }
 
     fn map(value: Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
@@ -227,11 +177,15 @@ mod tests {
 
     #[test]
     fn numbers_arrive_as_strings_too() {
-        let map = map(json!({"a": 10, "b": "10", "c": "2m", "d": 10.0}));
+        let map = map(json!({"a": 10, "b": "10", "c": "2m", "d": 10.0,
+                             "e": "", "f": null}));
         let mut reader = Reader::new(&map);
-        for (key, want) in [("a", 10), ("b", 10), ("c", 120), ("d", 10)] {
-            assert_eq!(reader.seconds(key, 1, 600), Some(want), "{key}");
+        for (key, want) in
+            [("a", 10), ("b", 10), ("c", 120), ("d", 10), ("e", 30), ("f", 30)]
+        {
+            assert_eq!(reader.or_default(&seconds(key)), want, "{key}");
         }
+        assert_eq!(reader.asked(), ["a", "b", "c", "d", "e", "f"]);
         assert!(reader.into_problems().is_empty());
     }
 
@@ -240,7 +194,7 @@ mod tests {
         let map = map(json!({"a": "ten", "b": -1, "c": {"x": 1}, "d": 9999}));
         let mut reader = Reader::new(&map);
         for key in ["a", "b", "c", "d"] {
-            assert_eq!(reader.seconds(key, 1, 600), None);
+            assert_eq!(reader.get(&seconds(key)), None);
         }
         let texts: Vec<_> =
             reader.into_problems().iter().map(Problem::to_string).collect();
@@ -253,17 +207,44 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let map = map(json!({"ufds_ldap_root_pw": ["s3cret"]}));
+        let map = map(json!({
+            "ufds_ldap_root_pw": ["s3cret"],
+            "store": {"config": {"secret_key": "s3cret", "bucket": "b"}},
+            "text": "{\"password\": \"s3cret\", \"user\": \"u\"}",
+        }));
         let mut reader = Reader::new(&map);
-        assert_eq!(reader.text("ufds_ldap_root_pw"), None);
-        assert_eq!(reader.into_problems()[0].seen, "***");
+        for key in ["ufds_ldap_root_pw", "store", "text"] {
+            assert_eq!(reader.get(&seconds(key)), None);
+        }
+        let problems = reader.into_problems();
+        assert_eq!(problems[0].seen, "***");
+        for problem in &problems {
+            assert!(!problem.seen.contains("s3cret"), "{problem}");
+        }
+        assert!(problems[1].seen.contains("bucket"), "{}", problems[1]);
+        assert!(problems[2].seen.contains("user"), "{}", problems[2]);
     }
 
     #[test]
     fn multibyte_values_are_cut_between_characters() {
         let map = map(json!({"a": "é".repeat(200)}));
         let mut reader = Reader::new(&map);
-        assert_eq!(reader.whole("a", 0, 1, ""), None);
+        let number = Whole { about: about("a"), low: 0, high: 1, unit: "" };
+        assert_eq!(reader.get(&number), None);
         assert!(reader.into_problems()[0].seen.ends_with("..."));
+    }
+
+    #[test]
+    fn a_text_is_taken_without_its_blanks() {
+        let map = map(json!({"a": " x ", "b": 7}));
+        let mut reader = Reader::new(&map);
+        for (key, want) in [("a", "x"), ("b", "7")] {
+            let text = Text {
+                about: about(key),
+                wanted: "x or 7",
+                accept: |text| ["x", "7"].contains(&text),
+            };
+            assert_eq!(reader.get(&text).as_deref(), Some(want));
+        }
     }
 }

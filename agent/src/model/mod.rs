@@ -5,17 +5,23 @@
 //! What we mean: typed facts that templates and loops work from. Imports no
 //! other room.
 
+pub mod alertmanager;
 pub mod dns;
 pub mod prometheus;
 mod secret;
+pub mod store;
+pub mod zone;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use alertmanager::Alertmanager;
 pub use prometheus::Prometheus;
 pub use secret::Secret;
+pub use store::ObjectStore;
+pub use zone::Caps;
 
 /// What a zone is for: its `smartdc_role` tag (Triton) or `manta_role` tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,11 +29,15 @@ pub use secret::Secret;
 pub enum Role {
     /// Scrapes CMON and keeps the series.
     Prometheus,
+    /// Joins the series of many Prometheus servers, and keeps them longer.
+    Thanos,
+    /// Shows them to operators.
+    Grafana,
 }
 
 impl Role {
     /// Every role, in the order of the documentation.
-    pub const ALL: [Self; 1] = [Self::Prometheus];
+    pub const ALL: [Self; 3] = [Self::Prometheus, Self::Thanos, Self::Grafana];
 
     /// Reads a `smartdc_role` or `manta_role` tag.
     pub fn parse(tag: &str) -> Option<Self> {
@@ -38,6 +48,8 @@ impl Role {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Prometheus => "prometheus",
+            Self::Thanos => "thanos",
+            Self::Grafana => "grafana",
         }
     }
 }
@@ -109,6 +121,8 @@ pub struct Model {
     pub place: Place,
     /// Where its files lie.
     pub paths: Paths,
-    /// The Prometheus of this zone.
-    pub prometheus: Prometheus,
+    /// The zone's caps.
+    pub caps: Caps,
+    /// The Prometheus of this zone, in that role.
+    pub prometheus: Option<Prometheus>,
 }

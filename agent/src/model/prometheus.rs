@@ -7,6 +7,12 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
+
+use super::Secret;
+use super::alertmanager::Alertmanager;
+use super::store::ObjectStore;
+use super::zone::GoLimits;
 
 /// The settings of a zone's Prometheus, checked and complete.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -32,12 +38,99 @@ pub struct Prometheus {
     /// Whether this server scrapes the compute nodes; needs an operator's
     /// account, so not for Manta's poseidon.
     pub compute_nodes: bool,
+    /// Retired: scrapes nothing any more and serves what it has until that
+    /// is past its retention.
+    pub retired: bool,
+    /// Samples one scrape may bring; 0 is no limit.
+    pub sample_limit: u64,
     /// Rule files of the operator, absolute paths or globs.
     pub rule_files: Vec<String>,
+    /// Rules of the operator: the groups, as Prometheus has them.
+    pub rule_groups: Vec<Value>,
     /// Alertmanagers, `host:port` each.
     pub alertmanagers: Vec<String>,
+    /// Scrape jobs that follow files: name, and paths or globs.
+    pub file_sd: Vec<FileSd>,
+    /// Further scrape jobs, as Prometheus has them.
+    pub scrape_configs: Vec<Secret<Value>>,
+    /// Other Prometheus servers scraped for what they recorded.
+    pub federation: Vec<Federation>,
+    /// Other Prometheus and Thanos instances watched from here.
+    pub watched: Vec<WatchedJob>,
+    /// Where samples are sent to, as Prometheus has it.
+    pub remote_write: Vec<Secret<Value>>,
+    /// Where older samples are asked for, as Prometheus has it.
+    pub remote_read: Vec<Secret<Value>>,
+    /// The Thanos sidecar, if one runs beside this server.
+    pub sidecar: Option<Sidecar>,
+    /// The Alertmanager of this zone, if one runs here.
+    pub alertmanager: Option<Alertmanager>,
     /// What only a restart can change.
     pub flags: Flags,
+    /// Limits of its Go runtime.
+    pub limits: GoLimits,
+}
+
+/// A scrape job whose targets stand in files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileSd {
+    /// Name of the job.
+    pub job_name: String,
+    /// Absolute paths; the last part may hold one `*`.
+    pub files: Vec<String>,
+}
+
+/// A job that scrapes `/federate` of other Prometheus servers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Federation {
+    /// Name of the job.
+    pub job_name: String,
+    /// Servers, `host:port` each.
+    pub targets: Vec<String>,
+    /// Selectors of what to take; at least one, or Prometheus answers with
+    /// nothing.
+    pub matches: Vec<String>,
+    /// Seconds between two scrapes.
+    pub interval_seconds: u32,
+    /// Seconds after which one is given up.
+    pub timeout_seconds: u32,
+    /// `http` or `https`.
+    pub scheme: String,
+}
+
+/// Instances of one kind in one datacenter, watched from here: the other
+/// half of a pair, the servers of other datacenters, Thanos.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WatchedJob {
+    /// Name of the job.
+    pub job_name: String,
+    /// Groups of targets that share labels.
+    pub groups: Vec<WatchedGroup>,
+}
+
+/// Targets that share labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WatchedGroup {
+    /// `host:port` each.
+    pub targets: Vec<String>,
+    /// Labels of all of them.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The Thanos sidecar beside this server.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sidecar {
+    /// The bucket to ship to; without one it only serves queries.
+    pub store: Option<ObjectStore>,
+    /// Takes along blocks that were compacted before there was a sidecar.
+    pub upload_compacted: bool,
+    /// Address of StoreAPI and metrics: the admin NIC, or every address.
+    pub address: String,
+    /// How far back it answers, for instance `-3d`; the store gateway has
+    /// the rest. `None`: all there is.
+    pub min_time: Option<String>,
+    /// Limits of its Go runtime.
+    pub limits: GoLimits,
 }
 
 /// Triton's metrics proxy, as discovery and scrape target alike.
@@ -74,23 +167,9 @@ pub struct Flags {
     pub query_max_concurrency: u32,
     /// Samples one query may load.
     pub query_max_samples: u64,
+    /// Whether blocks stay as they are cut, two hours each: what ships them
+    /// wants them so.
+    pub fixed_blocks: bool,
     /// `debug`, `info`, `warn` or `error`.
     pub log_level: String,
-}
-
-impl Default for Flags {
-    fn default() -> Self {
-        Self {
-            // As the images of today: every address, the firewall separates.
-            listen_address: "0.0.0.0:9090".to_owned(),
-            // One month: the longest month, so that "last month" is whole.
-            retention_time: "31d".to_owned(),
-            retention_size: None,
-            // Upstream's own defaults, written out so that they can be seen.
-            query_timeout_seconds: 120,
-            query_max_concurrency: 20,
-            query_max_samples: 50_000_000,
-            log_level: "info".to_owned(),
-        }
-    }
 }

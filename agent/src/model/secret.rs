@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 /// Holds a secret and prints as `***`, whatever the formatter.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T>(T);
@@ -19,6 +21,14 @@ impl<T> Secret<T> {
     /// The secret itself; name the reason beside each call.
     pub fn expose(&self) -> &T {
         &self.0
+    }
+}
+
+/// As itself: templates write it where a daemon reads it. Nothing but a
+/// template is given a model.
+impl<T: Serialize> Serialize for Secret<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(to)
     }
 }
 

@@ -158,6 +158,7 @@ fn shipped_templates_render() {
             instance: "c0000000-0000-4000-8000-000000000001".to_owned(),
             cmon_domain: None,
             agent_address: ([127, 0, 0, 1], 9165).into(),
+            caps: crate::model::Caps::default(),
         };
         let model = model(metadata.as_object().unwrap(), &site).unwrap();
         for role in ["prometheus", "resolver"] {

@@ -15,10 +15,10 @@ use crate::config::ConfigFile;
 use crate::discovery::ZoneFacts;
 use crate::host::Host;
 use crate::metadata::auto::MdataFacts;
-use crate::model::{Flavor, Role};
+use crate::model::{Caps, Flavor, Role};
 
 /// What is asked of `mdata-get`.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 12] = [
     "sdc:nics",
     "sdc:tags.manta_role",
     "sdc:tags.smartdc_role",
@@ -26,6 +26,9 @@ const KEYS: [&str; 9] = [
     "sdc:datacenter_name",
     "sdc:owner_uuid",
     "sdc:resolvers",
+    "sdc:max_physical_memory",
+    "sdc:cpu_cap",
+    "sdc:quota",
     "sapi-url",
     "SAPI_URL",
 ];
@@ -43,6 +46,8 @@ pub struct Facts {
     pub flavor: Flavor,
     /// What discovery needs.
     pub zone: ZoneFacts,
+    /// The zone's caps.
+    pub caps: Caps,
     /// SAPI's base URL by metadata.
     pub sapi_url: Option<String>,
     /// Whether every tool answered, if only "not set".
@@ -59,6 +64,7 @@ impl Facts {
         self.mdata = fresh.mdata;
         self.role = fresh.role;
         self.flavor = fresh.flavor;
+        self.caps = fresh.caps;
     }
 }
 
@@ -117,7 +123,21 @@ pub async fn gather(host: &dyn Host, config: &ConfigFile) -> Facts {
             .iter()
             .filter_map(|ip| ip.parse().ok())
             .collect();
+    // Assumed: the sdc: namespace has every property that vmadm(8) has, in
+    // its units. A zone without a cap has none of these.
+    let number = |key: &str| get(key)?.trim().parse::<u64>().ok();
+    let caps = Caps {
+        memory_bytes: number("sdc:max_physical_memory")
+            .and_then(|mib| mib.checked_mul(1 << 20)),
+        cpu_percent: number("sdc:cpu_cap")
+            .filter(|percent| *percent > 0)
+            .and_then(|percent| u32::try_from(percent).ok()),
+        quota_bytes: number("sdc:quota")
+            .filter(|gib| *gib > 0)
+            .and_then(|gib| gib.checked_mul(1 << 30)),
+    };
     Facts {
+        caps,
         instance: config
             .instances
             .first()

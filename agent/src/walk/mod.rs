@@ -311,6 +311,7 @@ impl Walk {
             instance: self.facts.instance.clone(),
             cmon_domain: found.cmon_domain.clone(),
             agent_address: self.config.status_listen,
+            caps: self.facts.caps,
         };
         if !self.config.dns_listen.is_empty() {
             // Its problems are among the model's own.
@@ -320,16 +321,8 @@ impl Walk {
         }
         match meaning::model(metadata, &site) {
             Ok(model) => {
-                let flavor = model.flavor;
-                let paths = &model.paths;
-                match certificate::certificate(
-                    &self.config,
-                    metadata,
-                    flavor,
-                    &paths.tls,
-                ) {
-                    Ok(certificate) => status.certificate = Some(certificate),
-                    Err(reason) => status.certificate_error = Some(reason),
+                if model.prometheus.is_some() {
+                    self.certificate(metadata, &model, status);
                 }
                 self.render_set(role.as_str(), &model, output);
                 Some(model)
@@ -338,6 +331,22 @@ impl Walk {
                 status.problems = problems;
                 None
             }
+        }
+    }
+
+    /// What CMON asks of its clients.
+    fn certificate(
+        &self,
+        metadata: &Map<String, Value>,
+        model: &Model,
+        status: &mut WalkStatus,
+    ) {
+        let tls = &model.paths.tls;
+        let made =
+            certificate::certificate(&self.config, metadata, model.flavor, tls);
+        match made {
+            Ok(certificate) => status.certificate = Some(certificate),
+            Err(reason) => status.certificate_error = Some(reason),
         }
     }
 

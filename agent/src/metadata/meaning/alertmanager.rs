@@ -1,0 +1,139 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! The keys of Alertmanager, which runs in Prometheus or Thanos zones.
+
+use std::marker::PhantomData;
+
+use serde_json::{Map, Value, json};
+
+use super::super::grammar::{is_duration, is_host_port, with_port};
+use super::super::setting::{
+    About, Change, Setting, Switch, Text, Texts, Tree,
+};
+use super::super::wire::Reader;
+use crate::model::zone::GoLimits;
+use crate::model::{Alertmanager, Secret};
+
+static ALERTMANAGER: Switch = Switch {
+    about: About::derived(
+        "alertmanager",
+        "Whether an Alertmanager runs in this zone. Two zones or more form a \
+         cluster.",
+        "true where alertmanager_config is set",
+        Change::Restart,
+    ),
+};
+static ALERTMANAGER_CONFIG: Tree<Map<String, Value>> = Tree {
+    about: About::derived(
+        "alertmanager_config",
+        "Receivers, routes and what else alertmanager.yml holds, as \
+         Alertmanager has it. The same for every member of the cluster.",
+        "one receiver that tells nobody",
+        Change::Reload,
+    ),
+    wanted: "an object with route and receivers",
+    schema: || {
+        json!({"type": "object", "required": ["route", "receivers"],
+        "properties": {
+            "global": {"type": "object"},
+            "route": {"type": "object", "required": ["receiver"]},
+            "receivers": {"type": "array", "minItems": 1},
+            "inhibit_rules": {"type": "array"},
+            "time_intervals": {"type": "array"},
+            "templates": {"type": "array"},
+        }})
+    },
+    check: |config| {
+        if !config.get("route").is_some_and(Value::is_object) {
+            return Err("route must be an object".to_owned());
+        }
+        match config.get("receivers") {
+            Some(Value::Array(list)) if !list.is_empty() => Ok(()),
+            _ => Err("receivers must be a list with one at least".to_owned()),
+        }
+    },
+    of: PhantomData,
+};
+static ALERTMANAGER_PEERS: Texts = Texts {
+    about: About::derived(
+        "alertmanager_peers",
+        "The other members of the cluster; port 9094 unless given.",
+        "those that run in this datacenter's monitoring zones",
+        Change::Restart,
+    ),
+    wanted: "host or host:port",
+    accept: |text| is_host_port(&with_port(text, 9094)),
+    most: 100,
+};
+static ALERTMANAGER_RETENTION: Text = Text {
+    about: About::value(
+        "alertmanager_retention",
+        "How long silences and resolved alerts are kept.",
+        "\"120h\"",
+        Change::Restart,
+    ),
+    wanted: "a Prometheus duration of 6h or more, such as 120h",
+    accept: is_duration,
+};
+static ALERTMANAGER_URL: Text = Text {
+    about: About::derived(
+        "alertmanager_url",
+        "The URL that its messages link to.",
+        "the zone's host name, port 9093",
+        Change::Restart,
+    ),
+    wanted: "a URL with http:// or https://",
+    accept: |url| {
+        (url.starts_with("http://") || url.starts_with("https://"))
+            && !url.chars().any(|c| c.is_whitespace() || c.is_control())
+    },
+};
+
+/// The keys of this file.
+pub(super) static SETTINGS: &[&dyn Setting] = &[
+    &ALERTMANAGER,
+    &ALERTMANAGER_CONFIG,
+    &ALERTMANAGER_PEERS,
+    &ALERTMANAGER_RETENTION,
+    &ALERTMANAGER_URL,
+];
+
+/// The zone's Alertmanager, if it is to run one. `address` is that of the
+/// admin NIC; `found` are the other members as SAPI lists them.
+pub(super) fn alertmanager(
+    reader: &mut Reader<'_>,
+    address: Option<&str>,
+    found: &[String],
+    limits: impl FnOnce() -> GoLimits,
+) -> Option<Alertmanager> {
+    let config = reader.get(&ALERTMANAGER_CONFIG);
+    let wanted = reader.get(&ALERTMANAGER);
+    let peers = reader.get(&ALERTMANAGER_PEERS).map_or_else(
+        || found.to_vec(),
+        |list| list.iter().map(|peer| with_port(peer, 9094)).collect(),
+    );
+    let retention = reader.or_default(&ALERTMANAGER_RETENTION);
+    let external_url = reader.get(&ALERTMANAGER_URL);
+    if !wanted.unwrap_or(config.is_some()) {
+        return None;
+    }
+    let config = config.unwrap_or_else(|| {
+        let quiet = json!({
+            "route": {"receiver": "nobody", "group_by": ["alertname"]},
+            "receivers": [{"name": "nobody"}],
+        });
+        quiet.as_object().cloned().unwrap_or_default()
+    });
+    let host = address.unwrap_or("0.0.0.0");
+    Some(Alertmanager {
+        listen_address: "0.0.0.0:9093".to_owned(),
+        cluster_address: (!peers.is_empty()).then(|| format!("{host}:9094")),
+        peers,
+        retention,
+        config: Secret::new(Value::Object(config)),
+        external_url,
+        limits: limits(),
+    })
+}
