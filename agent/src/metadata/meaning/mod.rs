@@ -49,6 +49,7 @@ pub fn settings(role: Role) -> Vec<&'static dyn Setting> {
             prometheus::SETTINGS,
             alertmanager::SETTINGS,
             store::SETTINGS,
+            place::ACCOUNT,
             place::SETTINGS,
         ],
         Role::Thanos | Role::Grafana => &[place::SETTINGS],

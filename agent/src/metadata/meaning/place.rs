@@ -146,7 +146,11 @@ pub(crate) static REGION_DATACENTERS: Texts = Texts {
     most: 100,
 };
 
-/// The keys of this file.
+/// Keys that say whose zones are watched.
+pub(super) static ACCOUNT: &[&dyn Setting] =
+    &[&ADMIN_LOGIN, &MANTA_ADMIN_LOGIN];
+
+/// The keys that every role reads.
 pub(super) static SETTINGS: &[&dyn Setting] = &[
     &DATACENTER_NAME,
     &DATACENTER,
@@ -156,8 +160,6 @@ pub(super) static SETTINGS: &[&dyn Setting] = &[
     &MANTA_DNS_DOMAIN,
     &DOMAIN_NAME,
     &IS_MANTA_SERVICE,
-    &ADMIN_LOGIN,
-    &MANTA_ADMIN_LOGIN,
     &DNS_RESOLVERS,
     &REGION_DATACENTERS,
 ];
