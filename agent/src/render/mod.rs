@@ -8,6 +8,7 @@
 //! Two engines, one result: tera for the templates we ship, and a compatible
 //! engine (`hogan`) for the manifests that SAPI and local folders carry.
 
+pub mod dashboard;
 pub mod hogan;
 pub mod manifest;
 
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera, Value};
 
+pub use dashboard::{DashboardError, dashboard};
 pub use manifest::{DaemonSpec, OnChange};
 
 /// Templates larger than this are a mistake, bytes.
