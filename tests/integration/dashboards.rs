@@ -7,6 +7,7 @@
 //! is Prometheus' own; ours tells which labels are left for a legend.
 
 mod promql;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -350,8 +351,24 @@ fn variables_are_defined_once_and_used() {
     }
 }
 
-#[test]
+/// Whether promtool likes a file of this content, and what it says.
 #[expect(clippy::disallowed_methods, reason = "promtool, in a test")]
+fn promtool(args: &[&str], file: &Value) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file.yml");
+    std::fs::write(&path, file.to_string()).unwrap();
+    let output = Command::new("promtool")
+        .args(args)
+        .arg(&path)
+        .current_dir(folder.path())
+        .output()
+        .expect("promtool runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), said)
+}
+
+#[test]
 fn promtool_reads_every_expression() {
     let mut rules = Vec::new();
     for dashboard in all() {
@@ -373,18 +390,26 @@ fn promtool_reads_every_expression() {
     let groups = serde_json::json!({
         "groups": [{ "name": "dashboards", "rules": rules }],
     });
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("rules.yml");
-    std::fs::write(&path, groups.to_string()).unwrap();
-    let output = Command::new("promtool")
-        .args(["check", "rules"])
-        .arg(&path)
-        .output()
-        .expect("promtool runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let (success, said) = promtool(&["check", "rules"], &groups);
+    assert!(success, "{said}");
     assert!(said.contains(&format!("{} rules found", rules.len())), "{said}");
+}
+
+/// Names and labels may all exist and a query still find nothing: two sides
+/// of a division that do not match, an `and` that never holds.
+#[test]
+fn every_query_finds_something_where_there_is() {
+    let mut tests = Vec::new();
+    for dashboard in all() {
+        for target in dashboard.targets() {
+            let expr = dashboard.fill(target.expr);
+            let query = promql::read(&expr).unwrap();
+            tests.push(world::test(&target.at, &expr, &query));
+        }
+    }
+    let rules = serde_json::json!({ "rule_files": [], "tests": tests });
+    let (success, said) = promtool(&["test", "rules"], &rules);
+    assert!(success, "{said}");
 }
 
 #[test]
@@ -398,7 +423,7 @@ fn every_metric_and_label_exists() {
             for used in query.uses {
                 let metric = &used.metric;
                 assert!(metrics.contains(metric), "{at}: no metric {metric}");
-                labels.extend(used.filters);
+                labels.extend(used.matchers.into_iter().map(|m| m.name));
             }
             for label in labels {
                 let known = LABELS.contains(&label.as_str());
@@ -424,7 +449,7 @@ fn every_selector_keeps_to_the_chosen_datacenter() {
             let query = promql::read(&dashboard.fill(target.expr)).unwrap();
             for used in query.uses {
                 let own = used.metric.starts_with("ALERTS");
-                let kept = own || used.filters.contains("job");
+                let kept = own || used.matchers.iter().any(|m| m.name == "job");
                 assert!(kept, "{}: {}", target.at, used.metric);
             }
         }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use promql_parser::label::METRIC_NAME;
+use promql_parser::label::{METRIC_NAME, Matcher};
 use promql_parser::parser::token::{T_BOTTOMK, T_COUNT_VALUES, T_LOR, T_TOPK};
 use promql_parser::parser::value::ValueType;
 use promql_parser::parser::{
@@ -73,8 +73,8 @@ impl Labels {
 #[derive(Debug)]
 pub(super) struct Use {
     pub(super) metric: String,
-    /// Labels it is filtered by.
-    pub(super) filters: Names,
+    /// What it is filtered by.
+    pub(super) matchers: Vec<Matcher>,
     /// The function that takes its range, and the range.
     pub(super) ranged: Option<(&'static str, Duration)>,
     /// Whether only its being there is asked, by `count`.
@@ -245,12 +245,12 @@ fn selected(
     ranged: Option<(&'static str, Duration)>,
     counted: bool,
 ) -> Use {
-    let matchers = &selector.matchers;
-    let all = matchers.or_matchers.iter().flatten().chain(&matchers.matchers);
-    let filters: Names = all.map(|matcher| matcher.name.clone()).collect();
-    assert!(!filters.contains(METRIC_NAME), "a metric is called by its name");
+    let matchers = selector.matchers.matchers.clone();
+    assert!(selector.matchers.or_matchers.is_empty(), "not PromQL of today");
+    let by_name = matchers.iter().any(|matcher| matcher.name == METRIC_NAME);
+    assert!(!by_name, "a metric is called by its name");
     let metric = selector.name.clone().expect("a metric has a name");
-    Use { metric, filters, ranged, counted }
+    Use { metric, matchers, ranged, counted }
 }
 
 #[test]
@@ -293,6 +293,6 @@ fn metrics_and_what_is_done_to_them() {
         .collect();
     let five = Duration::from_secs(300);
     assert_eq!(uses, [("a", Some(("rate", five)), false), ("b", None, true)]);
-    assert!(query.uses[0].filters.contains("f"));
+    assert_eq!(query.uses[0].matchers[0].name, "f");
     assert_eq!(query.named, ["x", "y", "z"].map(str::to_owned).into());
 }
