@@ -37,7 +37,7 @@ const TYPES: [&str; 9] = [
 
 /// Labels that there are: contract sheet grafana-ufds 4.2, then what the
 /// daemons' own metrics carry, by their sources.
-const LABELS: [&str; 57] = [
+const LABELS: [&str; 58] = [
     // Scrapes, discovery, alerts.
     "job",
     "instance",
@@ -83,7 +83,8 @@ const LABELS: [&str; 57] = [
     "rule_group",
     "alertmanager",
     "url",
-    // Thanos.
+    // Thanos; a job of ours holds several components.
+    "component",
     "handler",
     "code",
     "grpc_code",
@@ -170,16 +171,17 @@ fn all() -> Vec<Dashboard> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../templates/grafana/dashboards");
     let mut all = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
+        let name =
+            path.file_name().expect("a file").to_string_lossy().into_owned();
         let name = name.strip_suffix(".toml").expect("a description").into();
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = std::fs::read_to_string(&path).expect("text");
         let json =
             dashboard(&text, &path.to_string_lossy()).unwrap_or_else(|e| {
                 panic!("{e}: {:?}", std::error::Error::source(&e))
             });
-        let json = serde_json::from_str(&json).unwrap();
+        let json = serde_json::from_str(&json).expect("JSON");
         all.push(Dashboard { name, json });
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -215,7 +217,7 @@ impl Dashboard {
                     panel,
                     expr: text(target, "expr"),
                     legend: text(target, "legendFormat"),
-                    instant: target["instant"].as_bool().unwrap(),
+                    instant: target["instant"] == true,
                 });
             }
         }
@@ -256,7 +258,7 @@ fn label_values(query: &str) -> (&str, &str) {
 /// `{{a}} and {{b}}`: a, b.
 fn placeholders(legend: &str) -> Vec<&str> {
     let after = legend.split("{{").skip(1);
-    after.map(|rest| rest.split("}}").next().unwrap().trim()).collect()
+    after.filter_map(|rest| rest.split_once("}}")).map(|(l, _)| l).collect()
 }
 
 fn is_counter(metric: &str) -> bool {
@@ -354,9 +356,9 @@ fn variables_are_defined_once_and_used() {
 /// Whether promtool likes a file of this content, and what it says.
 #[expect(clippy::disallowed_methods, reason = "promtool, in a test")]
 fn promtool(args: &[&str], file: &Value) -> (bool, String) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("file.yml");
-    std::fs::write(&path, file.to_string()).unwrap();
+    std::fs::write(&path, file.to_string()).expect("written");
     let output = Command::new("promtool")
         .args(args)
         .arg(&path)
@@ -412,9 +414,29 @@ fn every_query_finds_something_where_there_is() {
     assert!(success, "{said}");
 }
 
+/// Names that our recording rules make, of every role.
+fn recorded() -> BTreeSet<String> {
+    let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates");
+    let mut found = BTreeSet::new();
+    for role in std::fs::read_dir(templates).expect("the folder is there") {
+        let rules = role.expect("it can be listed").path().join("rules");
+        let Ok(files) = std::fs::read_dir(rules) else { continue };
+        for file in files {
+            let path = file.expect("it can be listed").path();
+            let text = std::fs::read_to_string(path).expect("text");
+            let names = text
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("- record: "));
+            found.extend(names.map(str::to_owned));
+        }
+    }
+    found
+}
+
 #[test]
 fn every_metric_and_label_exists() {
-    let metrics = metric_names::known();
+    let mut metrics = metric_names::known();
+    metrics.extend(recorded());
     for dashboard in all() {
         let check = |at: &str, expr: &str| {
             let query = promql::read(&dashboard.fill(expr))

@@ -195,3 +195,21 @@ fn an_unknown_word_is_refused_with_its_place() {
     let cause = error.source().unwrap().to_string();
     assert!(cause.contains("colapsed") && cause.contains("line"), "{cause}");
 }
+
+#[test]
+fn what_grafana_gets_is_reviewed() {
+    insta::assert_snapshot!(dashboard(SMALL, "t.toml").unwrap());
+}
+
+/// Whoever edits a stock dashboard learns of a mistake here already.
+#[test]
+fn stock_dashboards_build() {
+    let folder =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../templates/grafana/dashboards");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let built = dashboard(&text, &path.to_string_lossy()).unwrap();
+        assert_eq!(built, dashboard(&text, "again").unwrap());
+    }
+}
