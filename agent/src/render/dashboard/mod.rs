@@ -193,15 +193,18 @@ fn layout(rows: &[Row], problems: &mut Vec<String>) -> Vec<Value> {
         let mut header = row.title.as_ref().map(|title| {
             let position = json!({ "x": 0, "y": top, "w": COLUMNS, "h": 1 });
             top += 1;
-            json!({
+            let mut header = json!({
                 "id": id(""),
                 "type": "row",
                 "title": title,
                 "collapsed": row.collapsed,
                 "gridPos": position,
-                "repeat": row.repeat,
                 "panels": [],
-            })
+            });
+            if let Some(variable) = &row.repeat {
+                header["repeat"] = Value::from(variable.as_str());
+            }
+            header
         });
         let start = top;
         let (mut left, mut height) = (0, 0);

@@ -87,7 +87,7 @@ fn defaults(panel: &Panel) -> Value {
         },
         "thresholds": { "mode": "absolute", "steps": steps(panel) },
         "mappings": mappings(panel),
-        "links": panel.drill.iter().map(link).collect::<Vec<_>>(),
+        "links": panel.drill.iter().map(|to| link(to, panel.kind)).collect::<Vec<_>>(),
         "custom": custom(panel),
     });
     for (name, value) in [
@@ -173,30 +173,43 @@ fn mappings(panel: &Panel) -> Value {
 }
 
 /// Leads to another dashboard with the same region and time, and the label
-/// that was clicked on.
-fn link(drill: &Drill) -> Value {
+/// that was clicked on: a series has labels, a table's row has columns.
+fn link(drill: &Drill, kind: Kind) -> Value {
+    let labels = match kind {
+        Kind::Table => "__data.fields",
+        _ => "__field.labels",
+    };
     let mut url = format!("/d/{}?${{datasource:queryparam}}", drill.uid);
     if let Some(label) = &drill.label {
         let variable = drill.variable.as_ref().unwrap_or(label);
-        url.push_str(&format!("&var-{variable}=${{__field.labels.{label}}}"));
+        url.push_str(&format!("&var-{variable}=${{{labels}.{label}}}"));
     }
     url.push_str("&${__url_time_range}");
     json!({ "title": "In depth", "url": url, "targetBlank": false })
 }
 
-/// In a table each query is a column, which may have its own unit.
+/// In a table each query is a column, which may have its own unit. Only
+/// those in the panel's unit are coloured: thresholds are in that.
 fn overrides(panel: &Panel) -> Vec<Value> {
     if panel.kind != Kind::Table {
         return Vec::new();
     }
-    let own = panel.query.iter().filter_map(|query| {
-        let unit = query.unit.as_ref()?;
+    let colored = panel.thresholds.is_some() || !panel.state.is_empty();
+    let column = |query: &Query| {
+        let property = match &query.unit {
+            Some(unit) => json!({ "id": "unit", "value": unit }),
+            None if colored => json!({
+                "id": "custom.cellOptions",
+                "value": { "type": "color-text" },
+            }),
+            None => return None,
+        };
         Some(json!({
             "matcher": { "id": "byName", "options": query.legend },
-            "properties": [{ "id": "unit", "value": unit }],
+            "properties": [property],
         }))
-    });
-    own.collect()
+    };
+    panel.query.iter().filter_map(column).collect()
 }
 
 /// Joins the columns by their labels and names them.

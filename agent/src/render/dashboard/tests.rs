@@ -153,14 +153,23 @@ fn a_table_has_a_named_column_per_query() {
     );
     assert_eq!(
         table["fieldConfig"]["overrides"],
-        json!([{
-            "matcher": { "id": "byName", "options": "Took" },
-            "properties": [{ "id": "unit", "value": "s" }],
-        }])
+        json!([
+            {
+                "matcher": { "id": "byName", "options": "Up" },
+                "properties": [{
+                    "id": "custom.cellOptions",
+                    "value": { "type": "color-text" },
+                }],
+            },
+            {
+                "matcher": { "id": "byName", "options": "Took" },
+                "properties": [{ "id": "unit", "value": "s" }],
+            },
+        ])
     );
     assert_eq!(
         table["fieldConfig"]["defaults"]["links"][0]["url"],
-        "/d/small?${datasource:queryparam}&var-alias=${__field.labels.alias}\
+        "/d/small?${datasource:queryparam}&var-alias=${__data.fields.alias}\
          &${__url_time_range}"
     );
 }
