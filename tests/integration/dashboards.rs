@@ -299,6 +299,34 @@ fn uids_are_their_files_names() {
     assert_eq!(titles.len(), all().len(), "a title is there twice");
 }
 
+/// Contract sheet grafana-ufds 3.4, 3.6 and 3.7.
+#[test]
+fn files_are_what_grafana_provisions() {
+    let source = serde_json::json!({
+        "type": "prometheus",
+        "uid": "${datasource}",
+    });
+    for dashboard in all() {
+        let (name, json) = (&dashboard.name, &dashboard.json);
+        assert!(json.get("id").is_none(), "{name}");
+        assert_eq!(json["schemaVersion"], 39, "{name}");
+        assert_eq!(json["editable"], false, "{name}");
+        // Of their folder; older ones refuse a dashboard called as it is.
+        assert_ne!(json["title"], "Triton", "{name}");
+        let variables = dashboard.variables();
+        assert_eq!(variables[0]["type"], "datasource", "{name}");
+        let panels = dashboard.panels().filter(|p| p["targets"].is_array());
+        let targets = dashboard.panels().flat_map(|p| list(p, "targets"));
+        for asking in panels
+            .chain(targets)
+            .chain(&variables[1..])
+            .chain(list(&json["annotations"], "list"))
+        {
+            assert_eq!(asking["datasource"], source, "{name}: {asking}");
+        }
+    }
+}
+
 #[test]
 fn panels_are_of_grafana_11_and_fit_the_grid() {
     for dashboard in all() {
