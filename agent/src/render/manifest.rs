@@ -79,6 +79,8 @@ pub(super) enum Engine {
     Mustache,
     /// Nothing: the bytes as they are.
     Copy,
+    /// A Grafana dashboard, from its description.
+    Dashboard,
 }
 
 /// Whose command line a file of flags becomes.
@@ -178,9 +180,7 @@ impl<'a> Glob<'a> {
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let (folder, ending) = text.split_once("/*")?;
         let plain = |text: &str| {
-            !text.is_empty()
-                && text != ".."
-                && !text.contains(['/', '*'])
+            !text.is_empty() && text != ".." && !text.contains(['/', '*'])
         };
         (plain(folder) && plain(ending) && ending.starts_with('.'))
             .then_some(Self { folder, ending })
@@ -200,13 +200,15 @@ pub(super) fn parse(
     };
     for file in &manifest.file {
         let good = match Glob::parse(&file.template) {
-            Some(_) => file.engine == Engine::Copy,
+            Some(_) => {
+                matches!(file.engine, Engine::Copy | Engine::Dashboard)
+            }
             None => !file.template.contains(['/', '*']),
         };
         if !good {
             return inconsistent(format!(
                 "template {:?} must lie beside the manifest, or be \
-                 FOLDER/*.EXTENSION with engine copy",
+                 FOLDER/*.EXTENSION with engine copy or dashboard",
                 file.template
             ));
         }
