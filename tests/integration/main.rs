@@ -14,4 +14,5 @@ mod agent_status;
 mod dashboards;
 mod e2e;
 mod metadata;
+mod rules;
 mod zone;
