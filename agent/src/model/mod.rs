@@ -6,6 +6,7 @@
 //! other room.
 
 pub mod dns;
+pub mod peers;
 pub mod prometheus;
 mod secret;
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use peers::{Peer, Peers};
 pub use prometheus::Prometheus;
 pub use secret::Secret;
 
