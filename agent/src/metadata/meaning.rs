@@ -21,7 +21,7 @@ use super::names::account;
 use super::wire::{Problem, Reader};
 use crate::model::dns::ZoneName;
 use crate::model::prometheus::{Cmon, Flags};
-use crate::model::{Flavor, Model, Paths, Place, Prometheus, Role};
+use crate::model::{Flavor, Model, Paths, Peers, Place, Prometheus, Role};
 
 /// What is known about the zone beside SAPI metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Site {
     pub instance: String,
     /// CMON's domain as CNS told it, if it did.
     pub cmon_domain: Option<String>,
+    /// Who else monitors, as SAPI listed it.
+    pub peers: Peers,
     /// Where the agent's own metrics are, on loopback.
     pub agent_address: std::net::SocketAddr,
 }
@@ -357,6 +359,7 @@ mod tests {
             flavor: Flavor::Triton,
             instance: "c0000000-0000-4000-8000-000000000001".to_owned(),
             cmon_domain: None,
+            peers: Peers::default(),
             agent_address: ([127, 0, 0, 1], 9165).into(),
         }
     }
