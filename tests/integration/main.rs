@@ -13,4 +13,5 @@ mod agent_secrets;
 mod agent_status;
 mod e2e;
 mod metadata;
+mod peers;
 mod zone;
