@@ -8,6 +8,11 @@
 //! Two engines, one result: tera for the templates we ship, and a compatible
 //! engine (`hogan`) for the manifests that SAPI and local folders carry.
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "manifests do not name it yet")
+)]
+mod flags;
 pub mod hogan;
 pub mod manifest;
 
