@@ -182,6 +182,15 @@ pub fn sweep(target: &Path) {
     }
 }
 
+/// Removes a file of ours for good; none there is as good.
+pub(super) fn remove(target: &Path) -> io::Result<()> {
+    match fs::remove_file(target) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+        Ok(()) => target.parent().map_or(Ok(()), sync_dir),
+    }
+}
+
 impl Staged {
     /// Where the staged file lies, for its checker.
     pub fn path(&self) -> &Path {

@@ -154,6 +154,16 @@ impl Record {
         self.body.units.entry(key.to_owned()).or_default()
     }
 
+    /// Forgets a unit whose reader is gone.
+    pub(super) fn forget_unit(&mut self, key: &str) {
+        self.body.units.remove(key);
+    }
+
+    /// Forgets what was committed at `target`.
+    pub(super) fn forget_committed(&mut self, target: &Path) {
+        self.body.files.remove(target);
+    }
+
     /// Forgets which files a daemon would not start with.
     pub(super) fn forget_refusals(&mut self) {
         for unit in self.body.units.values_mut() {

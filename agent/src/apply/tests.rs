@@ -77,7 +77,9 @@ impl Bench {
         Output {
             files,
             failed: Vec::new(),
+            unwanted: Vec::new(),
             daemons: vec![DaemonSpec {
+                when: None,
                 name: "d".to_owned(),
                 reload_url: Some("http://d/-/reload".to_owned()),
                 ready_url: Some("http://d/-/ready".to_owned()),
@@ -409,4 +411,30 @@ async fn of_two_files_with_one_target_the_roles_own_stays() {
     assert_eq!(report.faults(), ["manifest: its target is also that of a"]);
     assert_eq!(bench.read("a"), "ours");
     assert!(!bench.pass(&output).await.changed());
+}
+
+#[tokio::test]
+async fn a_daemon_no_longer_wanted_stops_and_takes_its_files_along() {
+    let mut bench = Bench::new();
+    let file = bench.file("a", "key");
+    let output = bench.output(vec![file]);
+    // Never started: not ours to stop.
+    let mut without = bench.output(Vec::new());
+    without.daemons.clear();
+    without.unwanted.push("d".to_owned());
+    bench.pass(&without).await;
+    assert_eq!(bench.host.asked(), [""; 0]);
+
+    bench.pass(&output).await;
+    assert!(bench.path("a").exists());
+    bench.host.asked();
+    bench.pass(&without).await;
+    assert_eq!(bench.host.asked(), ["disable d"]);
+    assert!(!bench.path("a").exists());
+    bench.pass(&without).await;
+    assert_eq!(bench.host.asked(), [""; 0]);
+
+    // Wanted again, it is enabled again: no operator disabled it.
+    bench.pass(&output).await;
+    assert_eq!(bench.host.asked(), ["enable d"]);
 }

@@ -80,7 +80,7 @@ impl Host for Fake {
                     inner.falls_over = None;
                     DaemonState::Maintenance
                 }
-                Action::Clear => DaemonState::Disabled,
+                Action::Clear | Action::Disable => DaemonState::Disabled,
                 _ => DaemonState::Online,
             };
             inner.states.insert(daemon.to_owned(), state);

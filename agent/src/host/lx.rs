@@ -18,6 +18,7 @@ fn argv(daemon: &str, action: Action) -> Vec<String> {
     let unit = format!("{daemon}.service");
     let words: &[&str] = match action {
         Action::Enable => &["systemctl", "enable", "--now"],
+        Action::Disable => &["systemctl", "disable", "--now"],
         Action::Refresh => &["systemctl", "reload"],
         Action::Restart => &["systemctl", "restart"],
         Action::Clear => &["systemctl", "reset-failed"],

@@ -36,6 +36,8 @@ pub type HostFuture<'a, T> =
 pub enum Action {
     /// Start it now and at every boot.
     Enable,
+    /// Stop it and start it no more.
+    Disable,
     /// Make it read its configuration again.
     Refresh,
     /// Stop and start it.
@@ -48,6 +50,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Enable => "enable",
+            Self::Disable => "disable",
             Self::Refresh => "refresh",
             Self::Restart => "restart",
             Self::Clear => "clear",

@@ -26,6 +26,7 @@ fn fmri(daemon: &str) -> String {
 fn argv(fmri: &str, action: Action) -> Vec<Vec<String>> {
     let lines: &[&[&str]] = match action {
         Action::Enable => &[&["svcadm", "enable", "-s"]],
+        Action::Disable => &[&["svcadm", "disable", "-s"]],
         Action::Refresh => &[&["svcadm", "refresh"]],
         Action::Restart => {
             &[&["svcadm", "disable", "-st"], &["svcadm", "enable", "-s"]]

@@ -117,6 +117,8 @@ pub struct Model {
     pub role: Role,
     /// Whose zones it watches.
     pub flavor: Flavor,
+    /// SAPI's instance uuid, which is the zone's name.
+    pub instance: String,
     /// Where it stands.
     pub place: Place,
     /// Where its files lie.

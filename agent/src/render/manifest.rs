@@ -41,9 +41,16 @@ pub(super) struct DirectoryEntry {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
-    /// Template beside the manifest, `NAME.tera`.
+    /// File beside the manifest, `NAME.tera` for tera. With engine copy or
+    /// dashboard it may be all of a kind in a folder there: `rules/*.yml`.
     pub(super) template: String,
-    /// Absolute path; may use the model (`{{ paths.etc }}/x.yml`).
+    /// What makes the file of it.
+    #[serde(default)]
+    pub(super) engine: Engine,
+    /// Expression over the model: false, and there is no such file.
+    pub(super) when: Option<String>,
+    /// Absolute path; may use the model (`{{ paths.etc }}/x.yml`). A folder,
+    /// where the template is all of a kind.
     pub(super) target: String,
     /// Permission bits, octal in quotes.
     pub(super) mode: Mode,
@@ -52,6 +59,8 @@ pub(super) struct File {
     /// Checker's argv; `{staged}` stands for the staged file.
     #[serde(default)]
     pub(super) check: Vec<String>,
+    /// The command line it becomes, judged by our table of flags.
+    pub(super) flags: Option<CommandLine>,
     /// The daemon that reads it.
     pub(super) daemon: Option<String>,
     /// What the daemon needs when it changed.
@@ -59,11 +68,27 @@ pub(super) struct File {
     pub(super) on_change: OnChange,
 }
 
-impl File {
-    /// The template's name without `.tera`.
-    pub(super) fn name(&self) -> &str {
-        self.template.strip_suffix(".tera").unwrap_or(&self.template)
-    }
+/// What makes a file of a template.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Engine {
+    /// tera, over the model.
+    #[default]
+    Tera,
+    /// Mustache as config manifests have it, over the model.
+    Mustache,
+    /// Nothing: the bytes as they are.
+    Copy,
+}
+
+/// Whose command line a file of flags becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CommandLine {
+    /// The program; its table is `<program>-flags.json` beside the manifest.
+    pub(super) program: String,
+    /// Its subcommand, if it has any.
+    pub(super) command: Option<String>,
 }
 
 /// What a daemon needs when a file changed.
@@ -83,6 +108,8 @@ pub enum OnChange {
 pub struct DaemonSpec {
     /// Name of the SMF service or systemd unit.
     pub name: String,
+    /// Expression over the model: false, and the daemon shall not run.
+    pub when: Option<String>,
     /// `POST` here reloads and answers 200, or says why not. Left out: the
     /// service manager's refresh, which cannot say.
     pub reload_url: Option<String>,
@@ -103,6 +130,7 @@ impl DaemonSpec {
             |text: &Option<String>| text.as_deref().map(&line).transpose();
         Ok(Self {
             name: self.name.clone(),
+            when: None,
             reload_url: url(&self.reload_url)?,
             ready_url: url(&self.ready_url)?,
             reads: self
@@ -136,6 +164,29 @@ impl<'de> Deserialize<'de> for Mode {
     }
 }
 
+/// All files of a kind in a folder beside the manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Glob<'a> {
+    /// The folder.
+    pub(super) folder: &'a str,
+    /// How their names end, with the dot.
+    pub(super) ending: &'a str,
+}
+
+impl<'a> Glob<'a> {
+    /// Reads `FOLDER/*.EXTENSION`; `None` if it is not that.
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let (folder, ending) = text.split_once("/*")?;
+        let plain = |text: &str| {
+            !text.is_empty()
+                && text != ".."
+                && !text.contains(['/', '*'])
+        };
+        (plain(folder) && plain(ending) && ending.starts_with('.'))
+            .then_some(Self { folder, ending })
+    }
+}
+
 /// Reads a manifest's text; `path` is for messages.
 pub(super) fn parse(
     text: &str,
@@ -148,9 +199,14 @@ pub(super) fn parse(
         Err(RenderError::Inconsistent { path: path.to_owned(), reason })
     };
     for file in &manifest.file {
-        if file.template.contains('/') {
+        let good = match Glob::parse(&file.template) {
+            Some(_) => file.engine == Engine::Copy,
+            None => !file.template.contains(['/', '*']),
+        };
+        if !good {
             return inconsistent(format!(
-                "template {:?} must lie beside the manifest",
+                "template {:?} must lie beside the manifest, or be \
+                 FOLDER/*.EXTENSION with engine copy",
                 file.template
             ));
         }

@@ -8,10 +8,6 @@
 //! Two engines, one result: tera for the templates we ship, and a compatible
 //! engine (`hogan`) for the manifests that SAPI and local folders carry.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "manifests do not name it yet")
-)]
 mod flags;
 pub mod hogan;
 pub mod manifest;
@@ -22,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera, Value};
 
+use manifest::{Engine, Glob};
 pub use manifest::{DaemonSpec, OnChange};
 
 /// Templates larger than this are a mistake, bytes.
@@ -91,6 +88,8 @@ pub struct Output {
     pub failed: Vec<Failed>,
     /// Daemons that read them.
     pub daemons: Vec<DaemonSpec>,
+    /// Daemons that shall not run.
+    pub unwanted: Vec<String>,
     /// Folders that must exist first.
     pub directories: Vec<Directory>,
 }
@@ -112,6 +111,7 @@ impl Output {
         self.files.append(&mut other.files);
         self.failed.append(&mut other.failed);
         self.daemons.append(&mut other.daemons);
+        self.unwanted.append(&mut other.unwanted);
         self.directories.append(&mut other.directories);
     }
 }
@@ -154,6 +154,8 @@ pub struct TemplateSet {
     manifest: manifest::ConfigManifest,
     /// Template name to its text, or why it could not be read.
     texts: BTreeMap<String, Result<String, String>>,
+    /// `FOLDER/*.EXTENSION` to the names of what is there.
+    kinds: BTreeMap<String, Vec<String>>,
 }
 
 impl TemplateSet {
@@ -168,16 +170,29 @@ impl TemplateSet {
         })?;
         let manifest = manifest::parse(&text, &path)?;
         let mut texts = BTreeMap::new();
+        let mut kinds = BTreeMap::new();
         for file in &manifest.file {
-            let text = read_text(&dir.join(&file.template))
-                .map_err(|e| format!("could not read the template: {e}"));
-            texts.insert(file.template.clone(), text);
+            let mut names = vec![file.template.clone()];
+            if let Some(glob) = Glob::parse(&file.template) {
+                names = list(dir, &glob).map_err(|source| {
+                    RenderError::Read { path: dir.join(glob.folder), source }
+                })?;
+                kinds.insert(file.template.clone(), names.clone());
+            }
+            if let Some(line) = &file.flags {
+                names.push(table(&line.program));
+            }
+            for name in names {
+                let text = read_text(&dir.join(&name))
+                    .map_err(|e| format!("could not read {name}: {e}"));
+                texts.insert(name, text);
+            }
         }
         let folder = dir
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
-        Ok(Self { folder, manifest, texts })
+        Ok(Self { folder, manifest, texts, kinds })
     }
 
     /// Renders every file of the set from `model`.
@@ -186,30 +201,39 @@ impl TemplateSet {
     /// is held back later, by `apply`.
     pub fn render<M: Serialize>(&self, model: &M) -> Output {
         let mut output = Output::default();
-        let context = match Context::from_serialize(model) {
-            Ok(context) => context,
-            Err(error) => {
+        let mustache = |file: &manifest::File| file.engine == Engine::Mustache;
+        let mustache = self.manifest.file.iter().any(mustache);
+        let scope = match Scope::new(model, mustache) {
+            Ok(scope) => scope,
+            Err(reason) => {
                 output.failed.push(Failed {
                     name: self.folder.clone(),
                     daemon: None,
-                    reason: tera_reason(&error),
+                    reason,
                 });
                 return output;
             }
         };
+        let context = &scope.context;
         for file in &self.manifest.file {
-            let name = format!("{}/{}", self.folder, file.name());
-            match self.render_file(file, &name, &context) {
-                Ok(rendered) => output.files.push(rendered),
-                Err(reason) => output.failed.push(Failed {
-                    name,
-                    daemon: file.daemon.clone(),
-                    reason,
-                }),
+            let one = [file.template.clone()];
+            let templates = self.kinds.get(&file.template);
+            for template in templates.map_or(&one[..], Vec::as_slice) {
+                let plain = template.strip_suffix(".tera").unwrap_or(template);
+                let name = format!("{}/{plain}", self.folder);
+                match self.render_file(file, template, &name, &scope) {
+                    Ok(Some(rendered)) => output.files.push(rendered),
+                    Ok(None) => {}
+                    Err(reason) => output.failed.push(Failed {
+                        name,
+                        daemon: file.daemon.clone(),
+                        reason,
+                    }),
+                }
             }
         }
         for entry in &self.manifest.directory {
-            match line(&entry.path, &context) {
+            match line(&entry.path, context) {
                 Ok(path) => output.directories.push(Directory {
                     path: PathBuf::from(path),
                     mode: entry.mode.bits(),
@@ -223,8 +247,13 @@ impl TemplateSet {
             }
         }
         for daemon in &self.manifest.daemon {
-            match daemon.expand(|text| line(text, &context)) {
-                Ok(daemon) => output.daemons.push(daemon),
+            let wanted = holds(daemon.when.as_deref(), context);
+            match wanted.and_then(|wanted| {
+                let spec = || daemon.expand(|text| line(text, context));
+                wanted.then(spec).transpose()
+            }) {
+                Ok(Some(daemon)) => output.daemons.push(daemon),
+                Ok(None) => output.unwanted.push(daemon.name.clone()),
                 Err(reason) => output.failed.push(Failed {
                     name: format!("{}/{}", self.folder, daemon.name),
                     daemon: Some(daemon.name.clone()),
@@ -235,33 +264,62 @@ impl TemplateSet {
         output
     }
 
+    fn text(&self, name: &str) -> Result<&str, String> {
+        match self.texts.get(name) {
+            Some(Ok(text)) => Ok(text),
+            Some(Err(reason)) => Err(reason.clone()),
+            None => Err("no such template".to_owned()),
+        }
+    }
+
+    /// One file; none where its condition does not hold.
     fn render_file(
         &self,
         file: &manifest::File,
+        template: &str,
         name: &str,
-        context: &Context,
-    ) -> Result<Rendered, String> {
-        let text = match self.texts.get(&file.template) {
-            Some(Ok(text)) => text,
-            Some(Err(reason)) => return Err(reason.clone()),
-            None => return Err("no such template".to_owned()),
+        scope: &Scope,
+    ) -> Result<Option<Rendered>, String> {
+        let context = &scope.context;
+        if !holds(file.when.as_deref(), context)? {
+            return Ok(None);
+        }
+        let text = self.text(template)?;
+        let rendered = match file.engine {
+            Engine::Copy => text.to_owned(),
+            Engine::Mustache => hogan::Template::parse(text)
+                .and_then(|template| {
+                    template.render(&scope.json)
+                })
+                .map_err(|error| crate::log::chain(&error))?,
+            Engine::Tera => {
+                let mut tera = engine();
+                tera.add_raw_template(name, text)
+                    .map_err(|e| tera_reason(&e))?;
+                tera.render(name, context).map_err(|e| tera_reason(&e))?
+            }
         };
-        let mut tera = engine();
-        tera.add_raw_template(name, text).map_err(|e| tera_reason(&e))?;
-        let rendered =
-            tera.render(name, context).map_err(|e| tera_reason(&e))?;
-        let target = PathBuf::from(line(&file.target, context)?);
+        let mut target = PathBuf::from(line(&file.target, context)?);
+        if Glob::parse(&file.template).is_some()
+            && let Some(name) = Path::new(template).file_name()
+        {
+            target.push(name);
+        }
         if target.extension().is_some_and(|e| e == "yml" || e == "yaml") {
             // A daemon's checker says the same, where there is one at hand.
             serde_yaml::from_str::<serde_yaml::Value>(&rendered)
                 .map_err(|e| format!("what it renders is not YAML: {e}"))?;
+        }
+        if let Some(line) = &file.flags {
+            let table = self.text(&table(&line.program))?;
+            flags::check(table, line.command.as_deref(), &rendered)?;
         }
         let check = file
             .check
             .iter()
             .map(|word| line(word, context))
             .collect::<Result<_, _>>()?;
-        Ok(Rendered {
+        Ok(Some(Rendered {
             name: name.to_owned(),
             target,
             bytes: rendered.into_bytes(),
@@ -273,8 +331,58 @@ impl TemplateSet {
                 Some(daemon) => Then::Daemon(daemon.clone(), file.on_change),
                 None => Then::Nothing,
             },
-        })
+        }))
     }
+}
+
+/// What templates see, as each engine wants it.
+struct Scope {
+    context: Context,
+    /// Null while no template is mustache.
+    json: serde_json::Value,
+}
+
+impl Scope {
+    fn new<M: Serialize>(model: &M, mustache: bool) -> Result<Self, String> {
+        let context =
+            Context::from_serialize(model).map_err(|e| tera_reason(&e))?;
+        let json = match mustache {
+            true => serde_json::to_value(model).map_err(|e| e.to_string())?,
+            false => serde_json::Value::Null,
+        };
+        Ok(Self { context, json })
+    }
+}
+
+/// The file with a program's flags.
+fn table(program: &str) -> String {
+    format!("{program}-flags.json")
+}
+
+/// What there is of a kind in `dir`, sorted.
+fn list(dir: &Path, glob: &Glob<'_>) -> std::io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir.join(glob.folder))? {
+        let name = entry?.file_name();
+        if let Some(name) = name.to_str()
+            && name.ends_with(glob.ending)
+            && !name.starts_with('.')
+        {
+            names.push(format!("{}/{name}", glob.folder));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a condition over the model holds; none always does.
+fn holds(when: Option<&str>, context: &Context) -> Result<bool, String> {
+    let Some(when) = when else { return Ok(true) };
+    let text = format!("{{% if {when} %}}yes{{% endif %}}");
+    let mut tera = engine();
+    tera.add_raw_template("when", &text).map_err(|e| tera_reason(&e))?;
+    let said = tera.render("when", context).map_err(|e| tera_reason(&e))?;
+    Ok(said == "yes")
 }
 
 /// Renders a one-line template, such as a target path.

@@ -89,6 +89,7 @@ fn read(
     Model {
         role: site.role,
         flavor,
+        instance: site.instance.clone(),
         place: about.place,
         paths: about.paths,
         caps: site.caps,
