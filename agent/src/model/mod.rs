@@ -7,6 +7,7 @@
 
 pub mod alertmanager;
 pub mod dns;
+pub mod peers;
 pub mod prometheus;
 mod secret;
 pub mod store;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use alertmanager::Alertmanager;
+pub use peers::{Peer, Peers};
 pub use prometheus::Prometheus;
 pub use secret::Secret;
 pub use store::ObjectStore;

@@ -310,6 +310,7 @@ impl Walk {
             flavor: self.facts.flavor,
             instance: self.facts.instance.clone(),
             cmon_domain: found.cmon_domain.clone(),
+            peers: found.peers.clone(),
             agent_address: self.config.status_listen,
             caps: self.facts.caps,
         };

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use super::setting::Setting;
 use super::wire::{Problem, Reader};
-use crate::model::{Caps, Flavor, Model, Paths, Place, Role};
+use crate::model::{Caps, Flavor, Model, Paths, Peers, Place, Role};
 
 pub use place::flavor;
 
@@ -36,6 +36,8 @@ pub struct Site {
     pub instance: String,
     /// CMON's domain as CNS told it, if it did.
     pub cmon_domain: Option<String>,
+    /// Who else monitors, as SAPI listed it.
+    pub peers: Peers,
     /// Where the agent's own metrics are, on loopback.
     pub agent_address: std::net::SocketAddr,
     /// The zone's caps.
