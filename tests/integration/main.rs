@@ -11,6 +11,8 @@ mod agent_run;
 mod agent_sapi;
 mod agent_secrets;
 mod agent_status;
+mod dashboards;
 mod e2e;
 mod metadata;
+mod rules;
 mod zone;

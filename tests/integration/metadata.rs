@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use monitoring_agent::metadata::meaning::{Site, model, resolver};
-use monitoring_agent::model::{Flavor, Peers, Role};
+use monitoring_agent::model::{Caps, Flavor, Peers, Role};
 use monitoring_agent::render::TemplateSet;
 use serde_json::{Map, Value};
 
@@ -50,8 +50,8 @@ fn site() -> Site {
         instance: "c0000000-0000-4000-8000-000000000001".to_owned(),
         cmon_domain: None,
         peers: Peers::default(),
+        caps: Caps::default(),
         agent_address: "127.0.0.1:9165".parse().expect("an address"),
-        caps: monitoring_agent::model::Caps::default(),
     }
 }
 

@@ -52,6 +52,10 @@ pub struct Peer {
     /// Metadata `alertmanager`: whether one runs there.
     #[serde(default)]
     pub alertmanager: bool,
+    /// Which bucket its metadata names, without keys: who compacts must know
+    /// who else would.
+    #[serde(default)]
+    pub bucket: Option<String>,
     /// The instance that this agent configures.
     #[serde(default)]
     pub own: bool,
@@ -206,6 +210,7 @@ mod tests {
             replica: None,
             components: Vec::new(),
             alertmanager: false,
+            bucket: None,
             own: false,
             listed_by: BTreeSet::new(),
         }

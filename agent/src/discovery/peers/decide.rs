@@ -73,6 +73,7 @@ impl Scope<'_> {
             replica: merged.replica(),
             components: merged.components(),
             alertmanager: merged.alertmanager(),
+            bucket: merged.bucket(),
             own: uuid == self.own,
             listed_by: BTreeSet::from([self.datacenter.to_owned()]),
             instance: uuid,
