@@ -163,6 +163,8 @@ pub struct Endpoint {
 pub struct Query {
     /// Listening address of HTTP.
     pub http_address: String,
+    /// URL of it, from within the zone.
+    pub http_url: String,
     /// Listening address of gRPC.
     pub grpc_address: String,
     /// Whom it asks.
@@ -190,6 +192,8 @@ pub struct Query {
 pub struct QueryFrontend {
     /// Listening address of HTTP.
     pub http_address: String,
+    /// URL of it, from within the zone.
+    pub http_url: String,
     /// URL of the querier.
     pub downstream: String,
     /// Bytes of kept answers, with a unit.
@@ -207,6 +211,8 @@ pub struct QueryFrontend {
 pub struct Store {
     /// Listening address of HTTP.
     pub http_address: String,
+    /// URL of it, from within the zone.
+    pub http_url: String,
     /// Listening address of gRPC.
     pub grpc_address: String,
     /// The bucket.
@@ -238,6 +244,8 @@ pub struct Store {
 pub struct Compact {
     /// Listening address of HTTP.
     pub http_address: String,
+    /// URL of it, from within the zone.
+    pub http_url: String,
     /// The bucket.
     pub object_store: ObjectStore,
     /// How long samples are kept as they came; `0d`: for ever.
@@ -259,6 +267,8 @@ pub struct Compact {
 pub struct Rule {
     /// Listening address of HTTP.
     pub http_address: String,
+    /// URL of it, from within the zone.
+    pub http_url: String,
     /// Listening address of gRPC.
     pub grpc_address: String,
     /// The bucket for what it records, if there is one.
@@ -290,6 +300,8 @@ pub struct Rule {
 pub struct Receive {
     /// Listening address of HTTP.
     pub http_address: String,
+    /// URL of it, from within the zone.
+    pub http_url: String,
     /// Listening address of gRPC.
     pub grpc_address: String,
     /// Listening address of remote write.

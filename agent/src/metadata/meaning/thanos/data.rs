@@ -67,6 +67,7 @@ pub(super) fn store(reader: &mut Reader<'_>, zone: &Zone<'_>) -> Option<Store> {
     }
     Some(Store {
         http_address: zone.http_address(Component::Store),
+        http_url: zone.http_url(Component::Store),
         grpc_address: zone.grpc_address(Component::Store),
         object_store: zone.object_store(Component::Store)?,
         index_cache_item_size: size::index_item(&index_cache_size),
@@ -101,6 +102,7 @@ pub(super) fn compact(
     let processors = zone.about.site.caps.processors().unwrap_or(1);
     Some(Compact {
         http_address: zone.http_address(Component::Compact),
+        http_url: zone.http_url(Component::Compact),
         object_store: zone.object_store(Component::Compact)?,
         retention_raw,
         retention_5m,
@@ -142,6 +144,7 @@ pub(super) fn rule(reader: &mut Reader<'_>, zone: &Zone<'_>) -> Option<Rule> {
     };
     Some(Rule {
         http_address: zone.http_address(Component::Rule),
+        http_url: zone.http_url(Component::Rule),
         grpc_address: zone.grpc_address(Component::Rule),
         object_store: zone.object_store(Component::Rule),
         query_url: match queries.first() {
@@ -241,6 +244,7 @@ pub(super) fn receive(
     let factor = factor.unwrap_or(nodes.min(3));
     Some(Receive {
         http_address: zone.http_address(Component::Receive),
+        http_url: zone.http_url(Component::Receive),
         grpc_address: zone.grpc_address(Component::Receive),
         remote_write_address: zone.region.listen(REMOTE_WRITE_PORT),
         capnproto_address: zone.region.listen(CAPNPROTO_PORT),

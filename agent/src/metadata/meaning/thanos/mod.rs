@@ -244,6 +244,10 @@ impl Zone<'_> {
         self.region.listen(self.http_port(component))
     }
 
+    fn http_url(&self, component: Component) -> String {
+        format!("http://{}", self.region.local(self.http_port(component)))
+    }
+
     fn grpc_address(&self, component: Component) -> String {
         self.region.listen(component.grpc_port().unwrap_or_default())
     }

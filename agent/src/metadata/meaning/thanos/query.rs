@@ -42,6 +42,7 @@ pub(super) fn query(
     let further = reader.or_default(&ENDPOINTS);
     Query {
         http_address: zone.http_address(Component::Query),
+        http_url: zone.http_url(Component::Query),
         grpc_address: zone.grpc_address(Component::Query),
         endpoints: endpoints(zone, further, whole),
         replica_labels: reader.or_default(&REPLICA_LABELS),
@@ -106,6 +107,7 @@ pub(super) fn global(
     endpoints.retain(|one| seen.insert(one.address.clone()));
     Some(Query {
         http_address: zone.http_address(Component::QueryGlobal),
+        http_url: zone.http_url(Component::QueryGlobal),
         grpc_address: zone.grpc_address(Component::QueryGlobal),
         endpoints,
         limits: zone.limits(Component::QueryGlobal),
@@ -144,6 +146,7 @@ pub(super) fn frontend(
     }
     Some(QueryFrontend {
         http_address: zone.http_address(Component::QueryFrontend),
+        http_url: zone.http_url(Component::QueryFrontend),
         downstream: downstream.unwrap_or_default(),
         cache_size,
         split_seconds,
