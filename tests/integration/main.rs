@@ -14,5 +14,7 @@ mod agent_status;
 mod dashboards;
 mod e2e;
 mod metadata;
+mod peers;
 mod rules;
+mod thanos;
 mod zone;

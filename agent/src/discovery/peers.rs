@@ -191,7 +191,6 @@ impl PeerSearch {
         let mut answers = stream::iter(asked).buffer_unordered(SAPIS_AT_ONCE);
         while let Some((datacenter, answer)) = answers.next().await {
             let good = answer.failure.is_none();
-            self.note(datacenter, answer.failure);
             let scope = |flavor| Scope {
                 datacenter,
                 flavor,
@@ -203,6 +202,7 @@ impl PeerSearch {
                     take(heard, &scope(asked.flavor), asked);
                 }
             });
+            self.note(datacenter, answer.failure);
             if let Some((at, retry)) = schedule.get_mut(datacenter) {
                 let pause = if good { LIST_INTERVAL } else { *retry };
                 *at = Instant::now() + jitter(pause);

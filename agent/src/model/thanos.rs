@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::peers::{Peer, Peers};
 use super::store::ObjectStore;
 use super::zone::GoLimits;
 
@@ -106,6 +107,59 @@ pub const REMOTE_WRITE_PORT: u16 = 19_291;
 pub const CAPNPROTO_PORT: u16 = 19_391;
 /// TCP port of a sidecar's gRPC server; its HTTP server is on the next.
 pub const SIDECAR_GRPC_PORT: u16 = 10_901;
+
+/// What a Thanos zone runs, as far as others can tell.
+///
+/// One that does not say has the usual; the compactor of a bucket is then in
+/// the first zone that names the bucket.
+pub fn runs(peers: &Peers, peer: &Peer) -> BTreeSet<Component> {
+    let mut runs = claims(peers, peer);
+    if runs.contains(&Component::Compact)
+        && peer.bucket.is_some()
+        && compactor(peers, peer).map(|first| &first.instance)
+            != Some(&peer.instance)
+    {
+        runs.remove(&Component::Compact);
+    }
+    runs
+}
+
+/// The first, in the order of all instances, that is to compact the bucket
+/// of `peer`.
+pub fn compactor<'a>(peers: &'a Peers, peer: &Peer) -> Option<&'a Peer> {
+    peers.of(THANOS).find(|other| {
+        other.bucket == peer.bucket
+            && claims(peers, other).contains(&Component::Compact)
+    })
+}
+
+/// What it would run were it alone.
+fn claims(peers: &Peers, peer: &Peer) -> BTreeSet<Component> {
+    if peer.service != THANOS {
+        return BTreeSet::new();
+    }
+    if !peer.components.is_empty() {
+        let names = peer.components.iter();
+        return names.filter_map(|name| Component::parse(name)).collect();
+    }
+    usual(peer.bucket.is_some(), peers.alertmanagers().next().is_some())
+}
+
+/// What a zone runs that does not say: `store`, there is a bucket; `rule`,
+/// there are rules or someone to tell.
+pub fn usual(store: bool, rule: bool) -> BTreeSet<Component> {
+    let mut runs = BTreeSet::from([Component::Query, Component::QueryFrontend]);
+    if store {
+        runs.extend([Component::Store, Component::Compact]);
+    }
+    if rule {
+        runs.insert(Component::Rule);
+    }
+    runs
+}
+
+/// The service, as SAPI names it.
+const THANOS: &str = "thanos";
 
 /// The Thanos of one zone. A component that is `None` does not run here.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -87,6 +87,8 @@ pub struct StatusReport {
     pub warnings: Vec<String>,
     /// SAPI and the configuration in force.
     pub sapi: SapiPart,
+    /// The zone's caps and the room it has.
+    pub zone: RoomPart,
     /// The last pass and counts.
     pub walk: WalkPart,
     /// The daemons that read our files.
@@ -146,6 +148,34 @@ pub struct SapiPart {
     pub not_modified: u64,
     /// Changes that a 304 had hidden.
     pub missed_by_etag: u64,
+}
+
+/// The zone's caps and the room it has; what is not known is absent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RoomPart {
+    /// Physical memory.
+    pub memory_cap_bytes: Option<u64>,
+    /// CPU, in processors.
+    pub cpu_cap_cores: Option<f64>,
+    /// Quota of the zone's datasets.
+    pub quota_bytes: Option<u64>,
+    /// Size of the file system that holds the daemons' data.
+    pub data_size_bytes: Option<u64>,
+    /// Room left there.
+    pub data_available_bytes: Option<u64>,
+}
+
+impl RoomPart {
+    fn new(walk: &WalkStatus) -> Self {
+        let space = walk.data.as_deref().and_then(crate::host::space);
+        Self {
+            memory_cap_bytes: walk.caps.memory_bytes,
+            cpu_cap_cores: walk.caps.cpu_percent.map(|p| f64::from(p) / 100.0),
+            quota_bytes: walk.caps.quota_bytes,
+            data_size_bytes: space.map(|space| space.size),
+            data_available_bytes: space.map(|space| space.available),
+        }
+    }
 }
 
 /// The last pass and counts.
@@ -309,6 +339,7 @@ impl Board {
                 not_modified: poll.not_modified,
                 missed_by_etag: poll.missed_by_etag,
             },
+            zone: RoomPart::new(&walk),
             walk: WalkPart {
                 age_seconds: walk.at.map(age),
                 took_ms: u64::try_from(walk.took.as_millis())

@@ -195,6 +195,10 @@ impl Walk {
             revision: Some(fetched.revision.clone()),
             origin: Some(fetched.origin),
             since: Some(fetched.since),
+            caps: self.facts.caps,
+            data: self.facts.role.as_ref().ok().map(|role| {
+                crate::model::Paths::new(&self.config.root, *role).data
+            }),
             ..WalkStatus::default()
         };
         let context = self.context(fetched);

@@ -37,12 +37,12 @@ pub struct Site {
     pub instance: String,
     /// CMON's domain as CNS told it, if it did.
     pub cmon_domain: Option<String>,
-    /// Who else monitors, as SAPI listed it.
-    pub peers: Peers,
     /// Where the agent's own metrics are, on loopback.
     pub agent_address: std::net::SocketAddr,
     /// The zone's caps.
     pub caps: Caps,
+    /// Who else monitors, as SAPI listed it.
+    pub peers: Peers,
 }
 
 /// All keys that a zone of `role` reads, in the order of the documentation.

@@ -14,9 +14,9 @@ fn site() -> Site {
         flavor: Flavor::Triton,
         instance: "c0000000-0000-4000-8000-000000000001".to_owned(),
         cmon_domain: None,
-        peers: Peers::default(),
         agent_address: ([127, 0, 0, 1], 9165).into(),
         caps: Caps::default(),
+        peers: Peers::default(),
     }
 }
 

@@ -13,6 +13,7 @@ use super::super::super::wire::Reader;
 use super::data_keys::*;
 use super::region::host_port;
 use super::{Zone, size};
+use crate::model::Peer;
 use crate::model::thanos::{
     CAPNPROTO_PORT, Compact, Component, FRONT_PORT, REMOTE_WRITE_PORT, Receive,
     Rule, Store,
@@ -137,10 +138,7 @@ pub(super) fn rule(reader: &mut Reader<'_>, zone: &Zone<'_>) -> Option<Rule> {
     }
     let alertmanagers = match told {
         Some(list) => list.iter().map(|to| with_port(to, 9093)).collect(),
-        None => {
-            let found = zone.about.site.peers.alertmanagers();
-            found.map(|peer| host_port(peer, 9093)).collect()
-        }
+        None => alertmanagers(zone),
     };
     Some(Rule {
         http_address: zone.http_address(Component::Rule),
@@ -164,6 +162,18 @@ pub(super) fn rule(reader: &mut Reader<'_>, zone: &Zone<'_>) -> Option<Rule> {
         retention,
         limits: zone.limits(Component::Rule),
     })
+}
+
+/// The cluster of this datacenter; of the others where it has none. Two
+/// clusters would say everything twice.
+fn alertmanagers(zone: &Zone<'_>) -> Vec<String> {
+    let all = || zone.about.site.peers.alertmanagers();
+    let here = |peer: &&Peer| peer.datacenter == zone.about.place.datacenter;
+    let any = all().any(|peer| here(&peer));
+    all()
+        .filter(|peer| !any || here(peer))
+        .map(|peer| host_port(peer, 9093))
+        .collect()
 }
 
 /// Those that rule asks: this zone's first.

@@ -127,19 +127,6 @@ pub(super) static DELETE_DELAY: Seconds = Seconds {
     low: 600,
     high: 365 * 86_400,
 };
-pub(super) static COMPACT_INSTANCE: Text = Text {
-    about: About::derived(
-        "thanos_compact_instance",
-        "The one instance that compacts the bucket: uuid or alias. Two at \
-         work on one bucket would spoil it.",
-        "the first of the region's instances that are to compact this \
-         bucket, once SAPI has listed this one",
-        RESTART,
-    ),
-    wanted: "an instance's uuid or alias",
-    accept: is_line,
-};
-
 pub(super) static RULE_GROUPS: Tree<Vec<Map<String, Value>>> = Tree {
     about: About::value(
         "rule_groups",
@@ -185,7 +172,8 @@ pub(super) static ALERTMANAGERS: Texts = Texts {
         "alertmanagers",
         "Alertmanagers that every alert of rule is sent to; port 9093 unless \
          given.",
-        "those that run in the region's monitoring zones",
+        "those that run in this datacenter's monitoring zones, or in the \
+         region's where it has none",
         Change::Nothing,
     ),
     wanted: "host or host:port",

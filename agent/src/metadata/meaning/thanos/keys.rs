@@ -27,7 +27,8 @@ pub(super) static COMPONENTS: Texts = Texts {
     about: About::derived(
         "thanos_components",
         "What runs in this zone: query, query-global, query-frontend, store, \
-         compact, rule, receive. Split over several zones on a large site.",
+         compact, rule, receive. Split over several zones on a large site. Of \
+         several with compact for one bucket the first runs it.",
         "query and query-frontend; with object_store also store and compact; \
          with rules or Alertmanagers also rule; with thanos_regional_queries \
          also query-global",

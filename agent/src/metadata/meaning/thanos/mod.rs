@@ -20,9 +20,9 @@ use super::super::peers;
 use super::super::setting::Setting;
 use super::super::wire::Reader;
 use super::{About, store};
-use crate::model::thanos::{Component, Thanos, Tls};
+use crate::model::ObjectStore;
+use crate::model::thanos::{self, Component, Thanos, Tls};
 use crate::model::zone::GoLimits;
-use crate::model::{ObjectStore, Peer};
 
 use data_keys::*;
 use keys::*;
@@ -53,7 +53,6 @@ pub(super) static SETTINGS: &[&dyn Setting] = &[
     &RETENTION_5M,
     &RETENTION_1H,
     &DELETE_DELAY,
-    &COMPACT_INSTANCE,
     &RULE_GROUPS,
     &RULE_FILES,
     &ALERTMANAGERS,
@@ -103,7 +102,7 @@ pub(super) fn thanos(
     let usual = usual(reader, about, store.is_some(), !regional.is_empty());
     let mut runs = components(reader, &usual, store.is_some());
     let region = Region::new(about, metadata, &usual);
-    let compactor = compactor(reader, about, &region, metadata, &mut runs);
+    let compactor = compactor(about, &region, metadata, &mut runs);
     let zone = Zone { about, region, runs, store };
     let store = data::store(reader, &zone);
     let whole = store
@@ -137,13 +136,7 @@ fn usual(
         Some(list) => !list.is_empty(),
         None => about.site.peers.alertmanagers().next().is_some(),
     };
-    let mut runs = BTreeSet::from([Component::Query, Component::QueryFrontend]);
-    if store {
-        runs.extend([Component::Store, Component::Compact]);
-    }
-    if groups || files || told {
-        runs.insert(Component::Rule);
-    }
+    let mut runs = thanos::usual(store, groups || files || told);
     if regional {
         runs.insert(Component::QueryGlobal);
     }
@@ -187,25 +180,11 @@ fn components(
 /// two at work on one bucket spoil it: rather none for a while, which costs
 /// space, than two.
 fn compactor(
-    reader: &mut Reader<'_>,
     about: &About<'_>,
     region: &Region<'_>,
     metadata: &Map<String, Value>,
     runs: &mut BTreeSet<Component>,
 ) -> Option<String> {
-    let named = reader.get(&COMPACT_INSTANCE);
-    let own = about.site.peers.own();
-    let is = |peer: &Peer, name: &str| {
-        peer.alias == name || peer.instance.eq_ignore_ascii_case(name)
-    };
-    if let Some(name) = named {
-        let here = name.eq_ignore_ascii_case(&about.site.instance)
-            || own.is_some_and(|own| is(own, &name));
-        if !here {
-            runs.remove(&Component::Compact);
-        }
-        return Some(name);
-    }
     if !runs.contains(&Component::Compact) {
         return None;
     }
@@ -219,7 +198,8 @@ fn compactor(
                 && region.runs(peer).contains(&Component::Compact)
     });
     // Until SAPI has listed this instance, others may not be known either.
-    if own.is_none() || !first.is_some_and(|peer| peer.own) {
+    let listed = about.site.peers.own().is_some();
+    if !listed || !first.is_some_and(|peer| peer.own) {
         runs.remove(&Component::Compact);
     }
     first.map(|peer| peer.alias.clone())

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::super::super::peers::own_address;
 use super::super::About;
 use crate::model::Peer;
-use crate::model::thanos::{Component, Endpoint, SIDECAR_GRPC_PORT};
+use crate::model::thanos::{Component, Endpoint, SIDECAR_GRPC_PORT, runs};
 
 /// The region, seen from one Thanos zone.
 pub(super) struct Region<'a> {
@@ -54,21 +54,13 @@ impl<'a> Region<'a> {
     /// What runs in another Thanos zone. One that does not say, and has its
     /// metadata from the same service, runs what this one would.
     pub(super) fn runs(&self, peer: &Peer) -> BTreeSet<Component> {
-        if !peer.components.is_empty() {
-            let names = peer.components.iter();
-            return names.filter_map(|name| Component::parse(name)).collect();
-        }
-        if peer.datacenter == self.about.place.datacenter
+        if peer.components.is_empty()
+            && peer.datacenter == self.about.place.datacenter
             && peer.flavor == self.about.flavor
         {
             return self.usual.clone();
         }
-        let mut runs =
-            BTreeSet::from([Component::Query, Component::QueryFrontend]);
-        if peer.bucket.is_some() {
-            runs.extend([Component::Store, Component::Compact]);
-        }
-        runs
+        runs(&self.about.site.peers, peer)
     }
 
     /// The other Thanos instances that run `component`.
