@@ -57,6 +57,7 @@ fn peer(service: &str, alias: &str, dc: u8, host: u8) -> Peer {
         components: Vec::new(),
         alertmanager: false,
         bucket: None,
+        no_sidecar: false,
         own: false,
         listed_by: Default::default(),
         instance,

@@ -87,10 +87,19 @@ impl Merged<'_> {
 
     /// `alertmanager`.
     pub fn alertmanager(&self) -> bool {
-        match self.value("alertmanager") {
-            Some(Value::Bool(told)) => *told,
-            Some(Value::String(told)) => told.trim() == "true",
-            _ => false,
+        self.switch("alertmanager") == Some(true)
+    }
+
+    /// Whether `thanos_sidecar` is off.
+    pub fn no_sidecar(&self) -> bool {
+        self.switch("thanos_sidecar") == Some(false)
+    }
+
+    fn switch(&self, key: &str) -> Option<bool> {
+        match self.value(key)? {
+            Value::Bool(told) => Some(*told),
+            Value::String(told) => told.trim().parse().ok(),
+            _ => None,
         }
     }
 
@@ -245,6 +254,10 @@ mod tests {
         assert_eq!(merged.region(Flavor::Triton).as_deref(), Some("r1"));
         assert_eq!(merged.components(), ["query", "store"]);
         assert!(merged.alertmanager());
+        assert!(!merged.no_sidecar());
+        let off = map(json!({"thanos_sidecar": "false"}));
+        let merged = Merged { levels: [&application, &service, &off] };
+        assert!(merged.no_sidecar());
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub struct Peer {
     /// Metadata `alertmanager`: whether one runs there.
     #[serde(default)]
     pub alertmanager: bool,
+    /// Metadata `thanos_sidecar` is false: nobody answers Thanos there.
+    #[serde(default)]
+    pub no_sidecar: bool,
     /// Which bucket its metadata names, without keys: who compacts must know
     /// who else would.
     #[serde(default)]
@@ -211,6 +214,7 @@ mod tests {
             components: Vec::new(),
             alertmanager: false,
             bucket: None,
+            no_sidecar: false,
             own: false,
             listed_by: BTreeSet::new(),
         }

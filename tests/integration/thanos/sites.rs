@@ -201,6 +201,11 @@ fn an_endpoint_with_an_address_is_missed_and_a_name_is_not() {
     let mut peers = vec![own(&[])];
     peers.extend(pair(1));
     peers[1].address = None;
+    // Nobody would answer there.
+    peers.push(Peer {
+        no_sidecar: true,
+        ..peer("prometheus", "prometheus2", 1, 33)
+    });
     let output = render(&read(json!({}), &site(peers)).unwrap());
     let endpoints = file(&output, "query.endpoints.yml");
     let yaml: Value = serde_yaml::from_str(&endpoints).unwrap();

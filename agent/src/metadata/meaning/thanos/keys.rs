@@ -190,8 +190,9 @@ pub(super) static PARTIAL_RESPONSE: Switch = Switch {
 pub(super) static CACHE_SIZE: Text = Text {
     about: About::derived(
         "thanos_cache_size",
-        "Bytes of answers that query-frontend keeps.",
-        "half of query-frontend's memory, 256MB without a cap",
+        "Bytes of answers to range queries that query-frontend keeps, and as \
+         many of labels.",
+        "a quarter of query-frontend's memory, 256MB without a cap",
         RESTART,
     ),
     wanted: size::WANTED,

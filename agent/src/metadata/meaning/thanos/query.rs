@@ -122,7 +122,7 @@ pub(super) fn frontend(
     let limits = zone.limits(Component::QueryFrontend);
     let cache_size = reader
         .get(&CACHE_SIZE)
-        .unwrap_or_else(|| size::share(limits.memory_bytes, 2, 256));
+        .unwrap_or_else(|| size::share(limits.memory_bytes, 4, 256));
     let split_seconds = reader.or_default(&SPLIT_INTERVAL);
     let told = reader.get(&DOWNSTREAM);
     if !zone.runs(Component::QueryFrontend) {

@@ -89,7 +89,8 @@ impl<'a> Region<'a> {
     /// The sidecars of every Prometheus, Triton's and Manta's.
     pub(super) fn sidecars(&self) -> impl Iterator<Item = Endpoint> {
         let all = self.about.site.peers.of("prometheus");
-        all.map(|peer| endpoint(peer, SIDECAR_GRPC_PORT))
+        all.filter(|peer| !peer.no_sidecar)
+            .map(|peer| endpoint(peer, SIDECAR_GRPC_PORT))
     }
 }
 
