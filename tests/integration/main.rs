@@ -16,4 +16,5 @@ mod e2e;
 mod metadata;
 mod peers;
 mod rules;
+mod thanos;
 mod zone;

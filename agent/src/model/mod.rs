@@ -11,6 +11,7 @@ pub mod peers;
 pub mod prometheus;
 mod secret;
 pub mod store;
+pub mod thanos;
 pub mod zone;
 
 use std::fmt;
@@ -23,6 +24,7 @@ pub use peers::{Peer, Peers};
 pub use prometheus::Prometheus;
 pub use secret::Secret;
 pub use store::ObjectStore;
+pub use thanos::Thanos;
 pub use zone::Caps;
 
 /// What a zone is for: its `smartdc_role` tag (Triton) or `manta_role` tag.
@@ -129,4 +131,6 @@ pub struct Model {
     pub caps: Caps,
     /// The Prometheus of this zone, in that role.
     pub prometheus: Option<Prometheus>,
+    /// The Thanos of this zone, in that role.
+    pub thanos: Option<Thanos>,
 }

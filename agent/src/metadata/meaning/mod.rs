@@ -12,6 +12,7 @@ mod alertmanager;
 pub(crate) mod place;
 pub(crate) mod prometheus;
 mod store;
+mod thanos;
 
 use std::path::PathBuf;
 
@@ -54,7 +55,8 @@ pub fn settings(role: Role) -> Vec<&'static dyn Setting> {
             place::ACCOUNT,
             place::SETTINGS,
         ],
-        Role::Thanos | Role::Grafana => &[place::SETTINGS],
+        Role::Thanos => &[thanos::SETTINGS, store::SETTINGS, place::SETTINGS],
+        Role::Grafana => &[place::SETTINGS],
     };
     parts.concat()
 }
@@ -88,6 +90,8 @@ fn read(
     };
     let prometheus = (site.role == Role::Prometheus)
         .then(|| prometheus::prometheus(reader, &about));
+    let thanos = (site.role == Role::Thanos)
+        .then(|| thanos::thanos(reader, &about, metadata));
     Model {
         role: site.role,
         flavor,
@@ -96,6 +100,7 @@ fn read(
         paths: about.paths,
         caps: site.caps,
         prometheus,
+        thanos,
     }
 }
 
