@@ -57,7 +57,7 @@ check-illumos: setup	## type-check the agent for x86_64-unknown-illumos
 bench:	## measure; prints a table and one line a figure
 	@tests/setup.sh demo
 	cargo build --release --locked -p monitoring-agent --bins
-	cargo bench --locked -p localdc --bench walk
+	cargo bench --locked -p localdc --bench walk --bench render
 
 .PHONY: fuzz
 fuzz:	## each fuzz target for ten minutes, or SECONDS=n

@@ -15,6 +15,7 @@ mod dashboards;
 mod e2e;
 mod metadata;
 mod peers;
+mod prometheus_zone;
 mod rules;
 mod thanos;
 mod zone;

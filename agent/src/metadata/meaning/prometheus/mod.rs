@@ -197,9 +197,7 @@ fn file_sd(reader: &mut Reader<'_>) -> Vec<FileSd> {
 fn federation(reader: &mut Reader<'_>) -> Vec<Federation> {
     let jobs = reader.or_default(&FEDERATION).into_iter().enumerate();
     jobs.map(|(number, job)| Federation {
-        job_name: job
-            .job_name
-            .unwrap_or_else(|| format!("federation_{number}")),
+        job_name: job.job_name.unwrap_or_else(|| format!("federate_{number}")),
         targets: job.targets,
         matches: job.matches,
         interval_seconds: job.interval,
@@ -220,6 +218,12 @@ fn sidecar(
     let upload_compacted = reader.or_default(&SIDECAR_UPLOAD_COMPACTED);
     let min_time = reader.get(&SIDECAR_MIN_TIME);
     let wanted = reader.get(&SIDECAR);
+    if upload_compacted && store.is_none() {
+        reader.reject(
+            &SIDECAR_UPLOAD_COMPACTED,
+            "false while there is no object_store",
+        );
+    }
     if wanted == Some(false) && retired {
         reader.reject(
             &SIDECAR,
@@ -233,12 +237,6 @@ fn sidecar(
     // What a retired server has was shipped, or never will be: its blocks
     // are compacted already.
     let store = store.filter(|_| !retired || upload_compacted);
-    if upload_compacted && store.is_none() {
-        reader.reject(
-            &SIDECAR_UPLOAD_COMPACTED,
-            "false while there is no object_store",
-        );
-    }
     Some(Sidecar {
         store,
         upload_compacted,
