@@ -7,6 +7,7 @@
 
 pub mod alertmanager;
 pub mod dns;
+pub mod grafana;
 pub mod prometheus;
 mod secret;
 pub mod store;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use alertmanager::Alertmanager;
+pub use grafana::Grafana;
 pub use prometheus::Prometheus;
 pub use secret::Secret;
 pub use store::ObjectStore;
@@ -127,4 +129,6 @@ pub struct Model {
     pub caps: Caps,
     /// The Prometheus of this zone, in that role.
     pub prometheus: Option<Prometheus>,
+    /// The Grafana of this zone, in that role.
+    pub grafana: Option<Grafana>,
 }

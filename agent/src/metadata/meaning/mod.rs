@@ -9,6 +9,7 @@
 //! key that is absent, null or empty takes its default.
 
 mod alertmanager;
+mod grafana;
 pub(crate) mod place;
 pub(crate) mod prometheus;
 mod store;
@@ -52,7 +53,8 @@ pub fn settings(role: Role) -> Vec<&'static dyn Setting> {
             place::ACCOUNT,
             place::SETTINGS,
         ],
-        Role::Thanos | Role::Grafana => &[place::SETTINGS],
+        Role::Grafana => &[grafana::SETTINGS, place::SETTINGS],
+        Role::Thanos => &[place::SETTINGS],
     };
     parts.concat()
 }
@@ -86,6 +88,8 @@ fn read(
     };
     let prometheus = (site.role == Role::Prometheus)
         .then(|| prometheus::prometheus(reader, &about));
+    let grafana = (site.role == Role::Grafana)
+        .then(|| grafana::grafana(reader, &about, metadata));
     Model {
         role: site.role,
         flavor,
@@ -94,6 +98,7 @@ fn read(
         paths: about.paths,
         caps: site.caps,
         prometheus,
+        grafana,
     }
 }
 
