@@ -178,9 +178,7 @@ impl<'a> Glob<'a> {
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let (folder, ending) = text.split_once("/*")?;
         let plain = |text: &str| {
-            !text.is_empty()
-                && text != ".."
-                && !text.contains(['/', '*'])
+            !text.is_empty() && text != ".." && !text.contains(['/', '*'])
         };
         (plain(folder) && plain(ending) && ending.starts_with('.'))
             .then_some(Self { folder, ending })

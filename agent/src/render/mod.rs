@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera, Value};
 
-use manifest::{Engine, Glob};
 pub use manifest::{DaemonSpec, OnChange};
+use manifest::{Engine, Glob};
 
 /// Templates larger than this are a mistake, bytes.
 const TEMPLATE_LIMIT: u64 = 1 << 20;
@@ -288,9 +288,7 @@ impl TemplateSet {
         let rendered = match file.engine {
             Engine::Copy => text.to_owned(),
             Engine::Mustache => hogan::Template::parse(text)
-                .and_then(|template| {
-                    template.render(&scope.json)
-                })
+                .and_then(|template| template.render(&scope.json))
                 .map_err(|error| crate::log::chain(&error))?,
             Engine::Tera => {
                 let mut tera = engine();

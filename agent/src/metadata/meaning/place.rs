@@ -131,7 +131,7 @@ pub(crate) static DNS_RESOLVERS: Texts = Texts {
         "the resolvers of the zone's NICs that are not binders",
     ),
     wanted: "IP addresses",
-    accept: |text| text.split_whitespace().all(|t| is_address(t)),
+    accept: |text| text.split_whitespace().all(is_address),
     most: 64,
 };
 pub(crate) static REGION_DATACENTERS: Texts = Texts {

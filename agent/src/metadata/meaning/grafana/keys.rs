@@ -230,16 +230,16 @@ pub(super) static REGIONS: Tree<Vec<RegionWire>> = Tree {
     wanted: "a list of objects with name, and thanos or datacenters",
     schema: || {
         json!({"type": "array", "maxItems": 100, "items": {
-            "type": "object", "required": ["name"],
-            "additionalProperties": false,
-            "properties": {
-                "name": {"type": "string"},
-                "thanos": {"type": "string"},
-                "datacenters": {
-                    "type": "array", "items": {"type": "string"}},
-                "dns_domain": {"type": "string"},
-                "manta": {"type": "boolean"},
-            }}})
+        "type": "object", "required": ["name"],
+        "additionalProperties": false,
+        "properties": {
+            "name": {"type": "string"},
+            "thanos": {"type": "string"},
+            "datacenters": {
+                "type": "array", "items": {"type": "string"}},
+            "dns_domain": {"type": "string"},
+            "manta": {"type": "boolean"},
+        }}})
     },
     check: |regions| {
         at_most(regions)?;
@@ -259,15 +259,15 @@ pub(super) static DATA_SOURCES: Tree<Vec<SourceWire>> = Tree {
     wanted: "a list of objects with name and url",
     schema: || {
         json!({"type": "array", "maxItems": 100, "items": {
-            "type": "object", "required": ["name", "url"],
-            "additionalProperties": false,
-            "properties": {
-                "name": {"type": "string"},
-                "url": {"type": "string"},
-                "type": {"enum": ["prometheus", "thanos"]},
-                "ca": {"type": "string"},
-                "server_name": {"type": "string"},
-            }}})
+        "type": "object", "required": ["name", "url"],
+        "additionalProperties": false,
+        "properties": {
+            "name": {"type": "string"},
+            "url": {"type": "string"},
+            "type": {"enum": ["prometheus", "thanos"]},
+            "ca": {"type": "string"},
+            "server_name": {"type": "string"},
+        }}})
     },
     check: |sources| {
         at_most(sources)?;

@@ -184,8 +184,7 @@ fn data_sources(
         }
         None => {
             let regions = regions.unwrap_or_else(|| {
-                let manta = manta
-                    .unwrap_or(about.place.region.is_some())
+                let manta = manta.unwrap_or(about.place.region.is_some())
                     && is_name(&own.name);
                 vec![RegionWire { manta, ..own }]
             });

@@ -177,8 +177,7 @@ pub(super) fn is_certificates(text: &str) -> bool {
 /// A dashboard: the name of a stock one, or a file of the operator.
 pub(super) fn is_dashboard(text: &str) -> bool {
     let plain = |text: &str| {
-        text.bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b))
+        text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b))
             && !text.contains("..")
     };
     match text.strip_prefix('/') {
@@ -200,16 +199,22 @@ mod tests {
             Some((url.to_owned(), reachable.to_owned()))
         };
         assert_eq!(parse("a.b"), is("http://a.b:9090", "a.b:9090"));
-        assert_eq!(
-            parse("https://a.b/x/"),
-            is("https://a.b:443/x", "a.b:443")
-        );
+        assert_eq!(parse("https://a.b/x/"), is("https://a.b:443/x", "a.b:443"));
         assert_eq!(parse("http://10.0.0.1:1"), {
             is("http://10.0.0.1:1", "10.0.0.1:1")
         });
         for bad in [
-            "", ":1", "a:0", "a:x", "ftp://a", "http://u@a", "http://a/?q",
-            "http://a/$x", "http://a b", "http://a/;x", "http://a/%41",
+            "",
+            ":1",
+            "a:0",
+            "a:x",
+            "ftp://a",
+            "http://u@a",
+            "http://a/?q",
+            "http://a/$x",
+            "http://a b",
+            "http://a/;x",
+            "http://a/%41",
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
