@@ -23,7 +23,7 @@ use crate::apply::commit::{sweep, write_atomic};
 use crate::apply::{DaemonHttp, HttpFuture};
 use crate::config::ConfigFile;
 use crate::daemons;
-use crate::discovery::{self, Discovery, Found};
+use crate::discovery::{self, Discovery, Found, Heard, PeerSearch};
 use crate::dns::{DnsConfig, DnsError, NameServer, NamesHandle};
 use crate::host::Host;
 use crate::log::chain;
@@ -156,6 +156,17 @@ pub async fn run(
         now: walk_asked,
     };
     let probe = Probe::new(lookup.clone());
+    let discovery_http =
+        Http::new(DISCOVERY_TIMEOUT, lookup).map_err(RunError::Client)?;
+    let search = names.clone().map(|names| {
+        let known = Heard {
+            peers: found.borrow().peers.clone(),
+            manta: found.borrow().manta.clone(),
+        };
+        let http = discovery_http.clone();
+        let own = facts.instance.clone();
+        PeerSearch::new(http, &sapi_url, names, own, known)
+    });
     let daemons = watch::Sender::new(Vec::new());
     let board = Board {
         started: SystemTime::now(),
@@ -170,26 +181,28 @@ pub async fn run(
         probe: probe.status(),
         daemons: daemons.subscribe(),
         names: names.clone(),
+        found: found.subscribe(),
+        peer_failures: search.as_ref().map(PeerSearch::failures),
     };
     let specs = outputs.daemons.subscribe();
     loops.start("daemons", |stop| {
         daemons::watch(host, local, specs, daemons, stop)
     });
     loops.start("probe", |stop| probe.run(outputs.model.subscribe(), stop));
-    if let Some(names) = names {
-        let http =
-            Http::new(DISCOVERY_TIMEOUT, lookup).map_err(RunError::Client)?;
+    if let (Some(names), Some(search)) = (names, search) {
         let discovery = Discovery::new(
-            http,
+            discovery_http,
             names,
             facts.zone,
             facts.flavor,
+            search.heard(),
             found_path,
             write_secret,
             found,
             routes,
         );
         let metadata = outputs.metadata.subscribe();
+        loops.start("peers", |stop| search.run(metadata.clone(), stop));
         loops.start("discovery", |stop| discovery.run(metadata, stop));
     } else {
         loops.keep(found);

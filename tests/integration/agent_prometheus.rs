@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 const ETC: &str = "opt/triton/prometheus/etc";
 const FILES: [&str; 3] =
-    ["prometheus.yml", "rules/triton.rules.yml", "prometheus.flags"];
+    ["prometheus.yml", "rules/discovery.yml", "prometheus.flags"];
 
 /// A bench with an agent and its Prometheus.
 struct World {

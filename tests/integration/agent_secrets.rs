@@ -46,9 +46,9 @@ async fn no_secret_is_ever_said() {
     bench.configure(json!({"logLevel": "trace", "requestTimeout": 300}));
     bench.metadata(json!({
         "null": null,
-        "object_store": {"secret_key": MARKERS[2]},
+        "their_store": {"secret_key": MARKERS[2]},
     }));
-    let secret = "{{{ufds_ldap_root_pw}}} {{{object_store.secret_key}}}\n";
+    let secret = "{{{ufds_ldap_root_pw}}} {{{their_store.secret_key}}}\n";
     bench.plain("secret", "etc/secret.conf", secret);
     bench.plain("key", "etc/key.pem", "{{{SDC_PRIVATE_KEY}}}");
     // Templates that fail beside a secret, and commands that talk.

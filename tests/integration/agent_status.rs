@@ -102,7 +102,7 @@ async fn check_and_render_need_neither_sapi_nor_root() {
     let check = [&["check"][..], &offline].concat();
     let ended = nobody.verb(&check).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    for file in ["prometheus.yml", "triton.rules.yml", "prometheus.flags"] {
+    for file in ["prometheus.yml", "rules/discovery.yml", "prometheus.flags"] {
         let line = ended.stdout.lines().find(|line| line.contains(file));
         assert!(line.is_some_and(|l| l.starts_with("ok")), "{ended:?}");
     }

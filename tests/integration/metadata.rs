@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use monitoring_agent::metadata::meaning::{Site, model, resolver};
-use monitoring_agent::model::{Flavor, Role};
+use monitoring_agent::model::{Caps, Flavor, Peers, Role};
 use monitoring_agent::render::TemplateSet;
 use serde_json::{Map, Value};
 
@@ -49,6 +49,8 @@ fn site() -> Site {
         flavor: Flavor::Triton,
         instance: "c0000000-0000-4000-8000-000000000001".to_owned(),
         cmon_domain: None,
+        caps: Caps::default(),
+        peers: Peers::default(),
         agent_address: "127.0.0.1:9165".parse().expect("an address"),
     }
 }
@@ -82,9 +84,9 @@ fn accepted_metadata_renders_what_promtool_accepts() {
         for file in output.files {
             let path = scratch.path().join(file.name.replace('/', "-"));
             std::fs::write(&path, &file.bytes).unwrap();
-            if file.name.ends_with("prometheus.yml") {
+            if file.name == "prometheus/prometheus.yml" {
                 promtool(&["check", "config", "--syntax-only"], &path);
-            } else if file.name.ends_with("rules.yml") {
+            } else if file.target.to_string_lossy().contains("/rules/") {
                 promtool(&["check", "rules"], &path);
             }
         }

@@ -16,6 +16,7 @@ mod dns_server;
 #[cfg(test)]
 mod dns_test_client;
 pub mod http;
+pub mod metric_names;
 pub mod public_resolver;
 pub mod sapi;
 pub mod tags;

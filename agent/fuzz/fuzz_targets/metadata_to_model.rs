@@ -104,7 +104,7 @@ fn files(model: &Model) {
     assert_eq!(discovery["account"], settings.cmon.account.as_str());
     assert_eq!(discovery["endpoint"], settings.cmon.endpoint.as_str());
     assert_eq!(strings(&discovery["groups"]), settings.cmon.groups);
-    yaml(&output, "triton.rules.yml");
+    yaml(&output, "operator.yml");
     for line in text(&output, "prometheus.flags").lines() {
         assert!(line.starts_with("--"), "{line:?}");
     }

@@ -27,7 +27,7 @@ use crate::metadata::meaning::{self, Site};
 use crate::metadata::names;
 use crate::metadata::poll::CONFIG_LIMIT;
 use crate::metadata::resolve::{TemplateContext, resolve_manifests};
-use crate::model::{Caps, Flavor, Paths, Role};
+use crate::model::{Caps, Flavor, Paths, Peers, Role};
 use crate::render::{Output, Rendered, TemplateSet};
 use crate::walk::{account_key, grafana, parse_role, render_manifests};
 
@@ -236,6 +236,7 @@ impl Loaded {
             flavor: meaning::flavor(metadata, Flavor::Triton),
             instance,
             cmon_domain: None,
+            peers: Peers::default(),
             agent_address: self.config.status_listen,
             caps: Caps::default(),
         };

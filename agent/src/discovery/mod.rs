@@ -3,12 +3,14 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! Finds out where names and metrics come from: all binders, all CNS
-//! instances, the zones they serve, CMON's domain. SAPI metadata says where
-//! to begin, binder and CNS say the rest, and all of it may change.
+//! instances, the zones they serve, CMON's domain; `peers` finds who else
+//! monitors. SAPI metadata says where to begin, binder and CNS say the rest,
+//! and all of it may change.
 //!
 //! What was found is kept on disk and outlives an outage: an answer that
 //! fails or is empty never takes away what was known.
 
+mod peers;
 mod routes;
 
 use std::net::IpAddr;
@@ -27,6 +29,7 @@ use crate::model::Flavor;
 use crate::model::dns::{Routes, ZoneName};
 use crate::triton::{Http, cns};
 
+pub use peers::{Failures, Heard, MantaNames, PeerSearch};
 pub use routes::{Found, Seed, ZoneFacts, routes, seed};
 
 /// Pause between two looks; binder's records live 60 s.
@@ -41,6 +44,7 @@ pub struct Discovery {
     names: NamesHandle,
     facts: ZoneFacts,
     flavor: Flavor,
+    heard: watch::Receiver<Arc<Heard>>,
     keep: PathBuf,
     write: fn(&Path, &[u8]) -> std::io::Result<()>,
     found: watch::Sender<Arc<Found>>,
@@ -61,20 +65,21 @@ pub fn load(path: &Path) -> Found {
 }
 
 impl Discovery {
-    /// A loop that keeps what it finds at `keep` by `write`, and says it on
-    /// `found` and `routes`.
+    /// A loop that keeps what it finds, and what was `heard` of peers, at
+    /// `keep` by `write`, and says it on `found` and `routes`.
     #[expect(clippy::too_many_arguments, reason = "one call, all by name")]
     pub fn new(
         http: Http,
         names: NamesHandle,
         facts: ZoneFacts,
         flavor: Flavor,
+        heard: watch::Receiver<Arc<Heard>>,
         keep: PathBuf,
         write: fn(&Path, &[u8]) -> std::io::Result<()>,
         found: watch::Sender<Arc<Found>>,
         routes: watch::Sender<Arc<Routes>>,
     ) -> Self {
-        Self { http, names, facts, flavor, keep, write, found, routes }
+        Self { http, names, facts, flavor, heard, keep, write, found, routes }
     }
 
     /// Looks around until `stop`, and at once when the metadata changes.
@@ -83,6 +88,7 @@ impl Discovery {
         mut metadata: watch::Receiver<Option<Arc<Map<String, Value>>>>,
         stop: CancellationToken,
     ) {
+        let mut heard = self.heard.clone();
         let mut retry = RETRY;
         loop {
             let now = metadata.borrow_and_update().clone();
@@ -92,9 +98,9 @@ impl Discovery {
                     // The seed first: looking needs the routes it gives.
                     let mut found = (**self.found.borrow()).clone();
                     found.seed = seed(&map, self.flavor, &self.facts);
-                    self.publish(&found).await;
+                    self.publish(found.clone()).await;
                     let whole = self.look(&map, &mut found).await;
-                    self.publish(&found).await;
+                    self.publish(found).await;
                     whole
                 };
                 whole = tokio::select! {
@@ -105,17 +111,28 @@ impl Discovery {
             }
             let pause = if whole { INTERVAL } else { retry };
             retry = if whole { RETRY } else { (retry * 2).min(INTERVAL) };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                // Cancel-safe: a change is marked seen above only.
-                changed = metadata.changed() => {
-                    if changed.is_err() {
-                        return;
+            let wake = tokio::time::Instant::now()
+                + pause.mul_f64(0.75 + fastrand::f64() / 2.0);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    // Cancel-safe: a change is marked seen above only.
+                    changed = metadata.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        break;
                     }
+                    // Cancel-safe: publishing reads what was heard last.
+                    changed = heard.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        let found = (**self.found.borrow()).clone();
+                        self.publish(found).await;
+                    }
+                    () = tokio::time::sleep_until(wake) => break,
                 }
-                () = tokio::time::sleep(pause.mul_f64(
-                    0.75 + fastrand::f64() / 2.0,
-                )) => {}
             }
         }
     }
@@ -217,15 +234,19 @@ impl Discovery {
         None
     }
 
-    async fn publish(&self, found: &Found) {
+    /// Says `found`, with what is known of peers by now, and keeps it.
+    async fn publish(&self, mut found: Found) {
+        let heard = Arc::clone(&self.heard.borrow());
+        found.peers.clone_from(&heard.peers);
+        found.manta.clone_from(&heard.manta);
         let changed = self.found.send_if_modified(|current| {
-            if **current == *found {
+            if **current == found {
                 return false;
             }
             *current = Arc::new(found.clone());
             true
         });
-        let routes = routes(found, &self.facts);
+        let routes = routes(&found, &self.facts);
         self.routes.send_if_modified(|current| {
             if **current == routes {
                 return false;
@@ -241,7 +262,6 @@ impl Discovery {
         });
         if changed {
             let (keep, write) = (self.keep.clone(), self.write);
-            let found = found.clone();
             // On a thread where a slow disk holds up no query.
             let kept = tokio::task::spawn_blocking(move || {
                 write(&keep, &serde_json::to_vec(&found)?)

@@ -10,11 +10,12 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::metadata::{meaning, names};
-use crate::model::Flavor;
+use super::MantaNames;
+use crate::metadata::{meaning, names, peers};
 use crate::model::dns::{
     ForwardZone, Routes, SecondaryZone, UpstreamKind, ZoneName,
 };
+use crate::model::{Flavor, Peers};
 
 /// What is known, and kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,12 @@ pub struct Found {
     /// What metadata gave last: served before SAPI answers.
     #[serde(default)]
     pub seed: Seed,
+    /// Who else monitors.
+    #[serde(default)]
+    pub peers: Peers,
+    /// Manta's names, where SAPI lists monitoring instances of Manta's.
+    #[serde(default)]
+    pub manta: MantaNames,
 }
 
 /// What metadata says about names.
@@ -51,6 +58,9 @@ pub struct Seed {
     pub resolvers: Vec<IpAddr>,
     /// CNS' default zone.
     pub default_zone: Option<ZoneName>,
+    /// `<datacenter>.<domain>` of the region's other datacenters.
+    #[serde(default)]
+    pub others: Vec<ZoneName>,
 }
 
 /// What the zone itself is told by the platform.
@@ -101,7 +111,17 @@ pub fn seed(
         manta,
         resolvers,
         default_zone: names::default_cns_zone(metadata),
+        others: others(metadata),
     }
+}
+
+/// Where the names of the region's other datacenters hang.
+fn others(metadata: &Map<String, Value>) -> Vec<ZoneName> {
+    let Some((region, domain)) = peers::datacenters(metadata) else {
+        return Vec::new();
+    };
+    let name = |dc: &String| ZoneName::parse(&format!("{dc}.{domain}")).ok();
+    region.iter().skip(1).filter_map(name).collect()
 }
 
 /// The routing table that follows from what is known.
@@ -161,7 +181,11 @@ pub fn routes(found: &Found, facts: &ZoneFacts) -> Routes {
         // Never beyond binder: a public wildcard must not answer for `sapi`.
         forward(domain, binders, UpstreamKind::Binder, false);
     }
-    if let Some((domain, servers)) = &seed.manta {
+    for domain in &seed.others {
+        // Binder asks the binders there, if UFDS knows them.
+        forward(domain, binders, UpstreamKind::Binder, false);
+    }
+    for (domain, servers) in seed.manta.iter().chain(found.manta.values()) {
         forward(domain, servers, UpstreamKind::Binder, false);
     }
     if let Some(domain) = &seed.dns_domain {
@@ -267,6 +291,51 @@ mod tests {
         assert_eq!(upstream("r1.t.test"), [ip("10.8.0.5")]);
         assert_eq!(upstream("dc1.t.test"), [ip("10.9.0.5")]);
         assert_eq!(upstream("."), [ip("192.0.2.53")]);
+    }
+
+    #[test]
+    fn other_datacenters_and_manta_are_asked_of_those_who_know() {
+        let metadata = json!({
+            "datacenter_name": "dc1", "dns_domain": "t.test",
+            "ZK_SERVERS": [{"host": "10.9.0.5"}],
+            "region_datacenters": ["dc1", "dc2"],
+        });
+        let facts = ZoneFacts::default();
+        let seed = seed(metadata.as_object().unwrap(), Flavor::Triton, &facts);
+        let manta =
+            |server| (ZoneName::parse("r1.t.test").unwrap(), vec![ip(server)]);
+        let found = Found {
+            seed,
+            manta: [
+                ("dc1".to_owned(), manta("10.8.0.5")),
+                ("dc2".to_owned(), manta("10.8.1.5")),
+            ]
+            .into(),
+            ..Found::default()
+        };
+        let table = routes(&found, &facts);
+        assert_eq!(
+            suffixes(&table),
+            [
+                ("dc1.t.test", UpstreamKind::Binder, false),
+                ("dc2.t.test", UpstreamKind::Binder, false),
+                ("r1.t.test", UpstreamKind::Binder, false),
+                ("t.test", UpstreamKind::Binder, true),
+            ]
+        );
+        assert_eq!(table.forwards[1].upstreams[0].ip(), ip("10.9.0.5"));
+        assert_eq!(table.forwards[2].upstreams.len(), 2);
+    }
+
+    #[test]
+    fn a_file_of_an_agent_that_knew_no_peers_is_read() {
+        let text = r#"{"binders":["10.9.0.5"],"cns":[],"zones":[],
+            "cmon_domain":null,"seed":{"binder_domain":"dc1.t.test",
+            "dns_domain":"t.test","binders":["10.9.0.5"],"manta":null,
+            "resolvers":[],"default_zone":null}}"#;
+        let found: Found = serde_json::from_str(text).unwrap();
+        assert_eq!(found.binders, [ip("10.9.0.5")]);
+        assert!(found.peers.is_empty());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod exec;
 pub mod fake;
 mod lx;
 mod smartos;
+mod space;
 
 use std::fmt;
 use std::future::Future;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use exec::{Exec, Finished, run};
 pub use lx::Lx;
 pub use smartos::SmartOs;
+pub use space::{Space, space};
 
 /// How long a command of the service manager may take: a daemon is given 60 s
 /// to stop.

@@ -10,6 +10,7 @@ mod grammar;
 pub mod local;
 pub mod meaning;
 pub mod names;
+pub mod peers;
 pub mod poll;
 pub mod resolve;
 pub mod setting;

@@ -8,6 +8,7 @@
 pub mod alertmanager;
 pub mod dns;
 pub mod grafana;
+pub mod peers;
 pub mod prometheus;
 mod secret;
 pub mod store;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use alertmanager::Alertmanager;
 pub use grafana::Grafana;
+pub use peers::{Peer, Peers};
 pub use prometheus::Prometheus;
 pub use secret::Secret;
 pub use store::ObjectStore;

@@ -55,7 +55,8 @@ pub struct Prometheus {
     pub scrape_configs: Vec<Secret<Value>>,
     /// Other Prometheus servers scraped for what they recorded.
     pub federation: Vec<Federation>,
-    /// Other Prometheus and Thanos instances watched from here.
+    /// Jobs with fixed targets: the zone's own daemons, and those of other
+    /// monitoring zones.
     pub watched: Vec<WatchedJob>,
     /// Where samples are sent to, as Prometheus has it.
     pub remote_write: Vec<Secret<Value>>,
@@ -98,8 +99,8 @@ pub struct Federation {
     pub scheme: String,
 }
 
-/// Instances of one kind in one datacenter, watched from here: the other
-/// half of a pair, the servers of other datacenters, Thanos.
+/// Daemons of one kind in one datacenter: our own, the other half of a pair,
+/// the servers of other datacenters, Thanos.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WatchedJob {
     /// Name of the job.

@@ -79,6 +79,8 @@ pub(super) enum Engine {
     Mustache,
     /// Nothing: the bytes as they are.
     Copy,
+    /// A Grafana dashboard, from its description.
+    Dashboard,
 }
 
 /// Whose command line a file of flags becomes.
@@ -198,13 +200,15 @@ pub(super) fn parse(
     };
     for file in &manifest.file {
         let good = match Glob::parse(&file.template) {
-            Some(_) => file.engine == Engine::Copy,
+            Some(_) => {
+                matches!(file.engine, Engine::Copy | Engine::Dashboard)
+            }
             None => !file.template.contains(['/', '*']),
         };
         if !good {
             return inconsistent(format!(
                 "template {:?} must lie beside the manifest, or be \
-                 FOLDER/*.EXTENSION with engine copy",
+                 FOLDER/*.EXTENSION with engine copy or dashboard",
                 file.template
             ));
         }

@@ -8,6 +8,7 @@
 //! Two engines, one result: tera for the templates we ship, and a compatible
 //! engine (`hogan`) for the manifests that SAPI and local folders carry.
 
+pub mod dashboard;
 mod flags;
 pub mod hogan;
 pub mod manifest;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera, Value};
 
+pub use dashboard::{DashboardError, dashboard};
 pub use manifest::{DaemonSpec, OnChange};
 use manifest::{Engine, Glob};
 
@@ -287,6 +289,8 @@ impl TemplateSet {
         let text = self.text(template)?;
         let rendered = match file.engine {
             Engine::Copy => text.to_owned(),
+            Engine::Dashboard => dashboard(text, name)
+                .map_err(|error| crate::log::chain(&error))?,
             Engine::Mustache => hogan::Template::parse(text)
                 .and_then(|template| template.render(&scope.json))
                 .map_err(|error| crate::log::chain(&error))?,
@@ -302,6 +306,9 @@ impl TemplateSet {
             && let Some(name) = Path::new(template).file_name()
         {
             target.push(name);
+            if file.engine == Engine::Dashboard {
+                target.set_extension("json");
+            }
         }
         if target.extension().is_some_and(|e| e == "yml" || e == "yaml") {
             // A daemon's checker says the same, where there is one at hand.

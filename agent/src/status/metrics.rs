@@ -9,7 +9,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::{StatusReport, ZonePart};
+use super::{RoomPart, StatusReport, ZonePart};
 
 /// Renders `report` as exposition text, version 0.0.4.
 pub(super) fn render(report: &StatusReport) -> String {
@@ -140,8 +140,42 @@ pub(super) fn render(report: &StatusReport) -> String {
         "Whether CMON answers discovery.",
         r.discovery.age_seconds.map(|_| flag(r.discovery.error.is_none())),
     );
+    room(&mut out, &r.zone);
     zones(&mut out, report);
     out.0
+}
+
+fn room(out: &mut Text, zone: &RoomPart) {
+    for (name, help, value) in [
+        (
+            "config_agent_zone_memory_cap_bytes",
+            "Physical memory the zone may use.",
+            zone.memory_cap_bytes,
+        ),
+        (
+            "config_agent_zone_quota_bytes",
+            "What the zone's datasets may hold.",
+            zone.quota_bytes,
+        ),
+        (
+            "config_agent_data_size_bytes",
+            "Size of the file system with the daemons' data.",
+            zone.data_size_bytes,
+        ),
+        (
+            "config_agent_data_available_bytes",
+            "Room left there.",
+            zone.data_available_bytes,
+        ),
+    ] {
+        out.one(name, "gauge", help, value);
+    }
+    out.one(
+        "config_agent_zone_cpu_cap_cores",
+        "gauge",
+        "Processors the zone may use.",
+        zone.cpu_cap_cores,
+    );
 }
 
 fn zones(out: &mut Text, report: &StatusReport) {

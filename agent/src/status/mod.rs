@@ -15,8 +15,10 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::discovery::{Failures, Found};
 use crate::dns::{DnsCounters, NamesHandle};
 use crate::metadata::poll::{Origin, PollStatus};
+use crate::model::Flavor;
 use crate::walk::WalkStatus;
 
 pub use page::serve;
@@ -66,6 +68,10 @@ pub struct Board {
     pub daemons: watch::Receiver<Vec<DaemonPart>>,
     /// The embedded name server, if it runs.
     pub names: Option<NamesHandle>,
+    /// What discovery knows.
+    pub found: watch::Receiver<Arc<Found>>,
+    /// Whose peers could not be listed, if they are searched for.
+    pub peer_failures: Option<watch::Receiver<Failures>>,
 }
 
 /// The report: everything with its age, in seconds.
@@ -81,6 +87,8 @@ pub struct StatusReport {
     pub warnings: Vec<String>,
     /// SAPI and the configuration in force.
     pub sapi: SapiPart,
+    /// The zone's caps and the room it has.
+    pub zone: RoomPart,
     /// The last pass and counts.
     pub walk: WalkPart,
     /// The daemons that read our files.
@@ -91,6 +99,9 @@ pub struct StatusReport {
     pub certificate: Option<CertificatePart>,
     /// What CMON lists.
     pub discovery: DiscoveryPart,
+    /// Who else monitors, this instance among them.
+    #[serde(default)]
+    pub peers: Vec<PeerPart>,
     /// Replicated zones.
     pub zones: Vec<ZonePart>,
     /// Upstream name servers.
@@ -137,6 +148,34 @@ pub struct SapiPart {
     pub not_modified: u64,
     /// Changes that a 304 had hidden.
     pub missed_by_etag: u64,
+}
+
+/// The zone's caps and the room it has; what is not known is absent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RoomPart {
+    /// Physical memory.
+    pub memory_cap_bytes: Option<u64>,
+    /// CPU, in processors.
+    pub cpu_cap_cores: Option<f64>,
+    /// Quota of the zone's datasets.
+    pub quota_bytes: Option<u64>,
+    /// Size of the file system that holds the daemons' data.
+    pub data_size_bytes: Option<u64>,
+    /// Room left there.
+    pub data_available_bytes: Option<u64>,
+}
+
+impl RoomPart {
+    fn new(walk: &WalkStatus) -> Self {
+        let space = walk.data.as_deref().and_then(crate::host::space);
+        Self {
+            memory_cap_bytes: walk.caps.memory_bytes,
+            cpu_cap_cores: walk.caps.cpu_percent.map(|p| f64::from(p) / 100.0),
+            quota_bytes: walk.caps.quota_bytes,
+            data_size_bytes: space.map(|space| space.size),
+            data_available_bytes: space.map(|space| space.available),
+        }
+    }
 }
 
 /// The last pass and counts.
@@ -197,6 +236,25 @@ pub struct DiscoveryPart {
     pub error: Option<String>,
     /// Seconds since it was asked.
     pub age_seconds: Option<u64>,
+}
+
+/// A monitoring instance of the region.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PeerPart {
+    /// SAPI instance uuid.
+    pub instance: String,
+    /// Alias.
+    pub alias: String,
+    /// `prometheus`, `thanos` or `grafana`.
+    pub service: String,
+    /// Triton's or Manta's.
+    pub flavor: Flavor,
+    /// Datacenter it runs in.
+    pub datacenter: String,
+    /// Address it had last.
+    pub address: Option<std::net::IpAddr>,
+    /// This instance.
+    pub own: bool,
 }
 
 /// A replicated zone.
@@ -281,6 +339,7 @@ impl Board {
                 not_modified: poll.not_modified,
                 missed_by_etag: poll.missed_by_etag,
             },
+            zone: RoomPart::new(&walk),
             walk: WalkPart {
                 age_seconds: walk.at.map(age),
                 took_ms: u64::try_from(walk.took.as_millis())
@@ -313,12 +372,37 @@ impl Board {
                 error: probe.error,
                 age_seconds: probe.at.map(age),
             },
+            peers: self.peers(),
             zones: self.zones(),
             upstreams: self.upstreams(),
             names: self.names_part(),
         };
+        for (datacenter, why) in self.peer_failures() {
+            report.warnings.push(format!(
+                "peers in {datacenter}: {why}; the known ones stay"
+            ));
+        }
         judge(&mut report, &poll, now, self.started);
         report
+    }
+
+    fn peer_failures(&self) -> Failures {
+        let failures = self.peer_failures.as_ref();
+        failures.map(|known| known.borrow().clone()).unwrap_or_default()
+    }
+
+    fn peers(&self) -> Vec<PeerPart> {
+        let found = Arc::clone(&self.found.borrow());
+        let peers = found.peers.iter().map(|peer| PeerPart {
+            instance: peer.instance.clone(),
+            alias: peer.alias.clone(),
+            service: peer.service.clone(),
+            flavor: peer.flavor,
+            datacenter: peer.datacenter.clone(),
+            address: peer.address,
+            own: peer.own,
+        });
+        peers.collect()
     }
 
     fn zones(&self) -> Vec<ZonePart> {

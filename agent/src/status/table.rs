@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use super::StatusReport;
+use crate::model::Flavor;
 
 /// Renders `report` as tables; `colour` for a terminal only.
 pub fn table(report: &StatusReport, colour: bool) -> String {
@@ -117,11 +118,37 @@ pub fn table(report: &StatusReport, colour: bool) -> String {
         ]);
     }
     columns(&mut out, &rows);
+    if !r.peers.is_empty() {
+        out.push('\n');
+        peers(&mut out, report);
+    }
     if r.names.enabled {
         out.push('\n');
         names(&mut out, report);
     }
     out
+}
+
+fn peers(out: &mut String, report: &StatusReport) {
+    let head = ["INSTANCE", "ALIAS", "SERVICE", "DATACENTER", "ADDRESS"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for peer in &report.peers {
+        let address = match peer.address {
+            Some(address) => address.to_string(),
+            None => "no address".to_owned(),
+        };
+        rows.push(vec![
+            peer.instance.clone(),
+            peer.alias.clone(),
+            match peer.flavor {
+                Flavor::Triton => peer.service.clone(),
+                Flavor::Manta => format!("{} (manta)", peer.service),
+            },
+            peer.datacenter.clone(),
+            if peer.own { format!("{address} (this)") } else { address },
+        ]);
+    }
+    columns(out, &rows);
 }
 
 fn names(out: &mut String, report: &StatusReport) {

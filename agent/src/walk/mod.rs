@@ -197,6 +197,10 @@ impl Walk {
             revision: Some(fetched.revision.clone()),
             origin: Some(fetched.origin),
             since: Some(fetched.since),
+            caps: self.facts.caps,
+            data: self.facts.role.as_ref().ok().map(|role| {
+                crate::model::Paths::new(&self.config.root, *role).data
+            }),
             ..WalkStatus::default()
         };
         let context = self.context(fetched);
@@ -312,6 +316,7 @@ impl Walk {
             flavor: self.facts.flavor,
             instance: self.facts.instance.clone(),
             cmon_domain: found.cmon_domain.clone(),
+            peers: found.peers.clone(),
             agent_address: self.config.status_listen,
             caps: self.facts.caps,
         };

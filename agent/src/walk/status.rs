@@ -4,11 +4,13 @@
 
 //! What the walk knows of itself after a pass.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::apply::{Outcome, Report};
 use crate::metadata::poll::Origin;
 use crate::metadata::wire::Problem;
+use crate::model::Caps;
 
 /// The client certificate in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,10 @@ pub struct WalkStatus {
     pub origin: Option<Origin>,
     /// When that revision was first seen.
     pub since: Option<SystemTime>,
+    /// The zone's caps.
+    pub caps: Caps,
+    /// The role's share of the delegate dataset.
+    pub data: Option<PathBuf>,
     /// Why nothing of a role is rendered.
     pub role_error: Option<String>,
     /// What is wrong with the metadata.

@@ -137,18 +137,23 @@ async fn full_and_read_only_disks_leave_what_runs() {
     let etc = "/opt/triton/prometheus/etc";
     let world = world_with(|spec| {
         let path = etc.into();
-        let size_bytes = 64 << 10;
+        let size_bytes = 256 << 10;
         spec.limits = vec![SizeLimit { path, size_bytes, user: None }];
     })
     .await;
     all_up(&world).await;
     let pid = prometheus_pid(&world).await;
-    let long = "x".repeat(80 << 10);
-    put_metadata(&world, json!({"external_labels": {"long": long}})).await;
+    let long: serde_json::Map<_, _> = (0..300)
+        .map(|n| (format!("long{n}"), "x".repeat(900).into()))
+        .collect();
+    put_metadata(&world, json!({"external_labels": long})).await;
     faulty(&world, &["prometheus.yml", "No space left on device"]).await;
     running_has(&world, "scrape_interval: 3s").await;
     let left = sh(&world, &format!("ls -A {etc}")).await.stdout;
-    assert_eq!(left, "prometheus.flags\nprometheus.yml\nrules\n");
+    assert_eq!(
+        left,
+        "prometheus.env\nprometheus.flags\nprometheus.yml\nrules\n"
+    );
     put_metadata(&world, json!({"external_labels": {"long": "short"}})).await;
     running_has(&world, "long: short").await;
     healthy(&world).await;

@@ -83,22 +83,29 @@ pub(super) fn tool(folder: &Path, name: &str, body: &str) {
 pub(super) fn copy_templates(to: &Path, address: Ipv4Addr) {
     let from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../templates"));
     for set in ["prometheus", "resolver"] {
-        let to = to.join(set);
-        fs::create_dir_all(&to).expect("the bench can be written");
-        let files = fs::read_dir(from.join(set));
-        for file in files.expect("the repository has templates") {
-            let path = file.expect("a folder can be read").path();
-            let text = fs::read_to_string(&path)
-                .expect("templates are text")
-                .replace("127.0.0.1:9090", &format!("{address}:9090"))
-                .replace("localhost:9090", &format!("{address}:9090"))
-                .replace(
-                    "{{ prometheus.flags.listen_address }}",
-                    &format!("{address}:9090"),
-                );
-            let name = path.file_name().expect("a file has a name");
-            fs::write(to.join(name), text).expect("the bench can be written");
+        copy_folder(&from.join(set), &to.join(set), address);
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path, address: Ipv4Addr) {
+    fs::create_dir_all(to).expect("the bench can be written");
+    let files = fs::read_dir(from).expect("the repository has templates");
+    for file in files {
+        let path = file.expect("a folder can be read").path();
+        let to = to.join(path.file_name().expect("a file has a name"));
+        if path.is_dir() {
+            copy_folder(&path, &to, address);
+            continue;
         }
+        let text = fs::read_to_string(&path)
+            .expect("templates are text")
+            .replace("127.0.0.1:9090", &format!("{address}:9090"))
+            .replace("localhost:9090", &format!("{address}:9090"))
+            .replace(
+                "{{ prometheus.flags.listen_address }}",
+                &format!("{address}:9090"),
+            );
+        fs::write(to, text).expect("the bench can be written");
     }
 }
 

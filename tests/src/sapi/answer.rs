@@ -17,13 +17,15 @@ use uuid::Uuid;
 use super::State;
 use super::config;
 use super::etag::etag;
-use super::objects::{Object, Refusal, text, truthy};
+use super::objects::{Object, Refusal, Store, text, truthy};
 use super::route::{Action, Kind, Route, Version, route, version};
 use crate::http::{Call, empty_chunked};
 
 /// What an endpoint hands back.
 enum Reply {
     Json(Value),
+    /// 500, and a body as if it were well: a ping while the store is away.
+    Unwell(Value),
     /// 204.
     Nothing,
     /// 404 without a body: DELETE of unknown objects.
@@ -71,6 +73,7 @@ pub(super) fn answer(
                 Ok(Reply::Json(value)) => {
                     body(200, shown(action, value, version), format)
                 }
+                Ok(Reply::Unwell(value)) => body(500, value, format),
                 Ok(Reply::Nothing) => empty(204),
                 Ok(Reply::EmptyNotFound) => {
                     let mut response = Response::new(empty_chunked());
@@ -124,6 +127,9 @@ fn act(
     version: Version,
 ) -> Result<Reply, Refusal> {
     let uuid = text(bag, "uuid");
+    if let Some(remembered) = &state.remembered {
+        return act_alone(action, bag, remembered, server_uuid, version);
+    }
     let object = |object: &Object| Reply::Json(Value::Object(object.clone()));
     Ok(match action {
         Action::Ping => Reply::Json(json!({
@@ -184,6 +190,34 @@ fn act(
         Action::Config => {
             Reply::Config(config::config(&state.store, uuid, server_uuid)?)
         }
+    })
+}
+
+/// What can be done without the store. The words of refusals are assumed.
+fn act_alone(
+    action: Action,
+    bag: &Object,
+    remembered: &Store,
+    server_uuid: &str,
+    version: Version,
+) -> Result<Reply, Refusal> {
+    let uuid = text(bag, "uuid");
+    let value = |object: &Object| Value::Object(object.clone());
+    Ok(match action {
+        Action::Ping => Reply::Unwell(json!({
+            "mode": "full",
+            "storType": "MorayLocalStorage",
+            "storAvailable": false,
+        })),
+        Action::List(kind) => {
+            let found = remembered.list(kind, bag, version);
+            Reply::Json(found.into_iter().map(value).collect())
+        }
+        Action::Get(kind) => Reply::Json(value(remembered.get(kind, uuid)?)),
+        Action::Config => {
+            Reply::Config(config::config(remembered, uuid, server_uuid)?)
+        }
+        _ => return Err(Refusal::plain("no connection to moray")),
     })
 }
 

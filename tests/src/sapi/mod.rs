@@ -7,7 +7,7 @@
 //! status codes a client would not guess. Creates and destroys no VMs.
 //!
 //! Not imitated: the metrics listener, master objects of another datacenter,
-//! the Moray behind full mode.
+//! the Moray behind full mode, except that it may be out of reach.
 
 mod answer;
 mod config;
@@ -48,6 +48,8 @@ struct Inner {
 
 struct State {
     store: objects::Store,
+    /// What is answered from while the store is out of reach.
+    remembered: Option<objects::Store>,
     mode: &'static str,
     log_level: Value,
 }
@@ -57,6 +59,7 @@ impl Sapi {
     pub fn new(server_uuid: &str) -> Self {
         let state = State {
             store: objects::Store::default(),
+            remembered: None,
             mode: "proto",
             log_level: Value::from(30),
         };
@@ -94,6 +97,13 @@ impl Sapi {
     /// An object as it is stored.
     pub fn get(&self, kind: Kind, uuid: &str) -> Option<Map<String, Value>> {
         self.state().store.get(kind, uuid).ok().cloned()
+    }
+
+    /// Puts the store behind SAPI out of reach, or back: meanwhile it reads
+    /// from the copy it has of application `sdc` and changes nothing.
+    pub fn set_store_down(&self, down: bool) {
+        let mut state = self.state();
+        state.remembered = down.then(|| state.store.of_triton());
     }
 
     /// Takes an object out, whatever refers to it. False: was not there.

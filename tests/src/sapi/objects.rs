@@ -50,7 +50,7 @@ impl Refusal {
 
 /// All objects. The real one keeps a file each, named by uuid, so lists come
 /// in the order of uuids.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Store {
     objects: BTreeMap<(Kind, String), Object>,
 }
@@ -64,6 +64,31 @@ impl Store {
         self.objects
             .get(&(kind, uuid.to_owned()))
             .ok_or_else(|| Refusal::no_such(kind, uuid))
+    }
+
+    /// What SAPI keeps on its own disk: application `sdc` and what belongs to
+    /// it, and all manifests, which belong to nobody.
+    pub(super) fn of_triton(&self) -> Self {
+        let mut kept = self.clone();
+        let mut parents: Vec<String> = Vec::new();
+        // Kinds come in the order application, service, instance.
+        kept.objects.retain(|(kind, uuid), object| {
+            let parent = match kind {
+                Kind::Application => None,
+                Kind::Service => Some("application_uuid"),
+                Kind::Instance => Some("service_uuid"),
+                Kind::Manifest => return true,
+            };
+            let stays = match parent {
+                None => text(object, "name") == "sdc",
+                Some(key) => parents.iter().any(|p| p == text(object, key)),
+            };
+            if stays {
+                parents.push(uuid.clone());
+            }
+            stays
+        });
+        kept
     }
 
     /// Stores as it is, whatever was there.

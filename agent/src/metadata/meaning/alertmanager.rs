@@ -5,6 +5,7 @@
 //! The keys of Alertmanager, which runs in Prometheus or Thanos zones.
 
 use std::marker::PhantomData;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde_json::{Map, Value, json};
 
@@ -101,12 +102,12 @@ pub(super) static SETTINGS: &[&dyn Setting] = &[
 ];
 
 /// The zone's Alertmanager, if it is to run one. `address` is that of the
-/// admin NIC; `found` are the other members as SAPI lists them.
+/// admin NIC; `found` are the other members as SAPI lists them. Its limits
+/// are for the caller to set.
 pub(super) fn alertmanager(
     reader: &mut Reader<'_>,
-    address: Option<&str>,
+    address: Option<IpAddr>,
     found: &[String],
-    limits: impl FnOnce() -> GoLimits,
 ) -> Option<Alertmanager> {
     let config = reader.get(&ALERTMANAGER_CONFIG);
     let wanted = reader.get(&ALERTMANAGER);
@@ -126,14 +127,16 @@ pub(super) fn alertmanager(
         });
         quiet.as_object().cloned().unwrap_or_default()
     });
-    let host = address.unwrap_or("0.0.0.0");
+    // Gossip says its own address to others, so it must be one they reach.
+    let host = address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let gossip = SocketAddr::new(host, 9094);
     Some(Alertmanager {
         listen_address: "0.0.0.0:9093".to_owned(),
-        cluster_address: (!peers.is_empty()).then(|| format!("{host}:9094")),
+        cluster_address: (!peers.is_empty()).then(|| gossip.to_string()),
         peers,
         retention,
         config: Secret::new(Value::Object(config)),
         external_url,
-        limits: limits(),
+        limits: GoLimits::default(),
     })
 }

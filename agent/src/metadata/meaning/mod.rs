@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use super::setting::Setting;
 use super::wire::{Problem, Reader};
-use crate::model::{Caps, Flavor, Model, Paths, Place, Role};
+use crate::model::{Caps, Flavor, Model, Paths, Peers, Place, Role};
 
 pub use place::flavor;
 
@@ -41,6 +41,8 @@ pub struct Site {
     pub agent_address: std::net::SocketAddr,
     /// The zone's caps.
     pub caps: Caps,
+    /// Who else monitors, as SAPI listed it.
+    pub peers: Peers,
 }
 
 /// All keys that a zone of `role` reads, in the order of the documentation.

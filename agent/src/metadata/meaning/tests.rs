@@ -16,6 +16,7 @@ pub(super) fn site() -> Site {
         cmon_domain: None,
         agent_address: ([127, 0, 0, 1], 9165).into(),
         caps: Caps::default(),
+        peers: Peers::default(),
     }
 }
 

@@ -364,3 +364,35 @@ async fn faults() {
     let total = sapi.front().total();
     sapi.front().wait_for_total(total).await;
 }
+
+#[tokio::test]
+async fn without_its_store_sapi_reads_what_it_remembers_of_triton() {
+    let (sapi, server) = filled().await;
+    let manta = "a0000000-0000-4000-8000-00000000000b";
+    sapi.put(Kind::Application, json!({"uuid": manta, "name": "manta"}));
+    sapi.set_store_down(true);
+    // What comes meanwhile is not seen.
+    let late = "c0000000-0000-4000-8000-00000000000b";
+    sapi.put(Kind::Instance, json!({"uuid": late, "service_uuid": SVC}));
+    let ping = server.get("/ping").await;
+    assert_eq!(
+        (ping.status, &ping.json()["storAvailable"]),
+        (500, &json!(false))
+    );
+    let names = async |path: &str| {
+        let reply = server.send(Method::GET, path, &[V2], None).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        reply.json().as_array().unwrap().len()
+    };
+    assert_eq!(names("/applications").await, 1);
+    assert_eq!(names("/applications?name=manta").await, 0);
+    let instances = format!("/instances?service_uuid={SVC}");
+    assert_eq!(names(&instances).await, 1);
+    assert_eq!(server.get(&format!("/configs/{INST}")).await.status, 200);
+    let reply = put(&server, &format!("/instances/{INST}"), json!({})).await;
+    assert_eq!(reply.status, 500);
+    sapi.set_store_down(false);
+    assert_eq!(names("/applications").await, 2);
+    assert_eq!(names(&instances).await, 2);
+    assert_eq!(server.get("/ping").await.status, 200);
+}

@@ -5,6 +5,7 @@
 //! What the keys of a Prometheus zone mean together.
 
 mod keys;
+mod watched;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,8 +56,11 @@ pub(super) fn prometheus(
     let retired = reader.or_default(&RETIRED);
     let caps = about.site.caps;
     let sidecar = sidecar(reader, about, retired);
-    let alertmanager =
-        alertmanager::alertmanager(reader, None, &[], GoLimits::default);
+    let alertmanager = alertmanager::alertmanager(
+        reader,
+        about.site.peers.own().and_then(|own| own.address),
+        &watched::cluster(about),
+    );
     let shares = Shares {
         caps,
         whole: PROMETHEUS_SHARES
@@ -80,11 +84,16 @@ pub(super) fn prometheus(
         sample_limit: reader.or_default(&SAMPLE_LIMIT),
         rule_files: reader.or_default(&RULE_FILES),
         rule_groups: objects(reader.or_default(&RULE_GROUPS)),
-        alertmanagers: alertmanagers(reader),
+        alertmanagers: alertmanagers(reader, about, alertmanager.is_some()),
         file_sd: file_sd(reader),
         scrape_configs: secrets(reader.or_default(&SCRAPE_CONFIGS)),
         federation: federation(reader),
-        watched: watched(reader),
+        watched: watched::watched(
+            about,
+            sidecar.is_some(),
+            alertmanager.is_some(),
+            reader.or_default(&WATCH_PEERS),
+        ),
         remote_write: secrets(reader.or_default(&REMOTE_WRITE)),
         remote_read: secrets(reader.or_default(&REMOTE_READ)),
         sidecar: sidecar.map(|sidecar| Sidecar {
@@ -164,9 +173,17 @@ fn cmon(reader: &mut Reader<'_>, about: &About<'_>) -> Cmon {
     }
 }
 
-fn alertmanagers(reader: &mut Reader<'_>) -> Vec<String> {
-    let listed = reader.get(&ALERTMANAGERS).unwrap_or_default();
-    listed.iter().map(|address| with_port(address, 9093)).collect()
+/// Every one of them is told every alert.
+fn alertmanagers(
+    reader: &mut Reader<'_>,
+    about: &About<'_>,
+    own: bool,
+) -> Vec<String> {
+    if let Some(listed) = reader.get(&ALERTMANAGERS) {
+        return listed.iter().map(|a| with_port(a, 9093)).collect();
+    }
+    let own = own.then(|| "localhost:9093".to_owned());
+    own.into_iter().chain(watched::alertmanagers(about)).collect()
 }
 
 fn file_sd(reader: &mut Reader<'_>) -> Vec<FileSd> {
@@ -193,13 +210,6 @@ fn federation(reader: &mut Reader<'_>) -> Vec<Federation> {
     .collect()
 }
 
-fn watched(
-    reader: &mut Reader<'_>,
-) -> Vec<crate::model::prometheus::WatchedJob> {
-    reader.or_default(&WATCH_PEERS);
-    Vec::new()
-}
-
 fn sidecar(
     reader: &mut Reader<'_>,
     about: &About<'_>,
@@ -216,7 +226,8 @@ fn sidecar(
             "true where prometheus_retired is: nobody could ask it otherwise",
         );
     }
-    if !wanted.unwrap_or(retired || store.is_some()) {
+    let asked = about.site.peers.of("thanos").next().is_some();
+    if !wanted.unwrap_or(retired || store.is_some() || asked) {
         return None;
     }
     // What a retired server has was shipped, or never will be: its blocks
@@ -290,9 +301,8 @@ fn one_name_each(
 ) {
     let place = &about.place.datacenter;
     let account = &prometheus.cmon.account;
-    let mut names: BTreeSet<String> = ["global_zones", "prometheus"]
+    let mut names: BTreeSet<String> = ["global_zones", "config_agent", account]
         .into_iter()
-        .chain(["config_agent", "thanos", "alertmanager", account])
         .map(|job| format!("{job}_{place}"))
         .chain(prometheus.watched.iter().map(|job| job.job_name.clone()))
         .collect();
