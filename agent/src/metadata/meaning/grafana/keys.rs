@@ -193,7 +193,8 @@ pub(super) static THANOS: Text = Text {
         "grafana_thanos",
         "Where the Thanos of this region answers queries; port 10902 unless \
          given.",
-        "none: Prometheus is asked",
+        "where SAPI lists one that takes queries; while it lists none, \
+         Prometheus is asked",
         RESTART,
     ),
     wanted: "host, host:port or a URL",
@@ -214,7 +215,7 @@ pub(super) static MANTA: Switch = Switch {
         "grafana_manta",
         "Whether Manta's Prometheus is a data source while there is no \
          Thanos.",
-        "true where the region has a name",
+        "true where SAPI lists one",
         RESTART,
     ),
 };

@@ -16,8 +16,8 @@ use serde_json::{Map, Value};
 use super::super::setting::Setting;
 use super::super::wire::Reader;
 use super::About;
-use crate::model::Grafana;
 use crate::model::grafana::{DataSource, Front, SourceKind};
+use crate::model::{Flavor, Grafana, Peer};
 
 pub(super) use keys::SETTINGS;
 
@@ -184,7 +184,7 @@ fn data_sources(
         }
         None => {
             let regions = regions.unwrap_or_else(|| {
-                let manta = manta.unwrap_or(about.place.region.is_some())
+                let manta = manta.unwrap_or_else(|| has_manta(about))
                     && is_name(&own.name);
                 vec![RegionWire { manta, ..own }]
             });
@@ -247,13 +247,56 @@ fn own_region(reader: &mut Reader<'_>, about: &About<'_>) -> RegionWire {
             datacenters.push(name);
         }
     }
+    let found = about.site.peers.of("prometheus");
+    for peer in found.filter(|peer| is_of(peer, about)) {
+        if !datacenters.contains(&peer.datacenter) {
+            datacenters.push(peer.datacenter.clone());
+        }
+    }
     RegionWire {
         name: name.trim().to_owned(),
-        thanos: reader.get(&THANOS),
+        thanos: reader.get(&THANOS).or_else(|| thanos(about)),
         datacenters,
         dns_domain: None,
         manta: false,
     }
+}
+
+/// Whether an instance is in this zone's region. One that says nothing of its
+/// region is: only the region's datacenters are asked.
+fn is_of(peer: &Peer, about: &About<'_>) -> bool {
+    peer.region.is_none() || peer.region == about.place.region
+}
+
+/// Where the region's Thanos answers, this datacenter's before another's: by
+/// the service's name while each instance there takes queries, so that any of
+/// them may fail; otherwise the first that does.
+fn thanos(about: &About<'_>) -> Option<String> {
+    let place = &about.place;
+    let peers = &about.site.peers;
+    let queries = |peer: &&Peer| peer.runs("query", &["query"]);
+    let elsewhere = peers.of("thanos").filter(queries);
+    let first = peers
+        .within("thanos", &place.datacenter)
+        .filter(queries)
+        .chain(elsewhere)
+        .find(|peer| is_of(peer, about))?;
+    let datacenter = &first.datacenter;
+    let all = peers.within("thanos", datacenter).all(|peer| queries(&peer));
+    Some(match all {
+        true => format!("thanos.{datacenter}.{}", place.dns_domain),
+        false => first.name.clone(),
+    })
+}
+
+/// Whether Manta is monitored in this region: as SAPI lists it; as today's
+/// images assume, while nothing is listed.
+fn has_manta(about: &About<'_>) -> bool {
+    let peers = &about.site.peers;
+    if peers.of("prometheus").next().is_none() {
+        return about.place.region.is_some();
+    }
+    peers.flavored("prometheus", Flavor::Manta).any(|peer| is_of(peer, about))
 }
 
 /// A region's Thanos, or what there is while it has none: the Prometheus of

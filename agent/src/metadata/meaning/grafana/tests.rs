@@ -8,15 +8,36 @@ use super::super::super::wire::Problem;
 use super::super::tests::site;
 use super::super::{Site, model};
 use super::*;
-use crate::model::Role;
+use crate::model::{Peers, Role};
 
-fn read(mut metadata: Value) -> Result<Grafana, Vec<Problem>> {
+fn read(metadata: Value) -> Result<Grafana, Vec<Problem>> {
+    read_among(metadata, json!([]))
+}
+
+/// With instances as SAPI lists them: service, datacenter, flavor, components.
+fn read_among(
+    mut metadata: Value,
+    peers: Value,
+) -> Result<Grafana, Vec<Problem>> {
+    let mut listed = Vec::new();
+    for (at, peer) in peers.as_array().unwrap().iter().enumerate() {
+        let mut peer = peer.clone();
+        let service = peer["service"].as_str().unwrap().to_owned();
+        peer["instance"] = json!(format!("i{at}"));
+        peer["alias"] = json!(format!("{service}{at}"));
+        peer["name"] = json!(format!("i{at}.{service}.t.test"));
+        if peer["flavor"].is_null() {
+            peer["flavor"] = json!("triton");
+        }
+        listed.push(serde_json::from_value::<Peer>(peer).unwrap());
+    }
     let base = json!({"datacenter_name": "dc1", "dns_domain": "t.test"});
     let map = metadata.as_object_mut().unwrap();
     for (key, value) in base.as_object().unwrap() {
         map.entry(key.clone()).or_insert(value.clone());
     }
-    let site = Site { role: Role::Grafana, ..site() };
+    let peers = Peers::from(listed);
+    let site = Site { role: Role::Grafana, peers, ..site() };
     model(map, &site).map(|model| model.grafana.unwrap())
 }
 
@@ -120,4 +141,52 @@ fn a_certificate_names_what_people_type() {
         ["grafana.dc1.t.test", "10.1.0.9", "192.0.2.9", "graphs.example.com"]
     );
     assert_eq!(grafana.root_url, "https://graphs.example.com:8443/");
+}
+
+#[test]
+fn what_sapi_lists_is_asked() {
+    let eu = json!({"region_name": "eu"});
+    let prometheus =
+        |dc: &str| json!({"service": "prometheus", "datacenter": dc});
+    let thanos = |dc: &str, components: Value| {
+        json!({"service": "thanos", "datacenter": dc,
+               "components": components})
+    };
+    let urls = |peers| {
+        let grafana = read_among(eu.clone(), peers).unwrap();
+        let all = grafana.data_sources.iter();
+        all.map(|s| s.url.clone()).collect::<Vec<_>>()
+    };
+    let mut manta = prometheus("dc1");
+    manta["flavor"] = json!("manta");
+    let mut far = prometheus("dc9");
+    far["region"] = json!("us");
+    assert_eq!(
+        urls(json!([prometheus("dc1"), prometheus("dc2"), far])),
+        [
+            "http://prometheus.dc1.t.test:9090",
+            "http://prometheus.dc2.t.test:9090"
+        ]
+    );
+    assert_eq!(
+        urls(json!([manta])),
+        [
+            "http://prometheus.dc1.t.test:9090",
+            "http://prometheus.eu.t.test:9090"
+        ]
+    );
+    // A store takes no queries; then the name of all is not theirs alone.
+    let store = thanos("dc1", json!(["store"]));
+    assert_eq!(
+        urls(json!([prometheus("dc1"), store])),
+        ["http://prometheus.dc1.t.test:9090"]
+    );
+    assert_eq!(
+        urls(json!([store, thanos("dc1", json!(["query"]))])),
+        ["http://i1.thanos.t.test:10902"]
+    );
+    assert_eq!(
+        urls(json!([thanos("dc0", json!([])), thanos("dc1", json!([]))])),
+        ["http://thanos.dc1.t.test:10902"]
+    );
 }
