@@ -464,4 +464,6 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 }
 
 #[cfg(test)]
+mod grafana_tests;
+#[cfg(test)]
 mod tests;
