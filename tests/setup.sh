@@ -20,7 +20,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
     make mount procps prometheus util-linux)
 # What tests and checks add.
-test_packages=(binutils libxml2-utils nginx-light openssh-client openssl
+test_packages=(binutils libxml2-utils nginx openssh-client openssl
     shellcheck)
 # Tools built from the public registry: crate, version.
 test_tools=(cargo-deny=0.20.2 cargo-nextest=0.9.151)

@@ -345,13 +345,14 @@ fn of_region(
 /// A uid that follows from the name: the name itself, where it is plain and
 /// short; otherwise what is plain of it, and a digest.
 fn uid(name: &str) -> String {
-    let plain: String = name
-        .chars()
-        .map(|c| match c {
-            'a'..='z' | '0'..='9' | '-' | '_' => c,
-            _ => '-',
-        })
-        .collect();
+    let mut plain = String::new();
+    for c in name.chars() {
+        match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9' | '-' | '_') => plain.push(c),
+            _ if plain.is_empty() || plain.ends_with('-') => {}
+            _ => plain.push('-'),
+        }
+    }
     if plain == name && plain.len() <= UID_MOST {
         return plain;
     }
@@ -359,7 +360,7 @@ fn uid(name: &str) -> String {
     let digest: String =
         digest.as_ref()[..4].iter().map(|b| format!("{b:02x}")).collect();
     let short: String = plain.chars().take(UID_MOST - 9).collect();
-    format!("{short}-{digest}")
+    format!("{}-{digest}", short.trim_end_matches('-'))
 }
 
 #[cfg(test)]
