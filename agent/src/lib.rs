@@ -11,10 +11,10 @@
 //! CMON client certificate), `triton` (one client per API), `host` (the
 //! operating system around us), `lint` (files whose daemon cannot judge them).
 //!
-//! Loops beside the walk: `discovery` (who knows names), `probe` (CMON asked
-//! as Prometheus asks it), `daemons` (do they run), `status` (what all of it
-//! looks like). `run` starts them, `cli` is the way in, `config` the agent's
-//! own file, `log` bunyan lines.
+//! Loops beside the walk: `discovery` (who knows names, who else monitors),
+//! `probe` (CMON asked as Prometheus asks it), `daemons` (do they run),
+//! `status` (what all of it looks like). `run` starts them, `cli` is the way
+//! in, `config` the agent's own file, `log` bunyan lines.
 
 pub mod apply;
 pub mod certgen;

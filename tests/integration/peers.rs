@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use localdc::agent_bench::{Agent, Bench, MARKERS, eventually};
 use localdc::binder::Binder;
@@ -157,6 +158,11 @@ async fn peers_are_found_kept_and_let_go() {
     assert_eq!(line(SECOND), "prometheus1 prometheus dc1 10.9.0.31");
     assert_eq!(line(THANOS), "thanos0 thanos dc1 no address");
     assert!(line(OWN.0).ends_with("192.0.2.10 (this)"), "{ended:?}");
+    let (_, metrics) = world.bench.page("/metrics").await.unwrap();
+    let place = r#"{service="thanos",peer_datacenter="dc1"} 1"#;
+    for name in ["config_agent_peers", "config_agent_peers_without_address"] {
+        assert!(metrics.contains(&format!("{name}{place}")), "{metrics}");
+    }
 
     // A name that comes later is found without anything else happening.
     world.live("thanos.dc1", &[(THANOS, [10, 9, 0, 40])]);
@@ -267,10 +273,14 @@ async fn another_datacenters_silence_is_its_own() {
     let version = accepted[0].header("accept-version");
     assert_eq!(version, Some("~2"));
 
-    // There nobody answers; here all goes on.
-    there.front().set_fault(Fault::Close);
+    // There nobody answers; here all goes on, at once.
+    there.front().set_fault(Fault::Hang);
     assert!(sapi.remove(Kind::Instance, SECOND));
     world.nudge();
+    let begin = Instant::now();
+    world.knows(&[own.clone(), other.clone()]).await;
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(8), "held up for {took:?}");
     world.bench.said("warnings", &["peers in dc2", "sapi.dc2"]).await;
     world.knows(&[own.clone(), other.clone()]).await;
 

@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use monitoring_agent::discovery::{Found, ZoneFacts, routes, seed};
 use monitoring_agent::metadata::meaning::{Site, model, resolver};
-use monitoring_agent::model::{Flavor, Model, Role};
+use monitoring_agent::model::{Caps, Flavor, Model, Peers, Role};
 use monitoring_agent::render::{Output, TemplateSet};
 use serde_json::{Map, Value};
 use serde_yaml::Value as Yaml;
@@ -40,6 +40,8 @@ fuzz_target!(|body: &[u8]| {
             instance: "c0000000-0000-4000-8000-000000000001".to_owned(),
             cmon_domain: None,
             agent_address: ([127, 0, 0, 1], 9165).into(),
+            caps: Caps::default(),
+            peers: Peers::default(),
         };
         if let Ok(resolver) = resolver(&metadata, &site) {
             for line in text(&RESOLVER.render(&resolver), "resolv.conf").lines()
@@ -80,7 +82,7 @@ fn names(metadata: &Map<String, Value>, flavor: Flavor) {
 fn files(model: &Model) {
     let output = PROMETHEUS.render(model);
     assert_eq!(output.failed, []);
-    let settings = &model.prometheus;
+    let settings = model.prometheus.as_ref().expect("it is the role's");
     let config = yaml(&output, "prometheus.yml");
     let global = &config["global"];
     let interval = format!("{}s", settings.scrape_interval_seconds);
@@ -94,6 +96,10 @@ fn files(model: &Model) {
         let list = value.as_sequence().into_iter().flatten();
         list.map(|text| text.as_str().expect("text").to_owned()).collect()
     };
+    if settings.retired {
+        assert!(config.get("scrape_configs").is_none());
+        return;
+    }
     let rule_files = strings(&config["rule_files"]);
     assert_eq!(rule_files[1..], settings.rule_files);
     let managers = &config["alerting"]["alertmanagers"][0];

@@ -95,14 +95,14 @@ pub(super) fn certgen(args: CertgenArgs) -> Result<bool> {
             "account_key": fingerprint.to_string(),
             "not_after": not_after,
         });
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         let what = if ensured.changed { "issued" } else { "still good" };
-        println!("certificate  {} ({what})", paths.cert.display());
-        println!("key          {}", paths.key.display());
-        println!("login        {login}");
-        println!("account key  {fingerprint}");
-        println!("valid until  {not_after}");
+        say!("certificate  {} ({what})", paths.cert.display());
+        say!("key          {}", paths.key.display());
+        say!("login        {login}");
+        say!("account key  {fingerprint}");
+        say!("valid until  {not_after}");
     }
     Ok(true)
 }

@@ -5,7 +5,16 @@
 //! The command line: verbs, their help, and how an error becomes an exit
 //! code.
 
+/// A line on standard output. A reader that has gone (`| head`) is no fault.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($words)*);
+    }};
+}
+
 mod certgen;
+mod keys;
 mod lint;
 mod offline;
 mod status;
@@ -76,6 +85,10 @@ enum Verb {
     Check(offline::CheckArgs),
     /// Render the files of a role from a metadata file into a folder
     Render(offline::RenderArgs),
+    /// Say what a SAPI key changes and what it may hold
+    Explain(keys::ExplainArgs),
+    /// Print the JSON Schema of a role's SAPI metadata
+    Schema(keys::SchemaArgs),
     /// Show how the running agent fares
     Status(status::StatusArgs),
     /// Make or renew the client certificate for CMON
@@ -129,6 +142,8 @@ pub fn config_agent(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             log::start("config-agent", tracing::Level::WARN, Stream::Stderr);
             offline::render(args)
         }
+        Verb::Explain(args) => keys::explain(args),
+        Verb::Schema(args) => keys::print_schema(args),
         Verb::Status(args) => block_on(status::status(args)),
         Verb::Certgen(args) => {
             log::start("config-agent", tracing::Level::WARN, Stream::Stderr);

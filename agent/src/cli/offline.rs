@@ -104,13 +104,13 @@ pub(super) async fn check(args: CheckArgs) -> Result<bool> {
     }
     let ok = verdicts.iter().all(|verdict| verdict.ok);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&verdicts)?);
+        say!("{}", serde_json::to_string_pretty(&verdicts)?);
         return Ok(ok);
     }
     for verdict in &verdicts {
         match &verdict.reason {
-            None => println!("ok      {}", verdict.name),
-            Some(reason) => println!("REFUSED {}: {reason}", verdict.name),
+            None => say!("ok      {}", verdict.name),
+            Some(reason) => say!("REFUSED {}: {reason}", verdict.name),
         }
     }
     Ok(ok)
@@ -128,7 +128,7 @@ pub(super) fn render(args: RenderArgs) -> Result<bool> {
         // Config manifests name no mode and may print any secret.
         write_atomic(&path, &file.bytes, file.mode.unwrap_or(0o600))
             .with_context(|| format!("could not write {}", path.display()))?;
-        println!("{}", path.display());
+        say!("{}", path.display());
     }
     Ok(verdicts.is_empty())
 }

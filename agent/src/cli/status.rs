@@ -48,9 +48,9 @@ pub(super) async fn status(args: StatusArgs) -> Result<bool> {
         .context("config-agent does not answer; does it run?")?;
     let report: StatusReport = answer.json(&url)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        print!("{}", table(&report, super::colours()));
+        say!("{}", table(&report, super::colours()).trim_end());
     }
     Ok(report.healthy)
 }

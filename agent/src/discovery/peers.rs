@@ -117,28 +117,38 @@ impl PeerSearch {
     ) {
         let mut schedule = Schedule::new();
         let mut retry = NAMES_RETRY;
+        let mut names_at = Instant::now();
         loop {
             let now = metadata.borrow_and_update().clone();
-            let mut pause = NAMES_INTERVAL;
+            let names_due = names_at <= Instant::now();
             if let Some(map) = now {
-                let looked = self.look(&map, &mut schedule);
+                let looked = async {
+                    self.ask_due(&map, &mut schedule).await;
+                    if names_due {
+                        self.look_up(&map, None).await;
+                    }
+                };
                 tokio::select! {
                     // Cancel-safe: each thing heard is said whole.
                     () = stop.cancelled() => return,
                     () = looked => {}
                 }
-                if self.heard.borrow().peers.iter().all(|p| p.address.is_some())
-                {
-                    retry = NAMES_RETRY;
-                } else {
-                    pause = retry;
-                    retry = (retry * 2).min(NAMES_INTERVAL);
-                }
             }
-            let mut wake = Instant::now() + jitter(pause);
-            if let Some(next) = schedule.values().map(|(at, _)| *at).min() {
-                wake = wake.min(next);
+            let known = Arc::clone(&self.heard.borrow());
+            let found = known.peers.iter().all(|p| p.address.is_some());
+            let pause = if found { NAMES_INTERVAL } else { retry };
+            let again = Instant::now() + jitter(pause);
+            if names_due {
+                names_at = again;
+                retry = match found {
+                    true => NAMES_RETRY,
+                    false => (retry * 2).min(NAMES_INTERVAL),
+                };
             }
+            // One that was just listed is not left for later.
+            names_at = names_at.min(again);
+            let next = schedule.values().map(|(at, _)| *at).min();
+            let wake = next.map_or(names_at, |next| next.min(names_at));
             tokio::select! {
                 () = stop.cancelled() => return,
                 // Cancel-safe: a change is marked seen above only.
@@ -157,52 +167,34 @@ impl PeerSearch {
         }
     }
 
-    /// Asks those SAPIs whose turn it is, then for every name.
-    async fn look(
+    /// Asks those SAPIs whose turn it is.
+    async fn ask_due(
         &self,
         metadata: &Map<String, Value>,
         schedule: &mut Schedule,
     ) {
-        let Some((region, domain)) = datacenters(metadata) else { return };
+        let Some((region, domain)) = datacenters(metadata) else {
+            // Whom to ask is unknown until the metadata changes.
+            schedule.clear();
+            return;
+        };
         let now = Instant::now();
+        self.forget_all_but(&region);
         schedule.retain(|datacenter, _| region.contains(datacenter));
         for datacenter in &region {
             schedule.entry(datacenter.clone()).or_insert((now, LIST_RETRY));
         }
-        self.failures.send_if_modified(|failures| {
-            let before = failures.len();
-            failures.retain(|datacenter, _| region.contains(datacenter));
-            failures.len() != before
-        });
-        self.say(|heard| {
-            heard.manta.retain(|datacenter, _| region.contains(datacenter));
-            let known = std::mem::take(&mut heard.peers);
-            heard.peers = decide::within(known, &region);
-        });
         let due = region.iter().filter(|datacenter| {
             schedule.get(*datacenter).is_some_and(|(at, _)| *at <= now)
         });
         let asked: Vec<_> = due
             .map(|datacenter| {
                 let here = Some(datacenter) == region.first();
-                self.ask_one(datacenter, here, &domain)
+                self.ask_one(metadata, datacenter, here, &domain)
             })
             .collect();
         let mut answers = stream::iter(asked).buffer_unordered(SAPIS_AT_ONCE);
-        while let Some((datacenter, answer)) = answers.next().await {
-            let good = answer.failure.is_none();
-            let scope = |flavor| Scope {
-                datacenter,
-                flavor,
-                domain: &domain,
-                own: &self.own,
-            };
-            self.say(|heard| {
-                for asked in answer.lists {
-                    take(heard, &scope(asked.flavor), asked);
-                }
-            });
-            self.note(datacenter, answer.failure);
+        while let Some((datacenter, good)) = answers.next().await {
             if let Some((at, retry)) = schedule.get_mut(datacenter) {
                 let pause = if good { LIST_INTERVAL } else { *retry };
                 *at = Instant::now() + jitter(pause);
@@ -211,18 +203,18 @@ impl PeerSearch {
                     false => (*retry * 2).min(LIST_INTERVAL),
                 };
             }
-            // Not held up by a datacenter that is slow.
-            self.look_up(metadata, Some(datacenter)).await;
         }
-        self.look_up(metadata, None).await;
     }
 
+    /// Asks one SAPI, takes in what it lists and looks that up; says whether
+    /// all went well. Others that are slow hold none of it up.
     async fn ask_one<'a>(
         &self,
+        metadata: &Map<String, Value>,
         datacenter: &'a str,
         here: bool,
         domain: &ZoneName,
-    ) -> (&'a str, Answer) {
+    ) -> (&'a str, bool) {
         let sapi = if here {
             self.sapi.clone()
         } else {
@@ -231,7 +223,30 @@ impl PeerSearch {
         };
         let scope =
             |flavor| Scope { datacenter, flavor, domain, own: &self.own };
-        (datacenter, ask(&sapi, here, scope).await)
+        let Answer { lists, failure } = ask(&sapi, here, scope).await;
+        let good = failure.is_none();
+        self.say(|heard| {
+            for asked in lists {
+                take(heard, &scope(asked.flavor), asked);
+            }
+        });
+        self.note(datacenter, failure);
+        self.look_up(metadata, Some(datacenter)).await;
+        (datacenter, good)
+    }
+
+    /// Forgets datacenters that left the region.
+    fn forget_all_but(&self, region: &[String]) {
+        self.failures.send_if_modified(|failures| {
+            let before = failures.len();
+            failures.retain(|datacenter, _| region.contains(datacenter));
+            failures.len() != before
+        });
+        self.say(|heard| {
+            heard.manta.retain(|datacenter, _| region.contains(datacenter));
+            let known = std::mem::take(&mut heard.peers);
+            heard.peers = decide::within(known, region);
+        });
     }
 
     /// Looks up the peers that a datacenter lists, or all of them.

@@ -18,7 +18,6 @@ pub struct Space {
 /// The room where `path` lies; `None` when it cannot be told.
 #[expect(
     clippy::useless_conversion,
-    clippy::unnecessary_fallible_conversions,
     reason = "block counts have other types on illumos"
 )]
 pub fn space(path: &Path) -> Option<Space> {

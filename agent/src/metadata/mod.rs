@@ -14,5 +14,6 @@ pub mod peers;
 pub mod poll;
 pub mod resolve;
 pub mod setting;
+pub mod table;
 pub mod watch;
 pub mod wire;

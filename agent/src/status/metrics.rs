@@ -128,6 +128,19 @@ pub(super) fn render(report: &StatusReport) -> String {
         "Life left in the CMON client certificate.",
         r.certificate.as_ref().map(|c| c.expires_in_seconds),
     );
+    let counts = super::peers::counts(&r.peers);
+    let name = "config_agent_peers";
+    out.family(name, "gauge", "Monitoring instances SAPI lists.");
+    for ((service, datacenter), (all, _)) in &counts {
+        let place = [("service", *service), ("peer_datacenter", *datacenter)];
+        out.sample(name, &place, *all);
+    }
+    let name = "config_agent_peers_without_address";
+    out.family(name, "gauge", "Those of them that were never found.");
+    for ((service, datacenter), (_, without)) in &counts {
+        let place = [("service", *service), ("peer_datacenter", *datacenter)];
+        out.sample(name, &place, *without);
+    }
     out.one(
         "config_agent_discovery_targets",
         "gauge",

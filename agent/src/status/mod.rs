@@ -7,6 +7,7 @@
 
 mod metrics;
 mod page;
+mod peers;
 mod table;
 
 use std::sync::Arc;
@@ -18,10 +19,10 @@ use tokio::sync::watch;
 use crate::discovery::{Failures, Found};
 use crate::dns::{DnsCounters, NamesHandle};
 use crate::metadata::poll::{Origin, PollStatus};
-use crate::model::Flavor;
 use crate::walk::WalkStatus;
 
 pub use page::serve;
+pub use peers::PeerPart;
 pub use table::table;
 
 /// SAPI silent for longer than this is a fault: no change reaches us.
@@ -238,25 +239,6 @@ pub struct DiscoveryPart {
     pub age_seconds: Option<u64>,
 }
 
-/// A monitoring instance of the region.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PeerPart {
-    /// SAPI instance uuid.
-    pub instance: String,
-    /// Alias.
-    pub alias: String,
-    /// `prometheus`, `thanos` or `grafana`.
-    pub service: String,
-    /// Triton's or Manta's.
-    pub flavor: Flavor,
-    /// Datacenter it runs in.
-    pub datacenter: String,
-    /// Address it had last.
-    pub address: Option<std::net::IpAddr>,
-    /// This instance.
-    pub own: bool,
-}
-
 /// A replicated zone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ZonePart {
@@ -372,37 +354,16 @@ impl Board {
                 error: probe.error,
                 age_seconds: probe.at.map(age),
             },
-            peers: self.peers(),
+            peers: peers::parts(&self.found.borrow().peers),
             zones: self.zones(),
             upstreams: self.upstreams(),
             names: self.names_part(),
         };
-        for (datacenter, why) in self.peer_failures() {
-            report.warnings.push(format!(
-                "peers in {datacenter}: {why}; the known ones stay"
-            ));
+        if let Some(failures) = &self.peer_failures {
+            report.warnings.extend(peers::warnings(&failures.borrow()));
         }
         judge(&mut report, &poll, now, self.started);
         report
-    }
-
-    fn peer_failures(&self) -> Failures {
-        let failures = self.peer_failures.as_ref();
-        failures.map(|known| known.borrow().clone()).unwrap_or_default()
-    }
-
-    fn peers(&self) -> Vec<PeerPart> {
-        let found = Arc::clone(&self.found.borrow());
-        let peers = found.peers.iter().map(|peer| PeerPart {
-            instance: peer.instance.clone(),
-            alias: peer.alias.clone(),
-            service: peer.service.clone(),
-            flavor: peer.flavor,
-            datacenter: peer.datacenter.clone(),
-            address: peer.address,
-            own: peer.own,
-        });
-        peers.collect()
     }
 
     fn zones(&self) -> Vec<ZonePart> {
