@@ -86,6 +86,11 @@ async fn a_change_costs_what_its_key_says() {
     ] {
         let before = zone.bench.service_calls().len();
         zone.bench.metadata(change.clone());
+        eventually("the daemon is told", async || {
+            (zone.calls(before).len() >= calls.len()).then_some(())
+        })
+        .await;
+        zone.bench.polls(2).await;
         zone.bench.settle(&zone.agent).await;
         zone.no_fault().await;
         let seen = zone.calls(before);
@@ -190,4 +195,35 @@ async fn a_lost_secret_is_a_fault_and_not_a_new_secret() {
     zone.bench.settle(&zone.agent).await;
     zone.no_fault().await;
     assert!(!zone.agent.log().contains(&text), "the log shows the secret");
+}
+
+/// Verb check, with the real nginx, on a machine where nothing of it runs.
+#[tokio::test]
+async fn every_site_passes_the_checkers() {
+    let bench = localdc::agent_bench::Bench::grafana().await;
+    let site = json!({"datacenter_name": "dc1", "dns_domain": "t.test"});
+    let all = json!({
+        "datacenter_name": "dc1", "dns_domain": "t.test",
+        "region_name": "r 1", "grafana_live": "true",
+        "grafana_listen": [bench.address.to_string(), "::1"],
+        "grafana_https_port": 8443, "grafana_http_port": 0,
+        "grafana_metrics_listen": [format!("{}:9168", bench.address)],
+        "grafana_server_names": ["a.test", "::1"],
+        "grafana_regions": [
+            {"name": "r 1", "thanos": "t.test"},
+            {"name": "r2", "datacenters": ["a", "b"], "manta": true},
+        ],
+        "grafana_thanos_ca": operators_pair().1,
+    });
+    for metadata in [site, all] {
+        let file = bench.path("metadata.json");
+        bench.write(&file, metadata.to_string());
+        let file = file.display().to_string();
+        let templates = bench.path("templates").display().to_string();
+        let args = ["check", "--role", "grafana", "--metadata", &file];
+        let args = [&args[..], &["--templates", &templates]].concat();
+        let ended = bench.verb(&args).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stdout.contains("ok      grafana/nginx.conf"));
+    }
 }

@@ -131,7 +131,7 @@ async fn a_spoofed_identity_never_reaches_grafana() {
     let zone = Zone::start(json!({"grafana_live": true})).await;
     let mut spoofed = SPOOFED.to_vec();
     // Hop by hop: would take what nginx says away again.
-    spoofed.push("Connection: X-Grafana-Username, X-Grafana-Role");
+    spoofed.push("Connection: close, X-Grafana-Username, X-Grafana-Role");
     for path in ["/", "/public/x.js", "/api/live/ws", "/api/x?y=//z"] {
         let line = format!("GET {path}");
         let who = Some("operator");
@@ -151,7 +151,9 @@ async fn a_spoofed_identity_never_reaches_grafana() {
         }
         let all = format!("{:?}", asked.headers).to_ascii_lowercase();
         assert!(!all.contains("mallory"), "{path}: {all}");
-        assert_eq!(asked.all("authorization"), [""; 0], "{path}");
+        for name in ["authorization", "connection", "upgrade"] {
+            assert_eq!(asked.all(name), [""; 0], "{path} {name}");
+        }
     }
     // Where nobody signs in there is no identity at all.
     let answer = zone.ask("GET /ping", None, &spoofed, &[]).await;
@@ -165,7 +167,8 @@ async fn a_spoofed_identity_never_reaches_grafana() {
         assert_eq!(zone.bench.shell(&script).await.code, Some(0));
     }
     let asked = zone.grafana.asked();
-    assert_eq!(asked.len(), 3);
+    // The agent may have asked as well.
+    assert!(asked.len() >= 3, "{asked:?}");
     for asked in asked {
         let all = format!("{:?}", asked.headers).to_ascii_lowercase();
         assert!(!all.contains("mallory"), "{all}");

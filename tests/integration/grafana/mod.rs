@@ -139,8 +139,10 @@ impl Zone {
         body: &[u8],
     ) -> Answer {
         let mut stream = self.connect().await;
-        let mut head =
-            format!("{line} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n");
+        let mut head = format!("{line} HTTP/1.1\r\nHost: {NAME}\r\n");
+        if !headers.iter().any(|header| header.starts_with("Connection:")) {
+            head.push_str("Connection: close\r\n");
+        }
         if let Some(who) = who {
             let pair = STANDARD.encode(format!("{who}:secret"));
             head.push_str(&format!("Authorization: Basic {pair}\r\n"));

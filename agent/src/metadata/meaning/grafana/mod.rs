@@ -235,11 +235,15 @@ fn own_region(reader: &mut Reader<'_>, about: &About<'_>) -> RegionWire {
     let place = &about.place;
     // Any text is a region's name; what Grafana would expand goes.
     let name = place.region.as_ref().unwrap_or(&place.datacenter);
-    let name: String = name
+    let mut name: String = name
+        .trim()
         .chars()
         .filter(|c| !c.is_control() && *c != '$')
         .take(80)
         .collect();
+    if name.trim().is_empty() {
+        name = place.datacenter.clone();
+    }
     let mut datacenters = vec![place.datacenter.clone()];
     let listed = reader.get(&super::place::REGION_DATACENTERS);
     for name in listed.unwrap_or_default() {
