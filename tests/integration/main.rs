@@ -17,4 +17,5 @@ mod grafana;
 mod metadata;
 mod peers;
 mod rules;
+mod thanos;
 mod zone;

@@ -4,6 +4,9 @@
 
 //! The grammars of others that values must obey: CMON's, Prometheus'.
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use crate::model::dns::ZoneName;
 
 /// CMON routes by the first label of `Host`, which must be `cmon`.
@@ -31,6 +34,12 @@ pub(super) fn is_label_name(text: &str) -> bool {
 /// (`1m` for a month) would delete everything; within what Go can hold, which
 /// is 292 years.
 pub(super) fn is_duration(text: &str) -> bool {
+    duration_seconds(text).is_some_and(|seconds| seconds >= 6 * 3_600)
+}
+
+/// Seconds of a Prometheus duration, at most 290 years; what is less than a
+/// second is dropped.
+pub(super) fn duration_seconds(text: &str) -> Option<u64> {
     const DAY: u64 = 86_400_000;
     const LIMIT: u64 = 290 * 365 * DAY;
     let mut rest = text;
@@ -51,12 +60,12 @@ pub(super) fn is_duration(text: &str) -> bool {
         if unit == "m" && tail.starts_with('s') {
             continue;
         }
-        let Ok(number) = number.parse::<u32>() else { return false };
+        let number = number.parse::<u32>().ok()?;
         sum =
             sum.saturating_add(u64::from(number).saturating_mul(milliseconds));
         rest = tail;
     }
-    rest.is_empty() && (6 * 3_600_000..=LIMIT).contains(&sum)
+    (rest.is_empty() && !text.is_empty() && sum <= LIMIT).then_some(sum / 1_000)
 }
 
 /// Prometheus' byte sizes for `retention.size`: room for a block at least,
@@ -83,7 +92,27 @@ pub(super) fn is_job_name(text: &str) -> bool {
     (1..=200).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-/// Bytes of a size that `is_size` accepts.
+/// A time as Thanos takes it: RFC 3339, or a duration before now (`-6w`).
+pub(super) fn is_time(text: &str) -> bool {
+    match text.strip_prefix('-') {
+        Some(past) => duration_seconds(past).is_some_and(|s| s > 0),
+        None => OffsetDateTime::parse(text, &Rfc3339).is_ok(),
+    }
+}
+
+/// A text that stays on its line, short enough for a flag.
+pub(super) fn is_line(text: &str) -> bool {
+    (1..=1_000).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// An absolute path without blanks.
+pub(super) fn is_path(text: &str) -> bool {
+    is_line(text)
+        && text.starts_with('/')
+        && !text.chars().any(char::is_whitespace)
+}
+
+/// Bytes of a size: a whole number with a unit.
 pub(super) fn size_bytes(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -87,12 +87,63 @@ impl Merged<'_> {
 
     /// `alertmanager`.
     pub fn alertmanager(&self) -> bool {
-        match self.value("alertmanager") {
-            Some(Value::Bool(told)) => *told,
-            Some(Value::String(told)) => told.trim() == "true",
-            _ => false,
+        self.switch("alertmanager") == Some(true)
+    }
+
+    /// Whether `thanos_sidecar` is off.
+    pub fn no_sidecar(&self) -> bool {
+        self.switch("thanos_sidecar") == Some(false)
+    }
+
+    fn switch(&self, key: &str) -> Option<bool> {
+        match self.value(key)? {
+            Value::Bool(told) => Some(*told),
+            Value::String(told) => told.trim().parse().ok(),
+            _ => None,
         }
     }
+
+    /// Which bucket `object_store` names.
+    pub fn bucket(&self) -> Option<String> {
+        bucket(|key| self.value(key))
+    }
+}
+
+/// Which bucket metadata names, without the keys to it: two with the same
+/// answer have the same. A store on a folder is each zone's own and has no
+/// name; one in a file of the operator is taken for that of every such file.
+pub fn bucket<'a>(value: impl Fn(&str) -> Option<&'a Value>) -> Option<String> {
+    if let Some(Value::String(path)) = value("object_store_file")
+        && !path.trim().is_empty()
+    {
+        return Some("object_store_file".to_owned());
+    }
+    let parsed;
+    let store = match value("object_store")? {
+        Value::String(text) => {
+            parsed = serde_json::from_str::<Value>(text).ok()?;
+            &parsed
+        }
+        other => other,
+    };
+    let kind = store.get("type")?.as_str()?.to_ascii_uppercase();
+    if kind == "FILESYSTEM" {
+        return None;
+    }
+    let config = store.get("config")?;
+    let parts = [
+        "endpoint",
+        "storage_account",
+        "project",
+        "bucket",
+        "container",
+        "container_name",
+    ];
+    let parts = parts.iter().filter_map(|part| text(config.get(*part)?));
+    let prefix = store.get("prefix").and_then(text);
+    let all: Vec<String> =
+        std::iter::once(kind).chain(parts).chain(prefix).collect();
+    Some(all.join(" "))
 }
 
 /// The datacenters of the region, this one first whether named or not, and
@@ -203,6 +254,10 @@ mod tests {
         assert_eq!(merged.region(Flavor::Triton).as_deref(), Some("r1"));
         assert_eq!(merged.components(), ["query", "store"]);
         assert!(merged.alertmanager());
+        assert!(!merged.no_sidecar());
+        let off = map(json!({"thanos_sidecar": "false"}));
+        let merged = Merged { levels: [&application, &service, &off] };
+        assert!(merged.no_sidecar());
     }
 
     #[test]
@@ -217,6 +272,27 @@ mod tests {
         let odd = json!(["dc2", 3, "a.b", "", {}, "dc2", "x/../y", "d e"]);
         assert_eq!(read(odd), ["dc1", "dc2", "3"]);
         assert_eq!(datacenters(&Map::new()), None);
+    }
+
+    #[test]
+    fn a_bucket_is_known_by_its_place_and_not_by_its_keys() {
+        let bucket = |store: Value| {
+            let map = map(json!({"object_store": store}));
+            bucket(|key| map.get(key))
+        };
+        let with = |secret: &str, name: &str| {
+            json!({"type": "s3", "prefix": "a", "config": {"bucket": name,
+                "endpoint": "s3.test:80", "secret_key": secret}})
+        };
+        let one = bucket(with("hush", "blocks"));
+        assert_eq!(one.as_deref(), Some("S3 s3.test:80 blocks a"));
+        assert_eq!(bucket(with("other", "blocks")), one);
+        assert_eq!(bucket(with("hush", "blocks").to_string().into()), one);
+        assert_ne!(bucket(with("hush", "other")), one);
+        let folder = json!({"type": "FILESYSTEM",
+            "config": {"directory": "/d"}});
+        assert_eq!(bucket(folder), None);
+        assert_eq!(bucket(json!([1])), None);
     }
 
     #[test]

@@ -117,11 +117,12 @@ impl<'a> Reader<'a> {
                 }
             }
         };
-        self.problems.push(Problem {
-            key: key.to_owned(),
-            seen,
-            wanted: wanted.into(),
-        });
+        let wanted = wanted.into();
+        let problem = Problem { key: key.to_owned(), seen, wanted };
+        // A key may be read in several places.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod peers;
 pub mod prometheus;
 mod secret;
 pub mod store;
+pub mod thanos;
 pub mod zone;
 
 use std::fmt;
@@ -25,6 +26,7 @@ pub use peers::{Peer, Peers};
 pub use prometheus::Prometheus;
 pub use secret::Secret;
 pub use store::ObjectStore;
+pub use thanos::Thanos;
 pub use zone::Caps;
 
 /// What a zone is for: its `smartdc_role` tag (Triton) or `manta_role` tag.
@@ -133,4 +135,6 @@ pub struct Model {
     pub prometheus: Option<Prometheus>,
     /// The Grafana of this zone, in that role.
     pub grafana: Option<Grafana>,
+    /// The Thanos of this zone, in that role.
+    pub thanos: Option<Thanos>,
 }

@@ -52,6 +52,13 @@ pub struct Peer {
     /// Metadata `alertmanager`: whether one runs there.
     #[serde(default)]
     pub alertmanager: bool,
+    /// Metadata `thanos_sidecar` is false: nobody answers Thanos there.
+    #[serde(default)]
+    pub no_sidecar: bool,
+    /// Which bucket its metadata names, without keys: who compacts must know
+    /// who else would.
+    #[serde(default)]
+    pub bucket: Option<String>,
     /// The instance that this agent configures.
     #[serde(default)]
     pub own: bool,
@@ -206,6 +213,8 @@ mod tests {
             replica: None,
             components: Vec::new(),
             alertmanager: false,
+            bucket: None,
+            no_sidecar: false,
             own: false,
             listed_by: BTreeSet::new(),
         }

@@ -73,6 +73,8 @@ impl Scope<'_> {
             replica: merged.replica(),
             components: merged.components(),
             alertmanager: merged.alertmanager(),
+            bucket: merged.bucket(),
+            no_sidecar: merged.no_sidecar(),
             own: uuid == self.own,
             listed_by: BTreeSet::from([self.datacenter.to_owned()]),
             instance: uuid,

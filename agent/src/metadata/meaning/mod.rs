@@ -13,6 +13,7 @@ mod grafana;
 pub(crate) mod place;
 pub(crate) mod prometheus;
 mod store;
+mod thanos;
 
 use std::path::PathBuf;
 
@@ -56,7 +57,7 @@ pub fn settings(role: Role) -> Vec<&'static dyn Setting> {
             place::SETTINGS,
         ],
         Role::Grafana => &[grafana::SETTINGS, place::SETTINGS],
-        Role::Thanos => &[place::SETTINGS],
+        Role::Thanos => &[thanos::SETTINGS, store::SETTINGS, place::SETTINGS],
     };
     parts.concat()
 }
@@ -92,6 +93,8 @@ fn read(
         .then(|| prometheus::prometheus(reader, &about));
     let grafana = (site.role == Role::Grafana)
         .then(|| grafana::grafana(reader, &about, metadata));
+    let thanos = (site.role == Role::Thanos)
+        .then(|| thanos::thanos(reader, &about, metadata));
     Model {
         role: site.role,
         flavor,
@@ -101,6 +104,7 @@ fn read(
         caps: site.caps,
         prometheus,
         grafana,
+        thanos,
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::super::About;
 use crate::model::peers::Peer;
 use crate::model::prometheus::{WatchedGroup, WatchedJob};
+use crate::model::thanos;
 
 /// Ports by service and job: where metrics are.
 const PROMETHEUS_PORT: u16 = 9090;
@@ -50,9 +51,11 @@ pub(super) fn watched(
         if peer.alertmanager {
             jobs.peer(peer, "alertmanager", ALERTMANAGER_PORT, None);
         }
-        for (component, port) in THANOS_PORTS {
-            if peer.datacenter == *place && peer.runs(component, &["query"]) {
-                jobs.peer(peer, "thanos", port, Some(component));
+        if peer.datacenter == *place {
+            let runs = thanos::runs(&about.site.peers, peer);
+            for component in &runs {
+                let port = component.http_port(&runs);
+                jobs.peer(peer, "thanos", port, Some(component.as_str()));
             }
         }
     }
@@ -114,9 +117,6 @@ fn labels(
         .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
         .collect()
 }
-
-/// HTTP port of each component of a Thanos zone.
-const THANOS_PORTS: [(&str, u16); 1] = [("query", 10902)];
 
 /// Alertmanagers of this datacenter, Triton's and Manta's alike: `host:port`
 /// of the API. One that runs here comes by its own setting.

@@ -1,0 +1,145 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Thanos zones of several sites, from metadata to files: reviewed as
+//! snapshots, their flags checked against the table of what Thanos takes.
+
+use std::path::{Path, PathBuf};
+
+use monitoring_agent::metadata::meaning::{Site, model};
+use monitoring_agent::model::{Caps, Flavor, Model, Peer, Peers, Role};
+use monitoring_agent::render::{Output, TemplateSet};
+use serde_json::{Value, json};
+
+mod mutations;
+mod sites;
+
+/// The zone's own instance.
+const OWN: &str = "c0000000-0000-4000-8000-000000000001";
+
+fn site(peers: Vec<Peer>) -> Site {
+    Site {
+        root: PathBuf::from("/"),
+        role: Role::Thanos,
+        flavor: Flavor::Triton,
+        instance: OWN.to_owned(),
+        cmon_domain: None,
+        peers: Peers::from(peers),
+        agent_address: ([127, 0, 0, 1], 9165).into(),
+        caps: Caps::default(),
+    }
+}
+
+/// A zone of 8 GiB, two processors and 100 GiB.
+fn capped(site: Site) -> Site {
+    let caps = Caps {
+        memory_bytes: Some(8 << 30),
+        cpu_percent: Some(200),
+        quota_bytes: Some(100 << 30),
+    };
+    Site { caps, ..site }
+}
+
+/// The instance `alias` of `service` at `10.<dc>.0.<host>`.
+fn peer(service: &str, alias: &str, dc: u8, host: u8) -> Peer {
+    let instance = format!("{service}-{dc}-{host}-uuid");
+    Peer {
+        service: service.to_owned(),
+        flavor: Flavor::Triton,
+        datacenter: format!("dc{dc}"),
+        region: Some("r1".to_owned()),
+        alias: alias.to_owned(),
+        name: format!("{instance}.{service}.dc{dc}.t.test"),
+        address: Some([10, dc, 0, host].into()),
+        shard: None,
+        replica: None,
+        components: Vec::new(),
+        alertmanager: false,
+        bucket: None,
+        no_sidecar: false,
+        own: false,
+        listed_by: Default::default(),
+        instance,
+    }
+}
+
+/// This zone as SAPI lists it.
+fn own(components: &[&str]) -> Peer {
+    Peer {
+        instance: OWN.to_owned(),
+        own: true,
+        components: components.iter().map(|&c| c.to_owned()).collect(),
+        ..peer("thanos", "thanos0", 1, 50)
+    }
+}
+
+fn bucket() -> Value {
+    json!({"type": "S3", "config": {"bucket": "blocks",
+        "endpoint": "buckets-api.m.test", "region": "us-east-1",
+        "bucket_lookup_type": "path",
+        "access_key": "key", "secret_key": "hush"}})
+}
+
+/// The metadata of every zone, with `more` over it.
+fn metadata(more: Value) -> Value {
+    let mut base = json!({
+        "datacenter_name": "dc1", "dns_domain": "t.test",
+        "region_name": "r1", "auto": {"ADMIN_IP": "10.1.0.50"},
+    });
+    let more = more.as_object().expect("an object").clone();
+    base.as_object_mut().expect("an object").extend(more);
+    base
+}
+
+fn read(more: Value, site: &Site) -> Result<Model, String> {
+    let all = metadata(more);
+    model(all.as_object().expect("an object"), site).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(|p| p.to_string()).collect();
+        lines.join("\n")
+    })
+}
+
+fn templates(role: &str) -> TemplateSet {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    TemplateSet::load(&workspace.join("templates").join(role))
+        .expect("the templates load")
+}
+
+fn render(model: &Model) -> Output {
+    templates(model.role.as_str()).render(model)
+}
+
+/// All files of a zone as one text; the rules of the image by name only.
+fn text(output: &Output) -> String {
+    let mut text = String::new();
+    for file in &output.files {
+        let mode = file.mode.expect("each has a mode");
+        let owner = file.owner.as_deref().unwrap_or("-");
+        let target = file.target.display();
+        text.push_str(&format!("==> {target} {mode:04o} {owner}\n"));
+        if !file.name.starts_with("thanos/rules/") {
+            text.push_str(&String::from_utf8_lossy(&file.bytes));
+        }
+    }
+    for daemon in &output.daemons {
+        let reload = daemon.reload_url.as_deref().unwrap_or("-");
+        let ready = daemon.ready_url.as_deref().unwrap_or("-");
+        text.push_str(&format!("{}: {ready} {reload}\n", daemon.name));
+    }
+    text
+}
+
+/// One file of a zone, by the end of its path.
+fn file(output: &Output, name: &str) -> String {
+    let file = output
+        .files
+        .iter()
+        .find(|file| file.target.ends_with(name))
+        .unwrap_or_else(|| panic!("no {name}"));
+    String::from_utf8(file.bytes.clone()).expect("it is a text")
+}
+
+fn daemons(output: &Output) -> Vec<&str> {
+    output.daemons.iter().map(|daemon| daemon.name.as_str()).collect()
+}
