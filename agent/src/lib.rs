@@ -9,7 +9,7 @@
 //! we mean), `render` (files in memory), `apply` (files in force), `walk`
 //! (these four as one pass), `dns` (the embedded name server), `certgen` (the
 //! CMON client certificate), `triton` (one client per API), `host` (the
-//! operating system around us).
+//! operating system around us), `lint` (files whose daemon cannot judge them).
 //!
 //! Loops beside the walk: `discovery` (who knows names, who else monitors),
 //! `probe` (CMON asked as Prometheus asks it), `daemons` (do they run),
@@ -24,6 +24,7 @@ pub mod daemons;
 pub mod discovery;
 pub mod dns;
 pub mod host;
+pub mod lint;
 pub mod log;
 pub mod metadata;
 pub mod model;

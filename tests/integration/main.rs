@@ -13,6 +13,7 @@ mod agent_secrets;
 mod agent_status;
 mod dashboards;
 mod e2e;
+mod grafana;
 mod metadata;
 mod peers;
 mod prometheus_zone;

@@ -15,6 +15,7 @@ pub mod demo;
 mod dns_server;
 #[cfg(test)]
 mod dns_test_client;
+pub mod grafana;
 pub mod http;
 pub mod metric_names;
 pub mod public_resolver;

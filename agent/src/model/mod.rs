@@ -7,6 +7,7 @@
 
 pub mod alertmanager;
 pub mod dns;
+pub mod grafana;
 pub mod peers;
 pub mod prometheus;
 mod secret;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use alertmanager::Alertmanager;
+pub use grafana::Grafana;
 pub use peers::{Peer, Peers};
 pub use prometheus::Prometheus;
 pub use secret::Secret;
@@ -131,6 +133,8 @@ pub struct Model {
     pub caps: Caps,
     /// The Prometheus of this zone, in that role.
     pub prometheus: Option<Prometheus>,
+    /// The Grafana of this zone, in that role.
+    pub grafana: Option<Grafana>,
     /// The Thanos of this zone, in that role.
     pub thanos: Option<Thanos>,
 }

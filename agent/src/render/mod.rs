@@ -483,4 +483,6 @@ fn read_text(path: &Path) -> std::io::Result<String> {
 }
 
 #[cfg(test)]
+mod grafana_tests;
+#[cfg(test)]
 mod tests;

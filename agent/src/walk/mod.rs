@@ -7,8 +7,10 @@
 
 mod certificate;
 mod facts;
+pub(crate) mod grafana;
 mod manifests;
 mod redact;
+mod secrets;
 mod status;
 
 use std::collections::BTreeSet;
@@ -329,6 +331,12 @@ impl Walk {
                 if model.prometheus.is_some() {
                     self.certificate(metadata, &model, status);
                 }
+                if let Some(grafana) = &model.grafana {
+                    let kept =
+                        grafana::keep(grafana, &model.paths, Some("nobody"));
+                    output.failed.extend(kept.failed);
+                    status.warnings.extend(kept.warnings);
+                }
                 self.render_set(role.as_str(), &model, output);
                 Some(model)
             }
@@ -415,8 +423,9 @@ impl Walk {
             folders.insert(self.config.templates_dir.join(role.as_str()));
             folders.insert(self.config.templates_dir.join("resolver"));
             let paths = crate::model::Paths::new(&self.config.root, role);
-            files.insert(paths.tls.join("cmon.key"));
-            files.insert(paths.tls.join("cmon.crt"));
+            for name in ["cmon.key", "cmon.crt", "key.pem", "cert.pem"] {
+                files.insert(paths.tls.join(name));
+            }
         }
         let dirs =
             self.config.local_manifest_dirs.for_instance(&self.facts.instance);

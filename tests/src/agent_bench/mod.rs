@@ -15,6 +15,7 @@ mod wait;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -126,6 +127,26 @@ impl Bench {
             "SDC_PRIVATE_KEY": key,
             "ufds_ldap_root_pw": MARKERS[0],
             "ufds_admin_pw": MARKERS[1],
+        }));
+        bench
+    }
+
+    /// A bench for the grafana role, whose nginx answers on this bench's
+    /// address, ports 80 and 443. Grafana and the sign-in proxy are the
+    /// test's own.
+    pub async fn grafana() -> Self {
+        let bench = Self::new().await;
+        bench.mdata("sdc:tags.smartdc_role", "grafana");
+        tools::copy_templates(&bench.path("templates"), bench.address);
+        // nginx' workers are not root, and their sockets lie in here.
+        let open = fs::Permissions::from_mode(0o711);
+        fs::set_permissions(bench.folder.path(), open)
+            .expect("the folder is ours");
+        bench.metadata(json!({
+            "datacenter_name": "dc1",
+            "region_name": "region1",
+            "dns_domain": "triton.test",
+            "grafana_listen": [bench.address.to_string()],
         }));
         bench
     }

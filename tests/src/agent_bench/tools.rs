@@ -82,7 +82,7 @@ pub(super) fn tool(folder: &Path, name: &str, body: &str) {
 /// address there listens on `address` here.
 pub(super) fn copy_templates(to: &Path, address: Ipv4Addr) {
     let from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../templates"));
-    for set in ["prometheus", "resolver"] {
+    for set in ["grafana", "prometheus", "resolver"] {
         copy_folder(&from.join(set), &to.join(set), address);
     }
 }
@@ -101,6 +101,11 @@ fn copy_folder(from: &Path, to: &Path, address: Ipv4Addr) {
             .expect("templates are text")
             .replace("127.0.0.1:9090", &format!("{address}:9090"))
             .replace("localhost:9090", &format!("{address}:9090"))
+            .replace("127.0.0.1:9167", &format!("{address}:9167"))
+            .replace(
+                "in grafana.front.metrics_listen",
+                &format!("in [\"{address}:9167\"]"),
+            )
             .replace(
                 "{{ prometheus.flags.listen_address }}",
                 &format!("{address}:9090"),

@@ -9,6 +9,7 @@
 //! key that is absent, null or empty takes its default.
 
 mod alertmanager;
+mod grafana;
 pub(crate) mod place;
 pub(crate) mod prometheus;
 mod store;
@@ -55,8 +56,8 @@ pub fn settings(role: Role) -> Vec<&'static dyn Setting> {
             place::ACCOUNT,
             place::SETTINGS,
         ],
+        Role::Grafana => &[grafana::SETTINGS, place::SETTINGS],
         Role::Thanos => &[thanos::SETTINGS, store::SETTINGS, place::SETTINGS],
-        Role::Grafana => &[place::SETTINGS],
     };
     parts.concat()
 }
@@ -90,6 +91,8 @@ fn read(
     };
     let prometheus = (site.role == Role::Prometheus)
         .then(|| prometheus::prometheus(reader, &about));
+    let grafana = (site.role == Role::Grafana)
+        .then(|| grafana::grafana(reader, &about, metadata));
     let thanos = (site.role == Role::Thanos)
         .then(|| thanos::thanos(reader, &about, metadata));
     Model {
@@ -100,6 +103,7 @@ fn read(
         paths: about.paths,
         caps: site.caps,
         prometheus,
+        grafana,
         thanos,
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::setting::Default;
 use super::*;
 
-fn site() -> Site {
+pub(super) fn site() -> Site {
     Site {
         root: PathBuf::from("/"),
         role: Role::Prometheus,

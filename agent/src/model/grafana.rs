@@ -1,0 +1,98 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Server, data sources and front of a zone's Grafana.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::zone::GoLimits;
+
+/// The settings of a zone's Grafana and of nginx before it, checked and
+/// complete.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Grafana {
+    /// Sockets, pid files and temporary files; on the zone's own file system,
+    /// since the platform empties `/var/run` at boot.
+    pub run: PathBuf,
+    /// Name that links and cookies are for.
+    pub domain: String,
+    /// URL that people use, with a slash at its end.
+    pub root_url: String,
+    /// What is asked, the default one first; never two of one name or uid.
+    pub data_sources: Vec<DataSource>,
+    /// Names of data sources that are deleted first: those of today's images,
+    /// which have no uid and would conflict.
+    pub replaced: Vec<String>,
+    /// `host:port` of every data source; Grafana asks nobody else.
+    pub reachable: Vec<String>,
+    /// The dashboard people see first, a file.
+    pub home_dashboard: PathBuf,
+    /// Whether pages hold a WebSocket for what is pushed to them.
+    pub live: bool,
+    /// Seconds a query may take.
+    pub query_timeout_seconds: u32,
+    /// `debug`, `info`, `warn` or `error`.
+    pub log_level: String,
+    /// nginx.
+    pub front: Front,
+    /// Limits of its Go runtime.
+    pub limits: GoLimits,
+}
+
+/// A Prometheus or a Thanos querier, as Grafana knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DataSource {
+    /// What people choose.
+    pub name: String,
+    /// What links and dashboards hold, 40 characters at most. Follows from
+    /// the name alone: Grafana does not start when one changes without the
+    /// other.
+    pub uid: String,
+    /// Base URL, without a slash at its end.
+    pub url: String,
+    /// What answers there.
+    pub kind: SourceKind,
+    /// Seconds between two samples; the least step of a graph.
+    pub scrape_interval_seconds: u32,
+    /// PEM of the authorities its certificate may come from.
+    pub ca: Option<String>,
+    /// Name its certificate is for, where that is not the URL's.
+    pub server_name: Option<String>,
+}
+
+/// What answers at a data source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum SourceKind {
+    /// One Prometheus.
+    Prometheus,
+    /// Thanos: many of them as one.
+    Thanos,
+}
+
+/// nginx before Grafana: TLS, and nobody in who did not sign in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Front {
+    /// Where it answers by TLS, `address:port` each.
+    pub listen: Vec<String>,
+    /// Where it sends people to TLS.
+    pub redirect_listen: Vec<String>,
+    /// The TLS port with a colon before it, unless it is 443.
+    pub port_suffix: String,
+    /// Where metrics and health are answered to anybody: loopback, and what
+    /// an operator adds.
+    pub metrics_listen: Vec<String>,
+    /// Names and addresses of a certificate that we make.
+    pub names: Vec<String>,
+    /// Where the sign-in proxy is asked, as nginx spells it; it lies under
+    /// `run`.
+    pub auth: String,
+    /// Largest request, MiB.
+    pub body_mib: u64,
+    /// Requests a second from one address.
+    pub requests_per_second: u64,
+    /// Requests at a time from one address.
+    pub connections: u64,
+}

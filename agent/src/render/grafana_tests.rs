@@ -1,0 +1,250 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! The shipped templates of a Grafana zone, for sites of every size.
+
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Output, TemplateSet};
+use crate::lint::{self, Kind};
+use crate::metadata::meaning::{Site, model};
+use crate::model::{Caps, Flavor, Peers, Role};
+
+fn site(caps: Caps) -> Site {
+    Site {
+        root: PathBuf::from("/"),
+        role: Role::Grafana,
+        flavor: Flavor::Triton,
+        instance: "c0000000-0000-4000-8000-000000000001".to_owned(),
+        cmon_domain: None,
+        peers: Peers::default(),
+        agent_address: ([127, 0, 0, 1], 9165).into(),
+        caps,
+    }
+}
+
+fn render(metadata: &Value, caps: Caps) -> Output {
+    let model = model(metadata.as_object().unwrap(), &site(caps)).unwrap();
+    let templates = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../templates")
+        .join("grafana");
+    let output = TemplateSet::load(&templates).unwrap().render(&model);
+    assert_eq!(output.failed, []);
+    output
+}
+
+/// Sites by name.
+fn sites() -> [(&'static str, Value, Caps); 4] {
+    let minimum = json!({"datacenter_name": "dc1", "dns_domain": "t.test"});
+    let one = json!({
+        "datacenter_name": "us-east-1a", "dns_domain": "triton.test",
+        "region_name": "us-east",
+        "auto": {"ADMIN_IP": "10.99.99.50", "EXTERNAL_IP": "192.0.2.50"},
+    });
+    let two = json!({
+        "datacenter_name": "eu-1", "dns_domain": "triton.test",
+        "region_name": "eu",
+        "grafana_regions": [
+            {"name": "eu", "thanos": "thanos.eu-1.triton.test"},
+            {"name": "us", "thanos": "https://thanos.us.example.com"},
+        ],
+        "grafana_thanos_ca": CA,
+    });
+    let all = json!({
+        "datacenter_name": "dc1", "dns_domain": "triton.test",
+        "region_name": "r1",
+        "grafana_domain": "graphs.example.com",
+        "grafana_root_url": "https://graphs.example.com:8443/",
+        "grafana_server_names": "graphs.example.com,192.0.2.1",
+        "grafana_listen": ["192.0.2.1", "2001:db8::1"],
+        "grafana_https_port": "8443", "grafana_http_port": 8080,
+        "grafana_metrics_listen": ["10.99.99.50:9168"],
+        "grafana_body_size": 64, "grafana_request_rate": 20,
+        "grafana_connections": 50, "grafana_query_timeout": "2m",
+        "grafana_live": "true", "grafana_log_level": "debug",
+        "grafana_home_dashboard": "/data/grafana/dashboards/ours.json",
+        "grafana_scrape_interval": 30,
+        "grafana_data_sources": [
+            {"name": "East: \"all\" \u{e9}", "url": "https://t.example.com/q",
+             "type": "thanos", "ca": CA, "server_name": "t.internal"},
+            {"name": "Old one", "url": "p.example.com"},
+        ],
+    });
+    let caps = Caps {
+        memory_bytes: Some(1 << 30),
+        cpu_percent: Some(200),
+        quota_bytes: Some(25 << 30),
+    };
+    let none = Caps::default();
+    [
+        ("minimum", minimum, none),
+        ("one-datacenter", one, none),
+        ("two-regions-thanos", two, none),
+        ("everything", all, caps),
+    ]
+}
+
+const CA: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n\
+                  -----END CERTIFICATE-----";
+
+#[test]
+fn every_file_of_every_site_is_reviewed() {
+    for (site, metadata, caps) in sites() {
+        for file in render(&metadata, caps).files {
+            if file.target.extension().is_some_and(|e| e == "json") {
+                // Dashboards are the same everywhere, and looked at elsewhere.
+                continue;
+            }
+            let text = String::from_utf8(file.bytes).unwrap();
+            let name = file.name.replace('/', "-");
+            insta::assert_snapshot!(format!("{site}-{name}"), text);
+        }
+    }
+}
+
+#[test]
+fn what_is_rendered_passes_its_own_check() {
+    for (site, metadata, caps) in sites() {
+        let mut checked = 0;
+        for file in render(&metadata, caps).files {
+            let [program, verb, kind, staged] = file.check.as_slice() else {
+                continue;
+            };
+            assert_eq!((program.as_str(), verb.as_str()), {
+                ("config-agent", "lint")
+            });
+            assert_eq!(staged, "{staged}");
+            let text = String::from_utf8(file.bytes).unwrap();
+            let judged = lint::lint(Kind::parse(kind).unwrap(), &text);
+            assert!(judged.is_ok(), "{site} {}: {judged:?}", file.name);
+            checked += 1;
+        }
+        assert_eq!(checked, 3, "{site}");
+    }
+}
+
+#[test]
+fn people_begin_on_a_dashboard_that_is_there() {
+    let output = render(&sites()[0].1, Caps::default());
+    let home =
+        Path::new("/opt/triton/grafana/etc/dashboards/triton-overview.json");
+    assert!(output.files.iter().any(|file| file.target == home));
+    let ini = output.files.iter().find(|f| f.name.ends_with("grafana.ini"));
+    let text = String::from_utf8_lossy(&ini.unwrap().bytes).into_owned();
+    assert!(text.contains(&format!("{}\n", home.display())), "{text}");
+}
+
+/// A location that sets a header loses those that keep identities honest.
+#[test]
+fn only_the_sign_in_sets_headers_of_its_own() {
+    for (site, metadata, caps) in sites() {
+        let output = render(&metadata, caps);
+        let conf = output.files.iter().find(|f| f.name.ends_with("nginx.conf"));
+        let text = String::from_utf8_lossy(&conf.unwrap().bytes).into_owned();
+        let mut location = "";
+        for line in text.lines().map(str::trim) {
+            if line.starts_with("location") || line.starts_with("server {") {
+                location = line;
+            }
+            if line.starts_with("proxy_set_header") && !location.is_empty() {
+                let own = "location = /.sign-in {";
+                assert_eq!(location, own, "{site}: {line}");
+            }
+        }
+        assert_eq!(text.matches("auth_request off;").count(), 4, "{site}");
+    }
+}
+
+/// A word that someone might type, or that would like to break out.
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z]{1,8}(\\.[a-z]{1,8}){0,2}(:[0-9]{1,5})?",
+        "https?://[a-z]{1,5}(:[0-9]{1,4})?/?",
+        "[\\x20-\\x7e]{0,30}",
+        "[ \\n\\r\\t\"'\\\\#;$%{}:=\u{e9}\u{2028}a]{1,12}",
+        Just("-----BEGIN CERTIFICATE-----\n#;: -\n".to_owned()),
+        Just("$__file{/etc/passwd}".to_owned()),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let source = (word(), word(), word(), proptest::option::of(word()), 0..3);
+    let source =
+        source.prop_map(|(name, url, ca, server_name, which)| match which {
+            0 => json!({"name": name, "thanos": url}),
+            1 => json!({"name": name, "url": url}),
+            _ => json!({"name": name, "url": url, "ca": ca,
+                        "server_name": server_name}),
+        });
+    prop_oneof![
+        4 => word().prop_map(Value::from),
+        2 => (0_u32..100_000).prop_map(Value::from),
+        2 => proptest::collection::vec(source, 0..4).prop_map(Value::from),
+        1 => proptest::collection::vec(word(), 0..3).prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+    ]
+}
+
+/// The templates without the dashboards, which no metadata reaches.
+fn bare_templates(folder: &Path) -> TemplateSet {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates");
+    std::fs::create_dir_all(folder.join("grafana/dashboards")).unwrap();
+    for entry in std::fs::read_dir(from.join("grafana")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let name = path.file_name().unwrap();
+            std::fs::copy(&path, folder.join("grafana").join(name)).unwrap();
+        }
+    }
+    TemplateSet::load(&folder.join("grafana")).unwrap()
+}
+
+/// Whatever metadata says is either refused as metadata or gives files that
+/// pass: nothing gets past the keys' own grammar.
+#[test]
+fn no_metadata_gives_files_that_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = bare_templates(folder.path());
+    let settings: Vec<_> = crate::metadata::meaning::settings(Role::Grafana)
+        .into_iter()
+        .filter(|setting| {
+            let key = setting.about().key;
+            key.starts_with("grafana_") || key == "region_name"
+        })
+        .collect();
+    let metadata =
+        proptest::collection::vec((0..settings.len(), value()), 1..60);
+    let taken = std::cell::Cell::new(0);
+    let config = ProptestConfig::with_cases(500);
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let ended = runner.run(&metadata, |pairs| {
+        let mut map = json!({"datacenter_name": "dc", "dns_domain": "t.test"});
+        // Each alone was accepted, or nearly all would be refused.
+        for (at, value) in pairs {
+            if settings[at].judge(&value).is_ok() {
+                map[settings[at].about().key] = value;
+            }
+        }
+        let site = site(Caps::default());
+        let Ok(model) = model(map.as_object().unwrap(), &site) else {
+            return Ok(());
+        };
+        taken.set(taken.get() + 1);
+        let output = set.render(&model);
+        prop_assert_eq!(&output.failed, &[]);
+        for file in output.files {
+            if let [_, _, kind, _] = file.check.as_slice() {
+                let text = String::from_utf8(file.bytes).unwrap();
+                let judged = lint::lint(Kind::parse(kind).unwrap(), &text);
+                prop_assert!(judged.is_ok(), "{}: {:?}", file.name, judged);
+            }
+        }
+        Ok(())
+    });
+    ended.unwrap();
+    assert!(taken.get() > 100, "{taken:?} taken: this shows nothing");
+}
