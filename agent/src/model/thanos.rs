@@ -341,12 +341,24 @@ pub struct Rule {
     pub rule_groups: Vec<Value>,
     /// Rule files of the operator, absolute paths or globs.
     pub rule_files: Vec<String>,
+    /// What the region should have, so that what is gone is missed.
+    pub expected: Expected,
     /// Seconds between two evaluations.
     pub evaluation_interval_seconds: u32,
     /// How long it keeps what it recorded.
     pub retention: String,
     /// Limits of its Go runtime.
     pub limits: GoLimits,
+}
+
+/// What the region should have, by the list that the endpoints come from.
+/// What is gone leaves no series behind that could tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Expected {
+    /// Datacenters with a Prometheus.
+    pub datacenters: BTreeSet<String>,
+    /// Sidecars that every querier of the region should be connected to.
+    pub sidecars: usize,
 }
 
 /// A node of the push path.
