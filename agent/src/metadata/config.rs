@@ -38,8 +38,10 @@ pub struct SapiManifest {
     pub name: String,
     /// The file to write: absolute, without `..` and NUL, naming a file.
     pub path: PathBuf,
-    /// Template text for `render::hogan`.
+    /// Template text.
     pub template: String,
+    /// What renders it. Upstream has mustache alone and no such field.
+    pub engine: ManifestEngine,
     /// Shell command to run after the file was written.
     pub post_cmd: Option<String>,
     /// The same on Linux.
@@ -48,6 +50,16 @@ pub struct SapiManifest {
     pub version: Option<String>,
     /// Kept in the master datacenter's SAPI; means nothing to an agent.
     pub master: bool,
+}
+
+/// What renders a config manifest's template.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ManifestEngine {
+    /// Triton's Hogan, `render::hogan`.
+    #[default]
+    Mustache,
+    /// tera, over the same variables.
+    Tera,
 }
 
 /// What a body gave.
@@ -160,6 +172,19 @@ impl SapiManifest {
             name,
             path: path.into(),
             template: required(&mut fields, "template")?,
+            engine: match fields.get("engine") {
+                None | Some(Value::Null) => ManifestEngine::Mustache,
+                Some(Value::String(text)) if text == "mustache" => {
+                    ManifestEngine::Mustache
+                }
+                Some(Value::String(text)) if text == "tera" => {
+                    ManifestEngine::Tera
+                }
+                Some(other) => {
+                    let wanted = "wanted \"mustache\" or \"tera\"";
+                    return Err(format!("engine is {other}, {wanted}"));
+                }
+            },
             post_cmd: command(&mut fields, "post_cmd")?,
             post_cmd_linux: command(&mut fields, "post_cmd_linux")?,
             version: take_string(&mut fields, "version"),

@@ -294,12 +294,7 @@ impl TemplateSet {
             Engine::Mustache => hogan::Template::parse(text)
                 .and_then(|template| template.render(&scope.json))
                 .map_err(|error| crate::log::chain(&error))?,
-            Engine::Tera => {
-                let mut tera = engine();
-                tera.add_raw_template(name, text)
-                    .map_err(|e| tera_reason(&e))?;
-                tera.render(name, context).map_err(|e| tera_reason(&e))?
-            }
+            Engine::Tera => tera_in(name, text, context)?,
         };
         let mut target = PathBuf::from(line(&file.target, context)?);
         if Glob::parse(&file.template).is_some()
@@ -310,7 +305,9 @@ impl TemplateSet {
                 target.set_extension("json");
             }
         }
-        if target.extension().is_some_and(|e| e == "yml" || e == "yaml") {
+        let yaml =
+            target.extension().is_some_and(|e| e == "yml" || e == "yaml");
+        if yaml && file.engine != Engine::Copy {
             // A daemon's checker says the same, where there is one at hand.
             serde_yaml::from_str::<serde_yaml::Value>(&rendered)
                 .map_err(|e| format!("what it renders is not YAML: {e}"))?;
@@ -388,6 +385,28 @@ fn holds(when: Option<&str>, context: &Context) -> Result<bool, String> {
     tera.add_raw_template("when", &text).map_err(|e| tera_reason(&e))?;
     let said = tera.render("when", context).map_err(|e| tera_reason(&e))?;
     Ok(said == "yes")
+}
+
+/// Renders a tera template over any JSON object.
+///
+/// Errors: line and cause.
+pub fn tera_text(
+    name: &str,
+    text: &str,
+    over: &serde_json::Value,
+) -> Result<String, String> {
+    let context = Context::from_serialize(over).map_err(|e| tera_reason(&e))?;
+    tera_in(name, text, &context)
+}
+
+fn tera_in(
+    name: &str,
+    text: &str,
+    context: &Context,
+) -> Result<String, String> {
+    let mut tera = engine();
+    tera.add_raw_template(name, text).map_err(|e| tera_reason(&e))?;
+    tera.render(name, context).map_err(|e| tera_reason(&e))
 }
 
 /// Renders a one-line template, such as a target path.

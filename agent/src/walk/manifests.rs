@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::metadata::config::ManifestEngine;
 use crate::metadata::resolve::ResolvedManifest;
 use crate::render::hogan::Template;
-use crate::render::{Failed, Output, Rendered, Then};
+use crate::render::{Failed, Output, Rendered, Then, tera_text};
 
 /// Renders each manifest over `context`, its path below `root`. One that
 /// fails costs its own file and no other.
@@ -26,18 +27,21 @@ pub fn render_manifests(
 ) -> Output {
     let mut output = Output::default();
     for ResolvedManifest { manifest, origin } in manifests {
-        let rendered = Template::parse(&manifest.template)
-            .and_then(|template| template.render(context));
+        let rendered = match manifest.engine {
+            ManifestEngine::Mustache => Template::parse(&manifest.template)
+                .and_then(|template| template.render(context))
+                .map_err(|error| crate::log::chain(&error)),
+            ManifestEngine::Tera => {
+                tera_text(&manifest.name, &manifest.template, context)
+            }
+        };
         let text = match rendered {
             Ok(text) => text,
             Err(error) => {
                 output.failed.push(Failed {
                     name: manifest.name.clone(),
                     daemon: None,
-                    reason: format!(
-                        "template from {origin}: {}",
-                        crate::log::chain(&error)
-                    ),
+                    reason: format!("template from {origin}: {error}"),
                 });
                 continue;
             }
@@ -68,4 +72,41 @@ pub fn render_manifests(
 
 fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::metadata::config::SapiConfig;
+    use crate::metadata::resolve::resolve_manifests;
+
+    #[test]
+    fn a_manifest_says_what_renders_it() {
+        let body = json!({"metadata": {}, "manifests": [
+            {"name": "a", "path": "/a", "template": "{{x}}{{no}}"},
+            {"name": "b", "path": "/b", "engine": "tera",
+             "template": "{% if x %}{{ x | upper }}{% endif %}"},
+            {"name": "c", "path": "/c", "engine": "tera", "template": "{{no}}"},
+            {"name": "d", "path": "/d", "engine": "erb", "template": ""},
+        ]});
+        let parsed =
+            SapiConfig::parse(body.to_string().as_bytes(), 1 << 20).unwrap();
+        let problem = parsed.problems[0].to_string();
+        assert!(problem.contains("mustache"), "{problem}");
+        let resolved = resolve_manifests(parsed.config.manifests, Vec::new());
+        let context = json!({"x": "<b>"});
+        let output = render_manifests(
+            &resolved.manifests,
+            &context,
+            Path::new("/"),
+            true,
+        );
+        let texts: Vec<_> =
+            output.files.iter().map(|file| &file.bytes[..]).collect();
+        assert_eq!(texts, [&b"&lt;b&gt;"[..], b"<B>"]);
+        assert_eq!(output.failed.len(), 1);
+        assert!(output.failed[0].reason.contains("line 1"), "{output:?}");
+    }
 }
