@@ -438,4 +438,34 @@ mod tests {
         );
         assert_eq!(Component::parse("sidecar"), None);
     }
+
+    fn zone(alias: &str, components: &[&str], bucket: &str) -> Peer {
+        serde_json::from_value(serde_json::json!({
+            "instance": alias, "service": "thanos", "flavor": "triton",
+            "datacenter": "dc1", "alias": alias, "name": alias,
+            "address": null, "components": components, "bucket": bucket,
+        }))
+        .unwrap()
+    }
+
+    /// Whoever looks sees the same one, also where nobody said who.
+    #[test]
+    fn a_bucket_has_one_compactor() {
+        let peers = Peers::from(vec![
+            zone("thanos0", &["query"], "a"),
+            zone("thanos1", &[], "a"),
+            zone("thanos2", &["compact"], "a"),
+            zone("thanos3", &[], "b"),
+        ]);
+        let compacts: Vec<_> = peers
+            .iter()
+            .filter(|peer| runs(&peers, peer).contains(&Component::Compact))
+            .map(|peer| peer.alias.as_str())
+            .collect();
+        assert_eq!(compacts, ["thanos1", "thanos3"]);
+        let stores = peers
+            .iter()
+            .filter(|peer| runs(&peers, peer).contains(&Component::Store));
+        assert_eq!(stores.count(), 2);
+    }
 }

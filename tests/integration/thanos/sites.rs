@@ -383,7 +383,7 @@ fn promtool(words: [&str; 2], path: &Path) {
         .args(words)
         .arg(path)
         .output()
-        .unwrap();
+        .expect("promtool runs");
     assert!(said.status.success(), "{}: {said:?}", path.display());
 }
 
