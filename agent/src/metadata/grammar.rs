@@ -151,4 +151,19 @@ mod tests {
             assert!(!is_size(bad), "{bad}");
         }
     }
+
+    #[test]
+    fn times_are_before_now_or_rfc_3339() {
+        for good in ["-6w", "-1s", "2026-01-02T03:04:05Z"] {
+            assert!(is_time(good), "{good}");
+        }
+        for bad in ["", "-", "6w", "-6", "--6w", "-0d", "2026-01-02", "now"] {
+            assert!(!is_time(bad), "{bad}");
+        }
+        assert_eq!(duration_seconds("1h30m500ms"), Some(5_400));
+        assert_eq!(duration_seconds("0d"), Some(0));
+        assert_eq!(duration_seconds(""), None);
+        assert!(is_path("/data/x.crt") && !is_path("data/x") && !is_path(""));
+        assert!(!is_path("/data/a b") && !is_line("a\nb"));
+    }
 }

@@ -341,12 +341,24 @@ pub struct Rule {
     pub rule_groups: Vec<Value>,
     /// Rule files of the operator, absolute paths or globs.
     pub rule_files: Vec<String>,
+    /// What the region should have, so that what is gone is missed.
+    pub expected: Expected,
     /// Seconds between two evaluations.
     pub evaluation_interval_seconds: u32,
     /// How long it keeps what it recorded.
     pub retention: String,
     /// Limits of its Go runtime.
     pub limits: GoLimits,
+}
+
+/// What the region should have, by the list that the endpoints come from.
+/// What is gone leaves no series behind that could tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Expected {
+    /// Datacenters with a Prometheus.
+    pub datacenters: BTreeSet<String>,
+    /// Sidecars that every querier of the region should be connected to.
+    pub sidecars: usize,
 }
 
 /// A node of the push path.
@@ -425,5 +437,35 @@ mod tests {
             Some(Component::QueryFrontend)
         );
         assert_eq!(Component::parse("sidecar"), None);
+    }
+
+    fn zone(alias: &str, components: &[&str], bucket: &str) -> Peer {
+        serde_json::from_value(serde_json::json!({
+            "instance": alias, "service": "thanos", "flavor": "triton",
+            "datacenter": "dc1", "alias": alias, "name": alias,
+            "address": null, "components": components, "bucket": bucket,
+        }))
+        .unwrap()
+    }
+
+    /// Whoever looks sees the same one, also where nobody said who.
+    #[test]
+    fn a_bucket_has_one_compactor() {
+        let peers = Peers::from(vec![
+            zone("thanos0", &["query"], "a"),
+            zone("thanos1", &[], "a"),
+            zone("thanos2", &["compact"], "a"),
+            zone("thanos3", &[], "b"),
+        ]);
+        let compacts: Vec<_> = peers
+            .iter()
+            .filter(|peer| runs(&peers, peer).contains(&Component::Compact))
+            .map(|peer| peer.alias.as_str())
+            .collect();
+        assert_eq!(compacts, ["thanos1", "thanos3"]);
+        let stores = peers
+            .iter()
+            .filter(|peer| runs(&peers, peer).contains(&Component::Store));
+        assert_eq!(stores.count(), 2);
     }
 }

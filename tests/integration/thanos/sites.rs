@@ -376,3 +376,110 @@ fn the_sidecar_ships_only_blocks_that_prometheus_leaves_alone() {
     let output = prometheus(json!({}));
     assert!(output.unwanted.contains(&"thanos-sidecar".to_owned()));
 }
+
+#[expect(clippy::disallowed_methods, reason = "promtool, in a test")]
+fn promtool(words: [&str; 2], path: &Path) {
+    let said = std::process::Command::new("promtool")
+        .args(words)
+        .arg(path)
+        .output()
+        .expect("promtool runs");
+    assert!(said.status.success(), "{}: {said:?}", path.display());
+}
+
+#[test]
+fn what_should_be_there_is_asked_for_by_name() {
+    let told = || json!({"alertmanagers": ["am.t.test"]});
+    let region = site(three_datacenters());
+    let alone = site(vec![own(&[])]);
+    let scratch = tempfile::tempdir().unwrap();
+    for (name, site) in [("region", region), ("alone", alone)] {
+        let output = render(&read(told(), &site).unwrap());
+        assert_eq!(output.failed, []);
+        let path = scratch.path().join(format!("{name}.yml"));
+        std::fs::write(&path, file(&output, "rules/expected.yml")).unwrap();
+        promtool(["check", "rules"], &path);
+    }
+    // dc1 is there, dc2 went, nobody ever heard of dc3; of 14 sidecars one
+    // querier has all and the other all but one.
+    let labels = |name: &str, more: Value| {
+        let absent = |dc: &str| {
+            json!({
+            "severity": "critical", "datacenter": dc})
+        };
+        let list = match name {
+            "DatacenterAbsent" => vec![absent("dc2"), absent("dc3")],
+            _ => vec![more],
+        };
+        list.into_iter()
+            .map(|labels| {
+                let dc = labels["datacenter"].as_str().unwrap_or_default();
+                let (summary, description) = match name {
+                    "DatacenterAbsent" => (
+                        format!("Nothing is heard of datacenter {dc}"),
+                        "SAPI lists a Prometheus there. Everything in it is \
+                         unwatched from here.",
+                    ),
+                    _ => (
+                        "Querier q1 has not every sidecar".to_owned(),
+                        "It is connected to 13 sidecars; SAPI lists 14 \
+                         Prometheus servers.",
+                    ),
+                };
+                json!({"exp_labels": labels, "exp_annotations": {
+                    "summary": summary, "description": description,
+                    "runbook": name.to_lowercase()}})
+            })
+            .collect::<Vec<_>>()
+    };
+    let connections = |instance: &str, number: u32| {
+        json!({"series": format!(
+            "thanos_store_nodes_grpc_connections{{component=\"query\",\
+             store_type=\"sidecar\",job=\"thanos_dc1\",\
+             instance=\"{instance}\"}}"),
+            "values": format!("{number}x40")})
+    };
+    let missing = json!({"severity": "warning", "job": "thanos_dc1",
+        "instance": "q1"});
+    let test = json!({
+        "rule_files": ["region.yml"], "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": [
+            {"series": "up{datacenter=\"dc1\"}", "values": "1x40"},
+            {"series": "up{datacenter=\"dc2\"}", "values": "1x5 stale"},
+            connections("q0", 14), connections("q1", 13),
+        ], "alert_rule_test": [
+            {"eval_time": "30m", "alertname": "DatacenterAbsent",
+             "exp_alerts": labels("DatacenterAbsent", Value::Null)},
+            {"eval_time": "30m", "alertname": "ThanosSidecarsMissing",
+             "exp_alerts": labels("ThanosSidecarsMissing", missing)},
+        ]}],
+    });
+    let path = scratch.path().join("test.yml");
+    std::fs::write(&path, test.to_string()).unwrap();
+    promtool(["test", "rules"], &path);
+}
+
+/// What only names others is followed while running; what a flag says is not.
+#[test]
+fn a_change_costs_no_more_than_it_must() {
+    use monitoring_agent::render::{OnChange, Then};
+    let output =
+        render(&read(everything(), &capped(site(vec![own(&[])]))).unwrap());
+    for file in &output.files {
+        let name = file.name.strip_prefix("thanos/").unwrap();
+        let followed = name.ends_with("endpoints.yml")
+            || name.ends_with("targets.yml")
+            || name.ends_with("hashrings.json");
+        let rules = name.starts_with("rules/")
+            || ["operator.yml", "expected.yml"].contains(&name);
+        let wanted = match &file.then {
+            Then::Nothing => followed,
+            Then::Daemon(daemon, OnChange::Reload) => {
+                rules && daemon == "thanos-rule"
+            }
+            Then::Daemon(_, OnChange::Restart) => !followed && !rules,
+            Then::Command(_) => false,
+        };
+        assert!(wanted, "{name}: {:?}", file.then);
+    }
+}

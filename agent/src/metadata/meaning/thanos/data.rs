@@ -158,6 +158,7 @@ pub(super) fn rule(reader: &mut Reader<'_>, zone: &Zone<'_>) -> Option<Rule> {
         replica_label: RULE_REPLICA.to_owned(),
         rule_groups: rule_groups.into_iter().map(Value::Object).collect(),
         rule_files,
+        expected: zone.region.expected(),
         evaluation_interval_seconds,
         retention,
         limits: zone.limits(Component::Rule),

@@ -20,7 +20,6 @@ use crate::model::thanos::Component;
 
 use super::size;
 
-const RELOAD: Change = Change::Reload;
 const RESTART: Change = Change::Restart;
 
 pub(super) static COMPONENTS: Texts = Texts {
@@ -45,7 +44,7 @@ pub(super) static ENDPOINTS: Texts = Texts {
         "Further store APIs that query asks, beside those of the region's \
          Prometheus and Thanos instances.",
         "[]",
-        RELOAD,
+        Change::Nothing,
     ),
     wanted: "host:port, or with dns+, dnssrv+ or dnssrvnoa+ before it",
     accept: is_endpoint,
@@ -57,7 +56,7 @@ pub(super) static REGIONAL_QUERIES: Texts = Texts {
         "The queriers of other regions that query-global asks beside this \
          zone's own; port 10901 unless given. Needs thanos_tls.",
         "[]",
-        RELOAD,
+        Change::Nothing,
     ),
     wanted: "host or host:port",
     accept: |text| is_host_port(&with_port(text, 10_901)),

@@ -197,9 +197,9 @@ fn compactor(
             || peer.bucket.as_ref() == Some(&bucket)
                 && region.runs(peer).contains(&Component::Compact)
     });
-    // Until SAPI has listed this instance, others may not be known either.
-    let listed = about.site.peers.own().is_some();
-    if !listed || !first.is_some_and(|peer| peer.own) {
+    // None, until SAPI has listed this instance: others may not be known
+    // then either.
+    if !first.is_some_and(|peer| peer.own) {
         runs.remove(&Component::Compact);
     }
     first.map(|peer| peer.alias.clone())

@@ -13,7 +13,9 @@ use serde_json::{Map, Value};
 use super::super::super::peers::own_address;
 use super::super::About;
 use crate::model::Peer;
-use crate::model::thanos::{Component, Endpoint, SIDECAR_GRPC_PORT, runs};
+use crate::model::thanos::{
+    Component, Endpoint, Expected, SIDECAR_GRPC_PORT, runs,
+};
 
 /// The region, seen from one Thanos zone.
 pub(super) struct Region<'a> {
@@ -84,6 +86,18 @@ impl<'a> Region<'a> {
     pub(super) fn apis(&self, component: Component) -> Vec<Endpoint> {
         let Some(port) = component.grpc_port() else { return Vec::new() };
         self.others(component).map(|peer| endpoint(peer, port)).collect()
+    }
+
+    /// What there should be of them.
+    pub(super) fn expected(&self) -> Expected {
+        let all = || {
+            let all = self.about.site.peers.of("prometheus");
+            all.filter(|peer| !peer.no_sidecar)
+        };
+        Expected {
+            datacenters: all().map(|peer| peer.datacenter.clone()).collect(),
+            sidecars: all().count(),
+        }
     }
 
     /// The sidecars of every Prometheus, Triton's and Manta's.
