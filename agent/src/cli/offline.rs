@@ -117,14 +117,16 @@ pub(super) async fn check(args: CheckArgs) -> Result<bool> {
 }
 
 pub(super) fn render(args: RenderArgs) -> Result<bool> {
+    let out = std::path::absolute(&args.out)
+        .with_context(|| format!("no such folder {}", args.out.display()))?;
     let loaded = args.source.load()?;
-    let (output, verdicts) = loaded.walk(Path::new("/"), &args.out);
+    let (output, verdicts) = loaded.walk(Path::new("/"), &out);
     for verdict in &verdicts {
         let reason = verdict.reason.as_deref().unwrap_or_default();
         eprintln!("config-agent: {}: {reason}", verdict.name);
     }
     for file in &output.files {
-        let path = below(&args.out, &file.target);
+        let path = below(&out, &file.target);
         // Config manifests name no mode and may print any secret.
         write_atomic(&path, &file.bytes, file.mode.unwrap_or(0o600))
             .with_context(|| format!("could not write {}", path.display()))?;

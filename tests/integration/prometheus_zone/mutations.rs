@@ -180,11 +180,13 @@ fn approved(
 fn copy_without_rules(to: &Path) {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let from = workspace.join("templates/prometheus");
-    std::fs::create_dir_all(to.join("rules")).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
+    std::fs::create_dir_all(to.join("rules"))
+        .expect("the bench can be written");
+    for entry in std::fs::read_dir(from).expect("the bench can be written") {
+        let path = entry.expect("the bench can be written").path();
         if path.is_file() {
-            let mut text = std::fs::read_to_string(&path).unwrap();
+            let mut text = std::fs::read_to_string(&path)
+                .expect("the bench can be written");
             if path.ends_with("manifest.toml") {
                 // A start of each daemon for its flags would cost minutes.
                 text = text
@@ -197,7 +199,11 @@ fn copy_without_rules(to: &Path) {
                         "[]",
                     );
             }
-            std::fs::write(to.join(path.file_name().unwrap()), text).unwrap();
+            std::fs::write(
+                to.join(path.file_name().expect("the bench can be written")),
+                text,
+            )
+            .expect("the bench can be written");
         }
     }
 }
