@@ -150,6 +150,8 @@ async fn a_change_in_sapi_reaches_the_same_process_and_flags_another() {
     );
     // What is in force is left alone by a restart of the agent.
     let World { bench, agent, .. } = world;
+    // Killed before it saw Prometheus up, it would restart it once more.
+    bench.settle(&agent).await;
     agent.kill().await;
     let agent = bench.start();
     bench.settle(&agent).await;

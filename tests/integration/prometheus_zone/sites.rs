@@ -155,8 +155,9 @@ fn check(output: &Output, root: &Path, site: &str) {
     let bin = surroundings(root);
     let path = std::env::var("PATH").unwrap_or_default();
     for file in &output.files {
-        std::fs::create_dir_all(file.target.parent().unwrap()).unwrap();
-        std::fs::write(&file.target, &file.bytes).unwrap();
+        let folder = file.target.parent().expect("a file lies in a folder");
+        std::fs::create_dir_all(folder).expect("it can be written");
+        std::fs::write(&file.target, &file.bytes).expect("it can be written");
     }
     for file in output.files.iter().filter(|file| !file.check.is_empty()) {
         let target = file.target.to_string_lossy();
