@@ -19,8 +19,8 @@ fi
 "$zfs" set mountpoint=/data "zones/$(mdata-get sdc:uuid)/data"
 "$zfs" mount -a
 
-# Each daemon of this image has a folder here and one below /data, root's own:
-# config-agent makes what the daemon itself may write below it.
+# The agent and the role of this image have a folder each here and one below
+# /data, root's own: config-agent makes what a daemon itself may write below it.
 for home in /opt/triton/*; do
     mkdir -p "$home/etc" "/data/$(basename "$home")"
 done
@@ -36,10 +36,8 @@ cat >/opt/triton/config-agent/etc/config.json <<EOJ
 }
 EOJ
 
-# Known to the system, not yet enabled.
-for home in /opt/triton/*; do
-    case $brand in
-    smartos) svccfg import "$home/smf/$(basename "$home").xml" ;;
-    lx) systemctl link "$home/smf/$(basename "$home").service" ;;
-    esac
-done
+# Known to the system, not yet enabled. A folder may hold several daemons.
+case $brand in
+smartos) for file in /opt/triton/*/smf/*.xml; do svccfg import "$file"; done ;;
+lx) for file in /opt/triton/*/smf/*.service; do systemctl link "$file"; done ;;
+esac
