@@ -20,7 +20,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
     make mount procps prometheus util-linux)
 # What tests and checks add.
-test_packages=(binutils libxml2-utils openssh-client openssl shellcheck)
+test_packages=(binutils libxml2-utils openssh-client openssl
+    prometheus-alertmanager shellcheck)
 # Tools built from the public registry: crate, version.
 test_tools=(cargo-deny=0.20.2 cargo-nextest=0.9.151)
 
@@ -66,7 +67,8 @@ install_packages() {
         cat "$log" >&2
         return 1
     fi
-    for unit in prometheus prometheus-node-exporter; do
+    for unit in prometheus prometheus-alertmanager prometheus-node-exporter
+    do
         [[ " $* " == *" $unit "* ]] || continue
         # Both kinds of init: containers often have neither running.
         update-rc.d "$unit" disable >/dev/null 2>&1 || true # no init script
