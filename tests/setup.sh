@@ -21,7 +21,7 @@ demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
     make mount procps prometheus util-linux)
 # What tests and checks add.
 test_packages=(binutils libxml2-utils nginx openssh-client openssl
-    shellcheck)
+    prometheus-alertmanager shellcheck)
 # Tools built from the public registry: crate, version.
 test_tools=(cargo-deny=0.20.2 cargo-nextest=0.9.151)
 
@@ -67,7 +67,9 @@ install_packages() {
         cat "$log" >&2
         return 1
     fi
-    for unit in nginx prometheus prometheus-node-exporter; do
+    for unit in nginx prometheus prometheus-alertmanager \
+        prometheus-node-exporter
+    do
         [[ " $* " == *" $unit "* ]] || continue
         # Both kinds of init: containers often have neither running.
         update-rc.d "$unit" disable >/dev/null 2>&1 || true # no init script

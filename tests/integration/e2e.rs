@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
+mod cluster;
 mod config;
 mod demo;
 mod faults;

@@ -24,6 +24,7 @@ pub mod tags;
 #[cfg(test)]
 mod testing;
 pub mod vmapi;
+pub mod webhook;
 pub mod world;
 pub mod zone;
 

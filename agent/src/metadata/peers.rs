@@ -10,7 +10,9 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
+use super::meaning::alertmanager;
 use super::names;
+use super::wire::Reader;
 use crate::model::Flavor;
 use crate::model::dns::ZoneName;
 
@@ -85,9 +87,17 @@ impl Merged<'_> {
         found.unwrap_or_default()
     }
 
-    /// `alertmanager`.
+    /// Whether an Alertmanager runs there, by the rule that the zone itself
+    /// goes by.
     pub fn alertmanager(&self) -> bool {
-        self.switch("alertmanager") == Some(true)
+        let keys: Map<String, Value> = alertmanager::SETTINGS
+            .iter()
+            .filter_map(|setting| {
+                let key = setting.about().key;
+                Some((key.to_owned(), self.value(key)?.clone()))
+            })
+            .collect();
+        alertmanager::runs(&mut Reader::new(&keys))
     }
 
     /// Whether `thanos_sidecar` is off.
@@ -258,6 +268,36 @@ mod tests {
         let off = map(json!({"thanos_sidecar": "false"}));
         let merged = Merged { levels: [&application, &service, &off] };
         assert!(merged.no_sidecar());
+    }
+
+    #[test]
+    fn an_alertmanager_runs_where_the_zone_itself_would_run_one() {
+        let config = json!({"route": {"receiver": "a"},
+            "receivers": [{"name": "a"}]});
+        for (service, instance, runs) in [
+            (json!({}), json!({}), false),
+            (json!({"alertmanager": true}), json!({}), true),
+            (json!({"alertmanager": "true"}), json!({}), true),
+            (json!({"alertmanager_config": config}), json!({}), true),
+            // Two of three zones.
+            (
+                json!({"alertmanager_config": config}),
+                json!({"alertmanager": false}),
+                false,
+            ),
+            (
+                json!({"alertmanager_config": config}),
+                json!({"alertmanager_config": null}),
+                false,
+            ),
+            (json!({"alertmanager_config": " "}), json!({}), false),
+            // The one before runs on.
+            (json!({"alertmanager_config": {"route": 1}}), json!({}), true),
+        ] {
+            let (service, instance) = (map(service), map(instance));
+            let merged = Merged { levels: [&Map::new(), &service, &instance] };
+            assert_eq!(merged.alertmanager(), runs, "{service:?} {instance:?}");
+        }
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Whether the key says anything, good or bad.
+    pub fn is_set(&self, setting: &dyn Setting) -> bool {
+        self.value(setting.about().key).is_some()
+    }
+
     /// What the key says; `None` when it is not set or will not do.
     pub fn get<S: Typed>(&mut self, setting: &S) -> Option<S::Meaning> {
         let key = setting.about().key;

@@ -3,7 +3,8 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! What the zone's daemons say of themselves, asked through the forwarders:
-//! Prometheus' HTTP API and the agent's status report.
+//! Prometheus' HTTP API and the agent's status report. Alertmanager has a file
+//! of its own.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::WorldError;
+use super::{Alertmanager, WorldError};
 
 /// Longest answer of a daemon.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -24,6 +25,18 @@ pub struct Daemons {
     http: reqwest::Client,
     prometheus: SocketAddr,
     status: SocketAddr,
+    alertmanager: Alertmanager,
+}
+
+/// A pending or firing alert of Prometheus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// Label `alertname`.
+    pub name: String,
+    /// Label `instance`, empty where there is none.
+    pub instance: String,
+    /// `pending` or `firing`.
+    pub state: String,
 }
 
 /// An active target.
@@ -71,10 +84,11 @@ struct ActiveTarget {
 }
 
 impl Daemons {
-    /// A client of the two addresses.
+    /// A client of the addresses.
     pub(super) fn new(
         prometheus: SocketAddr,
         status: SocketAddr,
+        alertmanager: SocketAddr,
     ) -> Result<Self, WorldError> {
         // Whoever comes first installs it.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -88,7 +102,13 @@ impl Daemons {
                 url: "127.0.0.1".to_owned(),
                 source,
             })?;
-        Ok(Self { http, prometheus, status })
+        let alertmanager = Alertmanager::new(http.clone(), alertmanager);
+        Ok(Self { http, prometheus, status, alertmanager })
+    }
+
+    /// The zone's Alertmanager, if it runs one.
+    pub fn alertmanager(&self) -> &Alertmanager {
+        &self.alertmanager
     }
 
     /// The HTTP client, for questions to stand-ins.
@@ -128,9 +148,45 @@ impl Daemons {
         Ok(data["lastConfigTime"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// Pending and firing alerts.
+    pub async fn alerts(&self) -> Result<Vec<Alert>, WorldError> {
+        let data: Value = self.api("alerts").await?;
+        let all = data["alerts"].as_array().into_iter().flatten();
+        let text =
+            |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(all
+            .map(|alert| Alert {
+                name: text(&alert["labels"]["alertname"]),
+                instance: text(&alert["labels"]["instance"]),
+                state: text(&alert["state"]),
+            })
+            .collect())
+    }
+
+    /// The value that an expression has now, as Prometheus writes it; `None`
+    /// unless it is that of one series.
+    pub async fn value(
+        &self,
+        expression: &str,
+    ) -> Result<Option<String>, WorldError> {
+        let base = format!("http://{}/api/v1/query", self.prometheus);
+        let url =
+            reqwest::Url::parse_with_params(&base, [("query", expression)])
+                .expect("an address makes a URL");
+        let answer: Envelope<Value> = get(&self.http, url.into()).await?;
+        let [series] = answer.data["result"]
+            .as_array()
+            .map_or([].as_slice(), Vec::as_slice)
+        else {
+            return Ok(None);
+        };
+        Ok(series["value"][1].as_str().map(str::to_owned))
+    }
+
     /// The agent's report.
     pub async fn status(&self) -> Result<StatusReport, WorldError> {
-        self.json(format!("http://{}/status.json", self.status)).await
+        let url = format!("http://{}/status.json", self.status);
+        get(&self.http, url).await
     }
 
     async fn api<T: DeserializeOwned>(
@@ -138,22 +194,23 @@ impl Daemons {
         path: &str,
     ) -> Result<T, WorldError> {
         let url = format!("http://{}/api/v1/{path}", self.prometheus);
-        let envelope: Envelope<T> = self.json(url).await?;
+        let envelope: Envelope<T> = get(&self.http, url).await?;
         Ok(envelope.data)
     }
+}
 
-    async fn json<T: DeserializeOwned>(
-        &self,
-        url: String,
-    ) -> Result<T, WorldError> {
-        let failed = |source| WorldError::Http { url: url.clone(), source };
-        let answer = self.http.get(&url).send().await.map_err(failed)?;
-        let text = answer.text().await.map_err(failed)?;
-        serde_json::from_str(&text).map_err(|_| WorldError::Answer {
-            url,
-            answer: text.chars().take(300).collect(),
-        })
-    }
+/// Asks for JSON.
+pub(super) async fn get<T: DeserializeOwned>(
+    http: &reqwest::Client,
+    url: String,
+) -> Result<T, WorldError> {
+    let failed = |source| WorldError::Http { url: url.clone(), source };
+    let answer = http.get(&url).send().await.map_err(failed)?;
+    let text = answer.text().await.map_err(failed)?;
+    serde_json::from_str(&text).map_err(|_| WorldError::Answer {
+        url,
+        answer: text.chars().take(300).collect(),
+    })
 }
 
 impl From<ActiveTarget> for Target {

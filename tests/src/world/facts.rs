@@ -4,6 +4,7 @@
 
 //! The example datacenter: who lives where, under which keys. Data only.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde_json::json;
@@ -41,13 +42,15 @@ pub const CMON: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 37);
 pub const CMON_EXTERNAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 37);
 /// Binder.
 pub const BINDER: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 11);
+/// Who is told of alerts.
+pub const WEBHOOK: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 99);
 /// A public resolver.
 pub const PUBLIC: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
-/// The prometheus zone.
+/// The first prometheus zone.
 pub const PROMETHEUS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 45);
 const PROMETHEUS_EXTERNAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 45);
 
-/// The prometheus zone's uuid.
+/// The first prometheus zone's uuid.
 pub const PROMETHEUS_UUID: &str = "5f1a0f6e-6a4b-4c0e-9a54-0d8f2b7c0045";
 
 /// A name that only the public resolver knows, and its address.
@@ -55,7 +58,7 @@ pub const PUBLIC_NAME: (&str, Ipv4Addr) =
     ("www.example.org", Ipv4Addr::new(203, 0, 113, 80));
 
 /// Every core VM: alias, uuid, admin address, external address, server.
-const CORE: [(&str, &str, Ipv4Addr, Option<Ipv4Addr>, usize); 8] = [
+const CORE: [(&str, &str, Ipv4Addr, Option<Ipv4Addr>, usize); 7] = [
     ("sapi0", "0a5b7c1e-19d2-4c0f-8a11-5d2f00000032", SAPI, None, 0),
     ("vmapi0", "1b6c8d2f-2ae3-4d10-9b22-6e3000000027", VMAPI, None, 0),
     ("cns0", "2c7d9e30-3bf4-4e21-8c33-7f4100000036", CNS, None, 0),
@@ -81,11 +84,31 @@ const CORE: [(&str, &str, Ipv4Addr, Option<Ipv4Addr>, usize); 8] = [
         None,
         1,
     ),
-    ("prometheus0", PROMETHEUS_UUID, PROMETHEUS, Some(PROMETHEUS_EXTERNAL), 1),
 ];
 
-/// Two compute nodes, two accounts, eight core zones.
-pub(super) fn facts() -> Facts {
+/// Most prometheus zones of a world: uuids and addresses count up to here.
+pub(super) const MOST_INSTANCES: usize = 10;
+
+/// Uuid of the prometheus zone with this number.
+pub fn prometheus_uuid(number: usize) -> String {
+    let (stem, last) = PROMETHEUS_UUID.split_at(PROMETHEUS_UUID.len() - 4);
+    let last: usize = last.parse().expect("four digits");
+    format!("{stem}{:04}", last + number)
+}
+
+/// Admin address of the prometheus zone with this number.
+pub fn prometheus_ip(number: usize) -> Ipv4Addr {
+    nth(PROMETHEUS, number)
+}
+
+fn nth(first: Ipv4Addr, number: usize) -> Ipv4Addr {
+    let number = u32::try_from(number).expect("it is small");
+    Ipv4Addr::from_bits(first.to_bits() + number)
+}
+
+/// Two compute nodes, two accounts, seven core zones and this many of
+/// Prometheus: `prometheus0`, `prometheus1`, ...
+pub(super) fn facts(instances: usize) -> Facts {
     let account = |uuid: &str, login: &str, key: &str| Account {
         uuid: uuid.to_owned(),
         login: login.to_owned(),
@@ -101,14 +124,17 @@ pub(super) fn facts() -> Facts {
         hostname: hostname.to_owned(),
     })
     .into();
-    let vms = CORE.map(|(alias, uuid, ip, external, server)| Vm {
+    let vm = |alias: &str, uuid: &str, ip, external, server: usize| Vm {
         uuid: uuid.to_owned(),
         alias: alias.to_owned(),
         owner_uuid: ADMIN.to_owned(),
         server_uuid: servers[server].uuid.clone(),
         state: "running".to_owned(),
-        brand: if alias == "prometheus0" { "lx" } else { "joyent-minimal" }
-            .to_owned(),
+        brand: if role_of(alias) == "prometheus" {
+            "lx".to_owned()
+        } else {
+            "joyent-minimal".to_owned()
+        },
         image_uuid: ids::IMAGE.to_owned(),
         tags: [
             ("smartdc_role".to_owned(), json!(role_of(alias))),
@@ -117,7 +143,16 @@ pub(super) fn facts() -> Facts {
         .into_iter()
         .collect(),
         nics: nics(ip, external),
+    };
+    let core = CORE.iter().map(|&(alias, uuid, ip, external, server)| {
+        vm(alias, uuid, ip, external, server)
     });
+    let prometheus = (0..instances).map(|n| {
+        let external = Some(nth(PROMETHEUS_EXTERNAL, n));
+        let alias = format!("prometheus{n}");
+        vm(&alias, &prometheus_uuid(n), prometheus_ip(n), external, 1)
+    });
+    let vms = core.chain(prometheus).collect();
     Facts {
         datacenter_name: "dc1".to_owned(),
         dns_domain: "triton.test".to_owned(),
@@ -127,12 +162,12 @@ pub(super) fn facts() -> Facts {
             account(POSEIDON, "poseidon", POSEIDON_PUBLIC_KEY),
         ],
         servers,
-        vms: vms.into(),
+        vms,
     }
 }
 
 fn role_of(alias: &str) -> &str {
-    alias.trim_end_matches('0')
+    alias.trim_end_matches(|c: char| c.is_ascii_digit())
 }
 
 fn nics(admin: Ipv4Addr, external: Option<Ipv4Addr>) -> Vec<Nic> {
@@ -165,14 +200,25 @@ pub(super) fn seed(allow_transfer: Vec<String>, sapi_url: &str) -> Seed {
     }
 }
 
-/// A binder that knows every core service by its admin address.
+/// A binder that knows every core service by its admin address, each zone by
+/// its uuid, which is the host name that registrar registers.
 pub(super) fn binder(facts: &Facts) -> Binder {
     let domain = format!("{}.{}", facts.datacenter_name, facts.dns_domain);
     let binder = Binder::new(&domain);
-    for (alias, _, ip, _, _) in CORE {
-        let service = role_of(alias);
-        binder.set(&format!("{service}.{domain}"), vec![ip]);
-        binder.set_ptr(ip, &format!("{service}.{domain}"));
+    let mut services: BTreeMap<&str, Vec<(String, Ipv4Addr)>> = BTreeMap::new();
+    for vm in &facts.vms {
+        let admin = vm.nics.iter().find(|nic| nic.nic_tag == "admin");
+        if let Some(nic) = admin {
+            let service = services.entry(role_of(&vm.alias)).or_default();
+            service.push((vm.uuid.clone(), nic.ip));
+        }
+    }
+    for (service, instances) in services {
+        let name = format!("{service}.{domain}");
+        for (_, ip) in &instances {
+            binder.set_ptr(*ip, &name);
+        }
+        binder.set_instances(&name, instances);
     }
     binder
 }

@@ -2,16 +2,18 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! A whole small datacenter with a prometheus zone in which the real
-//! config-agent and the real Prometheus run: what `make demo` shows and the
-//! end-to-end tests look at.
+//! A whole small datacenter with prometheus zones, one or more, in which the
+//! real config-agent, Prometheus and Alertmanager run: what `make demo` shows
+//! and the end-to-end tests look at.
 //!
 //! Nothing of it outlives the `World`: see [`crate::zone`].
 
+mod alertmanager;
 mod daemons;
 mod doors;
 mod error;
 mod facts;
+mod instance;
 mod programs;
 mod prometheus_zone;
 mod services;
@@ -26,13 +28,16 @@ use crate::datacenter::{Datacenter, Facts};
 use crate::sapi::{Kind, Sapi, ids};
 use crate::zone::{Network, Reboot, SizeLimit, Zone};
 
-pub use daemons::{Daemons, Target};
+pub use alertmanager::{Alertmanager, Cluster};
+pub use daemons::{Alert, Daemons, Target};
 pub use doors::{Doors, Ports};
 pub use error::WorldError;
 pub use facts::{
     ADMIN, BINDER, CMON, CMON_EXTERNAL, CNS, EXTERNAL_NETWORK, PROMETHEUS,
-    PROMETHEUS_UUID, PUBLIC, PUBLIC_NAME, SAPI, VMAPI,
+    PROMETHEUS_UUID, PUBLIC, PUBLIC_NAME, SAPI, VMAPI, WEBHOOK, prometheus_ip,
+    prometheus_uuid,
 };
+pub use instance::Instance;
 pub use programs::Programs;
 pub use services::{Service, Services};
 
@@ -50,7 +55,10 @@ pub struct WorldSpec {
     pub pace: Pace,
     /// Laid over the metadata of SAPI's `prometheus` service.
     pub metadata: Map<String, Value>,
-    /// Whether CNS lets the zone transfer from the start.
+    /// The prometheus zones, by the metadata of each one's SAPI instance: at
+    /// least one, at most ten.
+    pub instances: Vec<Map<String, Value>>,
+    /// Whether CNS lets the zones transfer from the start.
     pub transfers: bool,
     /// Small file systems in the zone, for full-disk tests.
     pub limits: Vec<SizeLimit>,
@@ -65,6 +73,7 @@ impl WorldSpec {
             programs,
             pace: Pace::default(),
             metadata: Map::new(),
+            instances: vec![Map::new()],
             transfers: true,
             limits: Vec::new(),
             ports: None,
@@ -103,8 +112,7 @@ impl Default for Pace {
 pub struct World {
     // Fields are dropped in this order.
     doors: Doors,
-    daemons: Daemons,
-    zone: Zone,
+    instances: Vec<Instance>,
     switchboard: Switchboard,
     datacenter: Arc<Datacenter>,
     _network: Network,
@@ -113,15 +121,19 @@ pub struct World {
 impl World {
     /// Brings a datacenter up; `tell` hears of each step before it is taken.
     ///
-    /// On return the zone has booted and its agent has been started; nothing
-    /// more is waited for. Errors leave nothing behind.
+    /// On return the zones have booted and their agents have been started;
+    /// nothing more is waited for. Errors leave nothing behind.
+    ///
+    /// Panics where it is to have no prometheus zone, or too many.
     pub async fn start(
         spec: WorldSpec,
         mut tell: impl FnMut(&str),
     ) -> Result<Self, WorldError> {
+        let count = spec.instances.len();
+        assert!((1..=facts::MOST_INSTANCES).contains(&count), "{count} zones");
         tell("network and addresses");
         let network = Network::create("localdc")?;
-        let all = facts::facts();
+        let all = facts::facts(count);
         let datacenter = Arc::new(Datacenter::new(all.clone()));
         let services =
             Services::new(&datacenter, sapi(&spec, &all), cns(&spec, &all));
@@ -130,18 +142,16 @@ impl World {
         for service in Service::ALL {
             switchboard.start(service).await?;
         }
-        tell("zone prometheus0");
-        let data = network.data_folder(prometheus_zone::NAME)?;
-        prometheus_zone::prepare_data(&data)?;
-        let zone = prometheus_zone::spec(&spec, &all, &data);
-        let zone = Zone::boot(&spec.programs.localdc, &network, zone).await?;
-        let doors = Doors::open(spec.ports, network.dc(), &zone).await?;
-        let daemons = Daemons::new(
-            doors.prometheus.local_addr(),
-            doors.status.local_addr(),
-        )?;
+        let mut instances = Vec::new();
+        for number in 0..count {
+            tell(&format!("zone {}", prometheus_zone::name(number)));
+            let booted = Instance::boot(&spec, &all, &network, number);
+            instances.push(booted.await?);
+        }
+        let first = instances[0].zone();
+        let doors = Doors::open(spec.ports, network.dc(), first).await?;
         let _network = network;
-        Ok(Self { doors, daemons, zone, switchboard, datacenter, _network })
+        Ok(Self { doors, instances, switchboard, datacenter, _network })
     }
 
     /// The stand-ins.
@@ -154,24 +164,34 @@ impl World {
         &self.datacenter
     }
 
-    /// The prometheus zone.
+    /// All prometheus zones.
+    pub fn instances(&self) -> &[Instance] {
+        &self.instances
+    }
+
+    /// One of them, to be rebooted or shut down.
+    pub fn instance_mut(&mut self, number: usize) -> &mut Instance {
+        &mut self.instances[number]
+    }
+
+    /// The first prometheus zone.
     pub fn zone(&self) -> &Zone {
-        &self.zone
+        self.instances[0].zone()
     }
 
-    /// The prometheus zone, to be rebooted.
+    /// The first prometheus zone, to be rebooted.
     pub fn zone_mut(&mut self) -> &mut Zone {
-        &mut self.zone
+        self.instances[0].zone_mut()
     }
 
-    /// The ways in from this machine.
+    /// The ways in from this machine; zones' are those into the first.
     pub fn doors(&self) -> &Doors {
         &self.doors
     }
 
-    /// The zone's daemons.
+    /// The first zone's daemons.
     pub fn daemons(&self) -> &Daemons {
-        &self.daemons
+        self.instances[0].daemons()
     }
 
     /// Switches a stand-in off; its ports refuse.
@@ -184,13 +204,14 @@ impl World {
         self.switchboard.start(service).await
     }
 
-    /// Reboots the zone with the same `/data`.
+    /// Reboots the first zone with the same `/data`.
     pub async fn reboot(&mut self, how: Reboot) -> Result<(), WorldError> {
-        Ok(self.zone.reboot(how).await?)
+        Ok(self.zone_mut().reboot(how).await?)
     }
 
     /// Waits until every running VM of `admin`, every compute node and
-    /// Prometheus itself is a target and up, and nothing else is not.
+    /// Prometheus itself is a target of the first zone's and up, and nothing
+    /// else is not.
     ///
     /// Errors: `TooLate` with what was missing at the end.
     pub async fn all_up(
@@ -198,7 +219,7 @@ impl World {
         limit: Duration,
     ) -> Result<Vec<Target>, WorldError> {
         let look = async || {
-            let targets = match self.daemons.targets().await {
+            let targets = match self.daemons().targets().await {
                 Ok(targets) => targets,
                 Err(error) => return Err(joined(&error)),
             };
@@ -257,6 +278,7 @@ fn sapi(spec: &WorldSpec, all: &Facts) -> Sapi {
         }
         metadata.extend(spec.metadata.clone());
     });
+    instance::list(&sapi, spec, all);
     sapi
 }
 
@@ -273,8 +295,8 @@ fn cns(spec: &WorldSpec, all: &Facts) -> CnsConfig {
 }
 
 fn allowed(spec: &WorldSpec) -> Vec<String> {
-    let zone = spec.transfers.then(|| PROMETHEUS.to_string());
-    zone.into_iter().collect()
+    let zones = if spec.transfers { spec.instances.len() } else { 0 };
+    (0..zones).map(|n| prometheus_ip(n).to_string()).collect()
 }
 
 /// Uuids of what must be scraped, with the name people know.

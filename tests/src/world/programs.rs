@@ -22,6 +22,8 @@ pub struct Programs {
     pub prometheus: PathBuf,
     /// Its checker.
     pub promtool: PathBuf,
+    /// Alertmanager and its checker, where Debian's package is installed.
+    pub alertmanager: Option<(PathBuf, PathBuf)>,
 }
 
 impl Programs {
@@ -57,6 +59,13 @@ impl Programs {
             )?,
             prometheus: must("/usr/bin/prometheus".into(), install)?,
             promtool: must("/usr/bin/promtool".into(), install)?,
+            // The demo does without.
+            alertmanager: must(
+                "/usr/bin/prometheus-alertmanager".into(),
+                install,
+            )
+            .and_then(|it| Ok((it, must("/usr/bin/amtool".into(), install)?)))
+            .ok(),
         })
     }
 }

@@ -2,7 +2,7 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! The prometheus zone as its image and `boot/` would leave it.
+//! A prometheus zone as its image and `boot/` would leave it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -12,18 +12,28 @@ use serde_json::json;
 
 use super::{WorldError, WorldSpec, facts};
 use crate::datacenter::Facts;
-use crate::zone::{Bind, UnitSpec, ZoneSpec};
+use crate::zone::{Bind, Restart, UnitSpec, ZoneSpec};
 
-/// Short name and alias.
-pub(super) const NAME: &str = "prometheus0";
 /// `nobody` on illumos and Debian alike.
 const NOBODY: u32 = 65534;
 
-/// The zone with the agent and Prometheus; its `/data` is `data`.
-pub(super) fn spec(world: &WorldSpec, all: &Facts, data: &Path) -> ZoneSpec {
+/// Short name and alias of the zone with this number.
+pub(super) fn name(number: usize) -> String {
+    format!("prometheus{number}")
+}
+
+/// The zone with the agent, Prometheus and Alertmanager; its `/data` is
+/// `data`.
+pub(super) fn spec(
+    world: &WorldSpec,
+    all: &Facts,
+    data: &Path,
+    number: usize,
+) -> ZoneSpec {
     let programs = &world.programs;
-    let uuid = facts::PROMETHEUS_UUID;
-    let mut spec = ZoneSpec::new(NAME, uuid, facts::PROMETHEUS);
+    let uuid = &facts::prometheus_uuid(number);
+    let ip = facts::prometheus_ip(number);
+    let mut spec = ZoneSpec::new(&name(number), uuid, ip);
     spec.dns_domain = all.dns_domain.clone();
     // Mixed, as the platform hands them out.
     spec.resolvers = vec![facts::BINDER.into(), facts::PUBLIC.into()];
@@ -38,6 +48,9 @@ pub(super) fn spec(world: &WorldSpec, all: &Facts, data: &Path) -> ZoneSpec {
     mdata("sdc:tags.smartdc_role", "prometheus");
     mdata("sdc:tags.smartdc_type", "core");
     mdata("sapi-url", &sapi_url(all));
+    // MiB, and hundredths of a processor.
+    mdata("sdc:max_physical_memory", "2048");
+    mdata("sdc:cpu_cap", "200");
     let nics = vm.nics.iter().enumerate().map(|(at, nic)| {
         json!({
             "interface": format!("eth{at}"),
@@ -65,6 +78,13 @@ pub(super) fn spec(world: &WorldSpec, all: &Facts, data: &Path) -> ZoneSpec {
         ),
         Bind::read_only(&programs.promtool, &format!("{daemon}/bin/promtool")),
     ];
+    if let Some((alertmanager, amtool)) = &programs.alertmanager {
+        let bin = |name: &str| format!("{daemon}/bin/{name}");
+        spec.binds.extend([
+            Bind::read_only(alertmanager, &bin("alertmanager")),
+            Bind::read_only(amtool, &bin("amtool")),
+        ]);
+    }
     spec.limits = world.limits.clone();
     let poll = world.pace.poll.as_millis() as u64;
     let config = json!({
@@ -78,7 +98,11 @@ pub(super) fn spec(world: &WorldSpec, all: &Facts, data: &Path) -> ZoneSpec {
         format!("{agent}/etc/config.json").into(),
         format!("{config:#}\n"),
     );
-    spec.units = vec![config_agent(agent), prometheus(daemon)];
+    spec.units = vec![
+        config_agent(agent),
+        reader(daemon, "prometheus"),
+        reader(daemon, "alertmanager"),
+    ];
     spec
 }
 
@@ -95,17 +119,16 @@ fn config_agent(home: &str) -> UnitSpec {
     )
 }
 
-/// smf/lx/prometheus.service; the agent enables it.
-fn prometheus(home: &str) -> UnitSpec {
-    let mut unit = UnitSpec::new(
-        "prometheus",
-        [
-            format!("{home}/bin/prometheus"),
-            format!("@{home}/etc/prometheus.flags"),
-        ],
-    );
+/// smf/lx/prometheus.service and alertmanager.service, which differ in the
+/// name only; the agent enables them. Started again sooner than in life.
+fn reader(home: &str, name: &str) -> UnitSpec {
+    let flags = format!("@{home}/etc/{name}.flags");
+    let program = format!("{home}/bin/{name}");
+    let mut unit = UnitSpec::new(name, [program, flags]);
     unit.user = Some("nobody".to_owned());
     unit.directory = Some("/data/prometheus".into());
+    unit.environment_files = vec![format!("{home}/etc/{name}.env").into()];
+    unit.restart = Restart::Always;
     unit.enabled = false;
     unit
 }

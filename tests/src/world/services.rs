@@ -24,6 +24,7 @@ use crate::datacenter::Datacenter;
 use crate::public_resolver::PublicResolver;
 use crate::sapi::Sapi;
 use crate::vmapi::Vmapi;
+use crate::webhook::Webhook;
 use crate::zone::Network;
 
 /// How long a stand-in may take to end.
@@ -44,17 +45,20 @@ pub enum Service {
     Binder,
     /// Port 53, outside the admin network.
     PublicResolver,
+    /// Port 80.
+    Webhook,
 }
 
 impl Service {
     /// All of them, in the order they are started.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::PublicResolver,
         Self::Binder,
         Self::Sapi,
         Self::Vmapi,
         Self::Cns,
         Self::Cmon,
+        Self::Webhook,
     ];
 }
 
@@ -73,6 +77,8 @@ pub struct Services {
     pub binder: Binder,
     /// All other names.
     pub public_resolver: PublicResolver,
+    /// Who is told of alerts.
+    pub webhook: Webhook,
 }
 
 impl Services {
@@ -92,6 +98,7 @@ impl Services {
             cmon: Cmon::new(Arc::clone(datacenter)),
             binder: datacenter.read(facts::binder),
             public_resolver,
+            webhook: Webhook::new(),
         }
     }
 }
@@ -122,6 +129,7 @@ impl Switchboard {
             facts::CMON_EXTERNAL,
             facts::BINDER,
             facts::PUBLIC,
+            facts::WEBHOOK,
         ] {
             network.add_address(ip)?;
         }
@@ -232,6 +240,10 @@ async fn begin(
             let (udp, listener) = dns(facts::PUBLIC).await?;
             let served = all.public_resolver.serve(udp, listener, stop);
             vec![handle.spawn(noted(service, served))]
+        }
+        Service::Webhook => {
+            let listener = tcp(facts::WEBHOOK, 80).await?;
+            vec![handle.spawn(all.webhook.serve(listener, stop))]
         }
     };
     Ok(tasks)

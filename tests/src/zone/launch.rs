@@ -6,7 +6,7 @@
 //! group and files.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -24,13 +24,30 @@ pub(crate) fn spawn_unit(unit: &Unit) -> io::Result<i32> {
     let spec = &unit.spec;
     let log = Path::new(LOG_FOLDER).join(format!("{}.log", unit.name()));
     let log = OpenOptions::new().create(true).append(true).open(log)?;
-    let mut command = command(&spec.argv, spec.user.as_deref(), &spec.env)?;
+    let mut env = spec.env.clone();
+    for path in &spec.environment_files {
+        match fs::read_to_string(path) {
+            Ok(text) => env.extend(variables(&text)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let mut command = command(&spec.argv, spec.user.as_deref(), &env)?;
     command
         .current_dir(spec.directory.as_deref().unwrap_or(Path::new("/")))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);
     Ok(command.spawn()?.id().cast_signed())
+}
+
+/// `NAME=value` lines, as far as ours go: no quotes, no continued lines.
+fn variables(text: &str) -> impl Iterator<Item = (String, String)> {
+    text.lines().filter_map(|line| {
+        let (name, value) = line.trim().split_once('=')?;
+        let comment = name.starts_with(['#', ';']);
+        (!comment).then(|| (name.to_owned(), value.to_owned()))
+    })
 }
 
 /// Starts a command that runs once; returns its pid.
@@ -76,4 +93,17 @@ fn command(
         command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
     }
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_file_is_lines_of_name_and_value() {
+        let text = "# A=1\n\nGOMEMLIMIT=512MiB\n; B=2\nC=a=b\nnothing\n";
+        let found: Vec<_> = variables(text).collect();
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(found, [pair("GOMEMLIMIT", "512MiB"), pair("C", "a=b")]);
+    }
 }

@@ -34,6 +34,8 @@ use super::{ZoneError, check_name};
 
 const IP_LIMIT: Duration = Duration::from_secs(10);
 const BRIDGE: &str = "admin0";
+/// Locally administered.
+const BRIDGE_MAC: &str = "02:00:00:00:00:01";
 
 /// A network namespace; clones share it, the last one ends it.
 #[derive(Clone, Debug)]
@@ -240,7 +242,10 @@ impl Network {
         let folder = Arc::new(Folder::create(tag)?);
         let dc = Namespace::create(format!("{}-dc", folder.id()))?;
         dc.ip(&[
-            format!("link add {BRIDGE} type bridge"),
+            // Else it takes the lowest address of its ports: a zone that
+            // joins may change it, and those before are cut off until they
+            // ask for it again, most of a minute.
+            format!("link add {BRIDGE} address {BRIDGE_MAC} type bridge"),
             format!("addr add {}/24 dev {BRIDGE}", Self::GATEWAY),
             format!("link set {BRIDGE} up"),
         ])?;

@@ -179,6 +179,9 @@ pub struct UnitSpec {
     pub directory: Option<PathBuf>,
     /// Environment besides PATH, HOME, USER.
     pub env: BTreeMap<String, String>,
+    /// Files of the zone with more of it, read at each start; one that is
+    /// missing is passed over (`EnvironmentFile=-`).
+    pub environment_files: Vec<PathBuf>,
     /// Whether a boot starts it.
     pub enabled: bool,
     /// Whether it reloads, on SIGHUP.
@@ -209,6 +212,7 @@ impl UnitSpec {
             user: None,
             directory: None,
             env: BTreeMap::new(),
+            environment_files: Vec::new(),
             enabled: true,
             reloads: true,
             restart: Restart::OnFailure,

@@ -72,7 +72,8 @@ impl Scope<'_> {
             shard: merged.shard(),
             replica: merged.replica(),
             components: merged.components(),
-            alertmanager: merged.alertmanager(),
+            // Also where the keys are set for all services at once.
+            alertmanager: service.name != "grafana" && merged.alertmanager(),
             bucket: merged.bucket(),
             no_sidecar: merged.no_sidecar(),
             own: uuid == self.own,

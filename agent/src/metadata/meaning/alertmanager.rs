@@ -93,13 +93,20 @@ static ALERTMANAGER_URL: Text = Text {
 };
 
 /// The keys of this file.
-pub(super) static SETTINGS: &[&dyn Setting] = &[
+pub(crate) static SETTINGS: &[&dyn Setting] = &[
     &ALERTMANAGER,
     &ALERTMANAGER_CONFIG,
     &ALERTMANAGER_PEERS,
     &ALERTMANAGER_RETENTION,
     &ALERTMANAGER_URL,
 ];
+
+/// Whether a zone with this metadata runs one. A configuration with a fault
+/// in it counts: the zone goes on with the one before.
+pub(crate) fn runs(reader: &mut Reader<'_>) -> bool {
+    let told = reader.get(&ALERTMANAGER);
+    told.unwrap_or_else(|| reader.is_set(&ALERTMANAGER_CONFIG))
+}
 
 /// The zone's Alertmanager, if it is to run one. `address` is that of the
 /// admin NIC; `found` are the other members as SAPI lists them. Its limits
@@ -110,14 +117,14 @@ pub(super) fn alertmanager(
     found: &[String],
 ) -> Option<Alertmanager> {
     let config = reader.get(&ALERTMANAGER_CONFIG);
-    let wanted = reader.get(&ALERTMANAGER);
+    let wanted = runs(reader);
     let peers = reader.get(&ALERTMANAGER_PEERS).map_or_else(
         || found.to_vec(),
         |list| list.iter().map(|peer| with_port(peer, 9094)).collect(),
     );
     let retention = reader.or_default(&ALERTMANAGER_RETENTION);
     let external_url = reader.get(&ALERTMANAGER_URL);
-    if !wanted.unwrap_or(config.is_some()) {
+    if !wanted {
         return None;
     }
     let config = config.unwrap_or_else(|| {

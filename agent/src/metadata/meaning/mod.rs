@@ -8,7 +8,7 @@
 //! Each file here has its keys, as settings, and what they mean together. A
 //! key that is absent, null or empty takes its default.
 
-mod alertmanager;
+pub(crate) mod alertmanager;
 mod grafana;
 pub(crate) mod place;
 pub(crate) mod prometheus;
