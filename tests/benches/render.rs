@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use monitoring_agent::metadata::meaning::{Site, model};
 use monitoring_agent::model::{Caps, Flavor, Peer, Peers, Role};
-use monitoring_agent::render::TemplateSet;
+use monitoring_agent::render::{Output, TemplateSet};
 use nix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 
@@ -64,8 +64,11 @@ fn render(role: Role) -> Result<(usize, usize, Duration)> {
             Ok(model) => model,
             Err(problems) => bail!("{role}: {problems:?}"),
         };
-        let folder = templates().join(role.as_str());
-        let output = TemplateSet::load(&folder)?.render(&model);
+        let mut output = Output::default();
+        for set in role.template_sets() {
+            let set = TemplateSet::load(&templates().join(set))?;
+            output.append(set.render(&model));
+        }
         times.push(cpu()?.saturating_sub(begin));
         ensure!(output.failed.is_empty(), "{role}: {:?}", output.failed);
         let bytes = output.files.iter().map(|file| file.bytes.len()).sum();

@@ -259,8 +259,9 @@ impl Loaded {
                     let kept = grafana::keep(grafana, &model.paths, None);
                     output.failed.extend(kept.failed);
                 }
-                let role = self.role.as_str();
-                self.set(role, &model, &mut output, &mut refuse);
+                for set in self.role.template_sets() {
+                    self.set(set, &model, &mut output, &mut refuse);
+                }
             }
             Err(problems) => {
                 for problem in problems {

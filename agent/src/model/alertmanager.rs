@@ -4,6 +4,8 @@
 
 //! Alertmanager: its cluster, receivers and routes.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,6 +15,10 @@ use super::zone::GoLimits;
 /// The settings of a zone's Alertmanager, checked and complete.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Alertmanager {
+    /// Folder of its configuration.
+    pub etc: PathBuf,
+    /// Its folder on the delegate dataset.
+    pub data: PathBuf,
     /// Listening address of the API, `host:port`.
     pub listen_address: String,
     /// Listening address of the gossip, `host:port`, TCP and UDP; `None`

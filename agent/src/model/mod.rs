@@ -50,6 +50,16 @@ impl Role {
         Self::ALL.into_iter().find(|role| role.as_str() == tag)
     }
 
+    /// The folders of `templates/` that a zone of this role renders, beside
+    /// that of its resolver.
+    pub fn template_sets(self) -> &'static [&'static str] {
+        match self {
+            Self::Prometheus => &["alertmanager", "prometheus"],
+            Self::Thanos => &["alertmanager", "thanos"],
+            Self::Grafana => &["grafana"],
+        }
+    }
+
     /// The tag's spelling; also the folder name under `templates/`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -131,6 +141,8 @@ pub struct Model {
     pub paths: Paths,
     /// The zone's caps.
     pub caps: Caps,
+    /// The Alertmanager of this zone, if it runs one.
+    pub alertmanager: Option<Alertmanager>,
     /// The Prometheus of this zone, in that role.
     pub prometheus: Option<Prometheus>,
     /// The Grafana of this zone, in that role.

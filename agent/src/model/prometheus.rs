@@ -10,7 +10,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Secret;
-use super::alertmanager::Alertmanager;
 use super::store::ObjectStore;
 use super::zone::GoLimits;
 
@@ -64,8 +63,6 @@ pub struct Prometheus {
     pub remote_read: Vec<Secret<Value>>,
     /// The Thanos sidecar, if one runs beside this server.
     pub sidecar: Option<Sidecar>,
-    /// The Alertmanager of this zone, if one runs here.
-    pub alertmanager: Option<Alertmanager>,
     /// What only a restart can change.
     pub flags: Flags,
     /// Limits of its Go runtime.

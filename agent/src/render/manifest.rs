@@ -29,6 +29,8 @@ pub(super) struct ConfigManifest {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DirectoryEntry {
+    /// Expression over the model: false, and nobody needs it.
+    pub(super) when: Option<String>,
     /// Absolute path; may use the model.
     pub(super) path: String,
     /// Permission bits, octal in quotes.

@@ -235,8 +235,12 @@ impl TemplateSet {
             }
         }
         for entry in &self.manifest.directory {
-            match line(&entry.path, context) {
-                Ok(path) => output.directories.push(Directory {
+            let wanted = holds(entry.when.as_deref(), context);
+            match wanted.and_then(|wanted| {
+                wanted.then(|| line(&entry.path, context)).transpose()
+            }) {
+                Ok(None) => {}
+                Ok(Some(path)) => output.directories.push(Directory {
                     path: PathBuf::from(path),
                     mode: entry.mode.bits(),
                     owner: entry.owner.clone(),

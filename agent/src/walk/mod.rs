@@ -337,7 +337,9 @@ impl Walk {
                     output.failed.extend(kept.failed);
                     status.warnings.extend(kept.warnings);
                 }
-                self.render_set(role.as_str(), &model, output);
+                for set in role.template_sets() {
+                    self.render_set(set, &model, output);
+                }
                 Some(model)
             }
             Err(problems) => {
@@ -420,7 +422,9 @@ impl Walk {
         files.extend(self.config.account_key_file.clone());
         let mut folders = BTreeSet::new();
         if let Ok(role) = self.facts.role {
-            folders.insert(self.config.templates_dir.join(role.as_str()));
+            for set in role.template_sets() {
+                folders.insert(self.config.templates_dir.join(set));
+            }
             folders.insert(self.config.templates_dir.join("resolver"));
             let paths = crate::model::Paths::new(&self.config.root, role);
             for name in ["cmon.key", "cmon.crt", "key.pem", "cert.pem"] {

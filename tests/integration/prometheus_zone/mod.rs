@@ -87,10 +87,18 @@ fn read(more: Value, site: &Site) -> Result<Model, String> {
     })
 }
 
-fn templates() -> TemplateSet {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    TemplateSet::load(&workspace.join("templates/prometheus"))
-        .expect("the templates load")
+/// Everything that a Prometheus zone renders, by the templates in `folder`.
+fn render(folder: &Path, model: &Model) -> Output {
+    let mut output = Output::default();
+    for set in Role::Prometheus.template_sets() {
+        let set = TemplateSet::load(&folder.join(set));
+        output.append(set.expect("the templates load").render(model));
+    }
+    output
+}
+
+fn templates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates")
 }
 
 /// All files of a zone as one text; the rules of the image by name only.

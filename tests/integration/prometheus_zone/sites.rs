@@ -134,18 +134,18 @@ fn each_site_renders_what_was_reviewed_and_its_checkers_approve() {
         ("retired", region(), json!({"prometheus_retired": true})),
         ("everything", region(), everything()),
     ];
-    let set = templates();
+    let folder = templates();
     for (name, peers, metadata) in sites {
         let here = site(Path::new("/"), peers.clone());
         let model = read(metadata.clone(), &here).expect(name);
-        let output = set.render(&model);
+        let output = render(&folder, &model);
         assert_eq!(output.failed, [], "{name}");
         insta::assert_snapshot!(name, text(&output));
 
         let root = tempfile::tempdir().unwrap();
         let there = site(root.path(), peers);
         let model = read(metadata, &there).expect(name);
-        check(&set.render(&model), root.path(), name);
+        check(&render(&folder, &model), root.path(), name);
     }
 }
 
@@ -181,7 +181,8 @@ fn check(output: &Output, root: &Path, site: &str) {
 #[test]
 fn no_secret_lies_in_a_file_that_others_read() {
     let here = site(Path::new("/"), vec![own()]);
-    let output = templates().render(&read(everything(), &here).unwrap());
+    let model = read(everything(), &here).unwrap();
+    let output = render(&templates(), &model);
     let mut holders = 0;
     for file in &output.files {
         if String::from_utf8_lossy(&file.bytes).contains("hush") {

@@ -5,7 +5,7 @@
 //! The keys of Alertmanager, which runs in Prometheus or Thanos zones.
 
 use std::marker::PhantomData;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::{Map, Value, json};
 
@@ -14,8 +14,11 @@ use super::super::setting::{
     About, Change, Setting, Switch, Text, Texts, Tree,
 };
 use super::super::wire::Reader;
-use crate::model::zone::GoLimits;
-use crate::model::{Alertmanager, Secret};
+use super::About as Zone;
+use crate::model::{Alertmanager, Peer, Secret};
+
+/// Alertmanager has one of so many shares of a zone's memory.
+const SHARES: u64 = 16;
 
 static ALERTMANAGER: Switch = Switch {
     about: About::derived(
@@ -108,18 +111,15 @@ pub(crate) fn runs(reader: &mut Reader<'_>) -> bool {
     told.unwrap_or_else(|| reader.is_set(&ALERTMANAGER_CONFIG))
 }
 
-/// The zone's Alertmanager, if it is to run one. `address` is that of the
-/// admin NIC; `found` are the other members as SAPI lists them. Its limits
-/// are for the caller to set.
+/// The zone's Alertmanager, if it is to run one.
 pub(super) fn alertmanager(
     reader: &mut Reader<'_>,
-    address: Option<IpAddr>,
-    found: &[String],
+    about: &Zone<'_>,
 ) -> Option<Alertmanager> {
     let config = reader.get(&ALERTMANAGER_CONFIG);
     let wanted = runs(reader);
     let peers = reader.get(&ALERTMANAGER_PEERS).map_or_else(
-        || found.to_vec(),
+        || cluster(about),
         |list| list.iter().map(|peer| with_port(peer, 9094)).collect(),
     );
     let retention = reader.or_default(&ALERTMANAGER_RETENTION);
@@ -135,15 +135,32 @@ pub(super) fn alertmanager(
         quiet.as_object().cloned().unwrap_or_default()
     });
     // Gossip says its own address to others, so it must be one they reach.
-    let host = address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let own = about.site.peers.own().and_then(|own| own.address);
+    let host = own.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
     let gossip = SocketAddr::new(host, 9094);
+    let root = &about.site.root;
     Some(Alertmanager {
+        etc: root.join("opt/triton/alertmanager/etc"),
+        data: root.join("data/alertmanager"),
         listen_address: "0.0.0.0:9093".to_owned(),
         cluster_address: (!peers.is_empty()).then(|| gossip.to_string()),
         peers,
         retention,
         config: Secret::new(Value::Object(config)),
         external_url,
-        limits: GoLimits::default(),
+        limits: about.site.caps.go_limits(1, SHARES),
     })
+}
+
+/// The other members: every other one of this datacenter, Triton's and
+/// Manta's alike, `host:port` of the gossip.
+fn cluster(about: &Zone<'_>) -> Vec<String> {
+    let here = |peer: &&Peer| peer.datacenter == about.place.datacenter;
+    let other =
+        |peer: &&Peer| !peer.own && peer.instance != about.site.instance;
+    let peers = about.site.peers.alertmanagers().filter(here).filter(other);
+    peers
+        .filter_map(|peer| Some(SocketAddr::new(peer.address?, 9094)))
+        .map(|address| address.to_string())
+        .collect()
 }

@@ -57,7 +57,12 @@ pub fn settings(role: Role) -> Vec<&'static dyn Setting> {
             place::SETTINGS,
         ],
         Role::Grafana => &[grafana::SETTINGS, place::SETTINGS],
-        Role::Thanos => &[thanos::SETTINGS, store::SETTINGS, place::SETTINGS],
+        Role::Thanos => &[
+            thanos::SETTINGS,
+            alertmanager::SETTINGS,
+            store::SETTINGS,
+            place::SETTINGS,
+        ],
     };
     parts.concat()
 }
@@ -83,12 +88,20 @@ fn read(
     let flavor = flavor(metadata, site.flavor);
     // A value that is neither is a problem, not a flavor.
     reader.get(&place::IS_MANTA_SERVICE);
-    let about = About {
+    let mut about = About {
         site,
         flavor,
         place: place::place(reader, metadata, flavor),
         paths: Paths::new(&site.root, site.role),
+        alertmanager: false,
     };
+    let alertmanager = match site.role {
+        Role::Prometheus | Role::Thanos => {
+            alertmanager::alertmanager(reader, &about)
+        }
+        Role::Grafana => None,
+    };
+    about.alertmanager = alertmanager.is_some();
     let prometheus = (site.role == Role::Prometheus)
         .then(|| prometheus::prometheus(reader, &about));
     let grafana = (site.role == Role::Grafana)
@@ -102,6 +115,7 @@ fn read(
         place: about.place,
         paths: about.paths,
         caps: site.caps,
+        alertmanager,
         prometheus,
         grafana,
         thanos,
@@ -114,6 +128,8 @@ struct About<'a> {
     flavor: Flavor,
     place: Place,
     paths: Paths,
+    /// Whether an Alertmanager shares the zone.
+    alertmanager: bool,
 }
 
 /// What the resolver's templates need; asks for less than a whole model, so

@@ -100,7 +100,7 @@ async fn each_daemon_is_touched_by_the_least_that_will_do() {
 async fn the_last_alertmanager_leaves_nothing(world: &World) {
     let secrets = async || {
         // The agent's copy of what SAPI said has it while SAPI has it.
-        let folders = "/opt/triton/prometheus/etc /data";
+        let folders = "/opt/triton/alertmanager/etc /data";
         let found = sh(world, &format!("grep -rl {TOKEN} {folders}")).await;
         found.stdout
     };

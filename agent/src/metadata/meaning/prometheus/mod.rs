@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::super::grammar::{size_bytes, with_port};
 use super::super::wire::Reader;
-use super::{About, alertmanager, place, store};
+use super::{About, place, store};
 use crate::model::prometheus::{Cmon, Federation, FileSd, Flags, Sidecar};
 use crate::model::zone::{Caps, GoLimits};
 use crate::model::{Flavor, Prometheus, Secret};
@@ -56,16 +56,11 @@ pub(super) fn prometheus(
     let retired = reader.or_default(&RETIRED);
     let caps = about.site.caps;
     let sidecar = sidecar(reader, about, retired);
-    let alertmanager = alertmanager::alertmanager(
-        reader,
-        about.site.peers.own().and_then(|own| own.address),
-        &watched::cluster(about),
-    );
     let shares = Shares {
         caps,
         whole: PROMETHEUS_SHARES
             + if sidecar.is_some() { SIDECAR_SHARES } else { 0 }
-            + if alertmanager.is_some() { ALERTMANAGER_SHARES } else { 0 },
+            + if about.alertmanager { ALERTMANAGER_SHARES } else { 0 },
     };
     let limits = shares.of(PROMETHEUS_SHARES);
     let flags = flags(reader, about, &limits, sidecar.as_ref());
@@ -84,14 +79,14 @@ pub(super) fn prometheus(
         sample_limit: reader.or_default(&SAMPLE_LIMIT),
         rule_files: reader.or_default(&RULE_FILES),
         rule_groups: objects(reader.or_default(&RULE_GROUPS)),
-        alertmanagers: alertmanagers(reader, about, alertmanager.is_some()),
+        alertmanagers: alertmanagers(reader, about, about.alertmanager),
         file_sd: file_sd(reader),
         scrape_configs: secrets(reader.or_default(&SCRAPE_CONFIGS)),
         federation: federation(reader),
         watched: watched::watched(
             about,
             sidecar.is_some(),
-            alertmanager.is_some(),
+            about.alertmanager,
             reader.or_default(&WATCH_PEERS),
         ),
         remote_write: secrets(reader.or_default(&REMOTE_WRITE)),
@@ -99,12 +94,6 @@ pub(super) fn prometheus(
         sidecar: sidecar.map(|sidecar| Sidecar {
             limits: shares.of(SIDECAR_SHARES),
             ..sidecar
-        }),
-        alertmanager: alertmanager.map(|alertmanager| {
-            crate::model::Alertmanager {
-                limits: shares.of(ALERTMANAGER_SHARES),
-                ..alertmanager
-            }
         }),
         flags,
         limits,

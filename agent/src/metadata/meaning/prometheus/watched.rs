@@ -16,7 +16,6 @@ use crate::model::thanos;
 const PROMETHEUS_PORT: u16 = 9090;
 const SIDECAR_PORT: u16 = 10902;
 const ALERTMANAGER_PORT: u16 = 9093;
-const GOSSIP_PORT: u16 = 9094;
 
 /// The jobs that scrape this zone's own daemons and, if `others`, every other
 /// Prometheus of the region, the other half of our pair among them, and the
@@ -121,22 +120,13 @@ fn labels(
 /// Alertmanagers of this datacenter, Triton's and Manta's alike: `host:port`
 /// of the API. One that runs here comes by its own setting.
 pub(super) fn alertmanagers(about: &About<'_>) -> Vec<String> {
-    addresses(about, ALERTMANAGER_PORT)
-}
-
-/// The other members of the Alertmanager cluster: `host:port` of the gossip.
-pub(super) fn cluster(about: &About<'_>) -> Vec<String> {
-    addresses(about, GOSSIP_PORT)
-}
-
-fn addresses(about: &About<'_>, port: u16) -> Vec<String> {
     about
         .site
         .peers
         .alertmanagers()
         .filter(|peer| peer.datacenter == about.place.datacenter)
         .filter(|peer| other(peer, about))
-        .filter_map(|peer| at(peer, port))
+        .filter_map(|peer| at(peer, ALERTMANAGER_PORT))
         .collect()
 }
 

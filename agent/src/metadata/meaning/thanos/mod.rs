@@ -212,7 +212,8 @@ impl Zone<'_> {
 
     /// Limits of a component: its share of the zone's memory.
     fn limits(&self, component: Component) -> GoLimits {
-        let whole = self.runs.iter().copied().map(shares).sum();
+        let all: u64 = self.runs.iter().copied().map(shares).sum();
+        let whole = all + u64::from(self.about.alertmanager);
         self.about.site.caps.go_limits(shares(component), whole)
     }
 
