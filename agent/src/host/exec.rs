@@ -24,6 +24,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Where programs are looked for after the inherited `PATH`: the images' own,
 /// then the platform's, as seen from an LX and from a SmartOS zone.
 const SEARCH_PATH: &str = "/opt/triton/prometheus/bin:\
+    /opt/triton/alertmanager/bin:\
     /opt/triton/thanos/bin:/opt/triton/grafana/bin:\
     /native/usr/sbin:/native/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

@@ -79,7 +79,7 @@ pub(super) fn spec(
         Bind::read_only(&programs.promtool, &format!("{daemon}/bin/promtool")),
     ];
     if let Some((alertmanager, amtool)) = &programs.alertmanager {
-        let bin = |name: &str| format!("{daemon}/bin/{name}");
+        let bin = |name: &str| format!("/opt/triton/alertmanager/bin/{name}");
         spec.binds.extend([
             Bind::read_only(alertmanager, &bin("alertmanager")),
             Bind::read_only(amtool, &bin("amtool")),
@@ -98,11 +98,8 @@ pub(super) fn spec(
         format!("{agent}/etc/config.json").into(),
         format!("{config:#}\n"),
     );
-    spec.units = vec![
-        config_agent(agent),
-        reader(daemon, "prometheus"),
-        reader(daemon, "alertmanager"),
-    ];
+    spec.units =
+        vec![config_agent(agent), reader("prometheus"), reader("alertmanager")];
     spec
 }
 
@@ -121,12 +118,13 @@ fn config_agent(home: &str) -> UnitSpec {
 
 /// smf/lx/prometheus.service and alertmanager.service, which differ in the
 /// name only; the agent enables them. Started again sooner than in life.
-fn reader(home: &str, name: &str) -> UnitSpec {
+fn reader(name: &str) -> UnitSpec {
+    let home = format!("/opt/triton/{name}");
     let flags = format!("@{home}/etc/{name}.flags");
     let program = format!("{home}/bin/{name}");
     let mut unit = UnitSpec::new(name, [program, flags]);
     unit.user = Some("nobody".to_owned());
-    unit.directory = Some("/data/prometheus".into());
+    unit.directory = Some(format!("/data/{name}").into());
     unit.environment_files = vec![format!("{home}/etc/{name}.env").into()];
     unit.restart = Restart::Always;
     unit.enabled = false;
@@ -140,7 +138,9 @@ pub(super) fn sapi_url(all: &Facts) -> String {
 
 /// The folders that boot/setup.sh makes on the delegate dataset.
 pub(super) fn prepare_data(data: &Path) -> Result<(), WorldError> {
-    for (name, owner) in [("config-agent", 0), ("prometheus", NOBODY)] {
+    for (name, owner) in
+        [("config-agent", 0), ("prometheus", NOBODY), ("alertmanager", NOBODY)]
+    {
         let path = data.join(name);
         let make = || {
             fs::create_dir_all(&path)?;

@@ -139,3 +139,17 @@ fn the_table_of_keys_is_the_programs_own() {
         assert_eq!(read, seen, "{role}");
     }
 }
+
+#[test]
+fn an_alertmanager_may_run_beside_thanos_too() {
+    let metadata = json!({
+        "datacenter_name": "dc1", "dns_domain": "t.test",
+        "alertmanager": true,
+    });
+    let metadata = metadata.as_object().unwrap();
+    for role in Role::ALL {
+        let site = Site { role, ..site() };
+        let model = model(metadata, &site).unwrap();
+        assert_eq!(model.alertmanager.is_some(), role != Role::Grafana);
+    }
+}
