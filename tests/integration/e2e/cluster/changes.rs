@@ -122,9 +122,8 @@ async fn the_last_alertmanager_leaves_nothing(world: &World) {
     let files = sh(world, "ls /opt/triton/prometheus/etc").await.stdout;
     assert!(!files.contains("alertmanager"), "{files}");
     assert_eq!(secrets().await, "", "the secret is left behind");
-    // Memory that was the other's is its own now, which is a flag's matter.
     let prometheus = Run::of(&world.instances()[0], "prometheus").await;
-    assert_eq!(prometheus.unwrap().since(&before[0]), Ok(Restart));
+    assert_eq!(prometheus.unwrap().since(&before[0]), Ok(Reload));
     let config = world.daemons().config().await.unwrap();
     assert!(!config.contains("alertmanager"), "{config}");
 }

@@ -60,7 +60,9 @@ pub(super) fn prometheus(
         caps,
         whole: PROMETHEUS_SHARES
             + if sidecar.is_some() { SIDECAR_SHARES } else { 0 }
-            + if about.alertmanager { ALERTMANAGER_SHARES } else { 0 },
+            // Kept whether one runs or not: to come or go it must not cost
+            // Prometheus a restart.
+            + ALERTMANAGER_SHARES,
     };
     let limits = shares.of(PROMETHEUS_SHARES);
     let flags = flags(reader, about, &limits, sidecar.as_ref());
