@@ -6,6 +6,8 @@
 //! together. The first that ends takes the rest with it; the service manager
 //! starts us again.
 
+mod loops;
+
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -15,7 +17,6 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -23,7 +24,7 @@ use crate::apply::commit::{sweep, write_atomic};
 use crate::apply::{DaemonHttp, HttpFuture};
 use crate::config::ConfigFile;
 use crate::daemons;
-use crate::discovery::{self, Discovery, Found, Heard, PeerSearch};
+use crate::discovery::{self, Discovery, Heard, PeerSearch};
 use crate::dns::{DnsConfig, DnsError, NameServer, NamesHandle};
 use crate::host::Host;
 use crate::log::chain;
@@ -34,6 +35,7 @@ use crate::status::{self, Board};
 use crate::triton::sapi::{Config, Sapi};
 use crate::triton::{ApiError, Http, Lookup};
 use crate::walk::{Facts, Inputs, Outputs, Walk, WalkStatus, gather};
+use loops::Loops;
 
 /// What a daemon on loopback may take to answer a reload.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(60);
@@ -47,7 +49,7 @@ const DAEMON_ANSWER: usize = 64 << 10;
 /// Pause between two looks at a lock that another holds.
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long loops may take to end.
+/// How long loops, and a predecessor's, may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Why the agent could not start, or ended.
@@ -190,17 +192,17 @@ pub async fn run(
     });
     loops.start("probe", |stop| probe.run(outputs.model.subscribe(), stop));
     if let (Some(names), Some(search)) = (names, search) {
-        let discovery = Discovery::new(
-            discovery_http,
+        let discovery = Discovery {
+            http: discovery_http,
             names,
-            facts.zone,
-            facts.flavor,
-            search.heard(),
-            found_path,
-            write_secret,
+            facts: facts.zone,
+            flavor: facts.flavor,
+            heard: search.heard(),
+            keep: found_path,
+            write: write_secret,
             found,
             routes,
-        );
+        };
         let metadata = outputs.metadata.subscribe();
         loops.start("peers", |stop| search.run(metadata.clone(), stop));
         loops.start("discovery", |stop| discovery.run(metadata, stop));
@@ -456,68 +458,5 @@ fn text(
             String::from_utf8_lossy(&answer.body).into_owned(),
         )),
         Err(error) => Err(chain(&error)),
-    }
-}
-
-/// The running loops.
-struct Loops {
-    stop: CancellationToken,
-    children: CancellationToken,
-    set: JoinSet<&'static str>,
-    /// Senders whose receivers must not see them go.
-    kept: Vec<Box<dyn std::any::Any + Send>>,
-}
-
-impl Loops {
-    fn new(stop: CancellationToken) -> Self {
-        let children = stop.child_token();
-        Self { stop, children, set: JoinSet::new(), kept: Vec::new() }
-    }
-
-    fn start<F>(
-        &mut self,
-        name: &'static str,
-        make: impl FnOnce(CancellationToken) -> F,
-    ) where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let running = make(self.children.clone());
-        self.set.spawn(async move {
-            running.await;
-            name
-        });
-    }
-
-    fn start_blocking<F>(
-        &mut self,
-        name: &'static str,
-        make: impl FnOnce(CancellationToken) -> F,
-    ) where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let running = make(self.children.clone());
-        let runtime = tokio::runtime::Handle::current();
-        self.set.spawn_blocking(move || {
-            runtime.block_on(running);
-            name
-        });
-    }
-
-    fn keep(&mut self, found: watch::Sender<Arc<Found>>) {
-        self.kept.push(Box::new(found));
-    }
-
-    /// Waits for the first to end, then ends the rest.
-    async fn end(mut self) -> Result<(), RunError> {
-        let first = self.set.join_next().await;
-        let asked = self.stop.is_cancelled();
-        self.children.cancel();
-        let rest = async { while self.set.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(GRACE, rest).await;
-        match first {
-            _ if asked => Ok(()),
-            Some(Ok(name)) => Err(RunError::Ended(name)),
-            _ => Err(RunError::Ended("by a panic")),
-        }
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use localdc::sites;
 use monitoring_agent::metadata::meaning::{Site, model};
 use monitoring_agent::model::{Caps, Flavor, Peer, Peers, Role};
 use monitoring_agent::render::{Output, TemplateSet};
@@ -137,26 +138,14 @@ fn site(role: Role) -> Site {
 }
 
 fn peer(service: &str, number: usize) -> Peer {
-    let instance = format!("{service}-{number}");
-    let place = number % DATACENTERS;
     let [high, low] = u16::try_from(number + 1).unwrap_or(1).to_be_bytes();
     let net = if service == "thanos" { 100 } else { 101 };
+    let place = u8::try_from(number % DATACENTERS).unwrap_or_default();
+    let instance = format!("{service}-{number}");
     Peer {
-        service: service.to_owned(),
-        flavor: Flavor::Triton,
-        datacenter: format!("dc{place}"),
-        region: Some("r1".to_owned()),
-        alias: instance.clone(),
-        name: format!("{instance}.{service}.dc{place}.t.test"),
         address: Some([10, net, high, low].into()),
         shard: Some((number / 2).to_string()),
-        replica: None,
-        components: Vec::new(),
-        alertmanager: false,
-        bucket: None,
-        no_sidecar: false,
-        own: false,
-        listed_by: Default::default(),
-        instance,
+        instance: instance.clone(),
+        ..sites::peer(service, &instance, place, low)
     }
 }

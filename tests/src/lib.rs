@@ -20,6 +20,7 @@ pub mod http;
 pub mod metric_names;
 pub mod public_resolver;
 pub mod sapi;
+pub mod sites;
 pub mod tags;
 #[cfg(test)]
 mod testing;

@@ -19,6 +19,7 @@ pub mod commit;
 mod record;
 mod reload;
 mod report;
+mod retire;
 mod rollback;
 mod unit;
 mod validate;
@@ -29,11 +30,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::host::{Action, DaemonState, Exec, Host};
+use crate::host::{Exec, Host};
 use crate::log::chain;
 use crate::render::{OnChange, Output, Rendered, Then};
 use commit::{Access, Present, Staged};
-use record::{Kept, Record, UnitRecord};
+use record::{Kept, Record};
 use reload::{Declined, Needs};
 use unit::{Change, Reader, Unit, units};
 
@@ -345,44 +346,6 @@ impl Applier {
                 self.roll_back(unit, &digest, reason, host, http, report).await;
             }
         }
-    }
-
-    /// Stops a daemon that metadata no longer asks for, and takes its files
-    /// away: they may hold keys. One that we never started is left alone.
-    async fn retire(
-        &mut self,
-        daemon: &str,
-        output: &Output,
-        host: &dyn Host,
-        report: &mut Report,
-    ) {
-        let key = format!("daemon:{daemon}");
-        let record = self.record.unit(&key);
-        if record == UnitRecord::default() {
-            return;
-        }
-        let disabled = match host.state(daemon).await {
-            Ok(DaemonState::Absent | DaemonState::Disabled) => Ok(()),
-            _ => host.control(daemon, Action::Disable).await,
-        };
-        if let Err(error) = disabled {
-            report.waiting(&key, chain(&error));
-            return;
-        }
-        for target in record.kept.keys() {
-            if output.files.iter().any(|file| file.target == *target) {
-                continue;
-            }
-            if let Err(error) = commit::remove(target) {
-                report.trouble(format!(
-                    "could not remove {}: {error}",
-                    target.display()
-                ));
-            }
-            self.record.forget_committed(target);
-        }
-        self.record.forget_unit(&key);
-        report.taken(&key);
     }
 
     /// Runs a post command, unless it failed for these files a moment ago.

@@ -40,15 +40,24 @@ const RETRY: Duration = Duration::from_secs(3);
 
 /// The loop that keeps `Found` and `Routes` true.
 pub struct Discovery {
-    http: Http,
-    names: NamesHandle,
-    facts: ZoneFacts,
-    flavor: Flavor,
-    heard: watch::Receiver<Arc<Heard>>,
-    keep: PathBuf,
-    write: fn(&Path, &[u8]) -> std::io::Result<()>,
-    found: watch::Sender<Arc<Found>>,
-    routes: watch::Sender<Arc<Routes>>,
+    /// Asks CNS.
+    pub http: Http,
+    /// Asks binder.
+    pub names: NamesHandle,
+    /// The zone itself.
+    pub facts: ZoneFacts,
+    /// Whose zones are watched.
+    pub flavor: Flavor,
+    /// What was heard of peers.
+    pub heard: watch::Receiver<Arc<Heard>>,
+    /// Where what was found is kept.
+    pub keep: PathBuf,
+    /// Writes it there, atomically, 0600.
+    pub write: fn(&Path, &[u8]) -> std::io::Result<()>,
+    /// Says what was found.
+    pub found: watch::Sender<Arc<Found>>,
+    /// Says what follows for names.
+    pub routes: watch::Sender<Arc<Routes>>,
 }
 
 /// Reads what an earlier run found.
@@ -65,23 +74,6 @@ pub fn load(path: &Path) -> Found {
 }
 
 impl Discovery {
-    /// A loop that keeps what it finds, and what was `heard` of peers, at
-    /// `keep` by `write`, and says it on `found` and `routes`.
-    #[expect(clippy::too_many_arguments, reason = "one call, all by name")]
-    pub fn new(
-        http: Http,
-        names: NamesHandle,
-        facts: ZoneFacts,
-        flavor: Flavor,
-        heard: watch::Receiver<Arc<Heard>>,
-        keep: PathBuf,
-        write: fn(&Path, &[u8]) -> std::io::Result<()>,
-        found: watch::Sender<Arc<Found>>,
-        routes: watch::Sender<Arc<Routes>>,
-    ) -> Self {
-        Self { http, names, facts, flavor, heard, keep, write, found, routes }
-    }
-
     /// Looks around until `stop`, and at once when the metadata changes.
     pub async fn run(
         self,

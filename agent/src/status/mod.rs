@@ -8,6 +8,7 @@
 mod metrics;
 mod page;
 mod peers;
+mod room;
 mod table;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::walk::WalkStatus;
 
 pub use page::serve;
 pub use peers::PeerPart;
+pub use room::RoomPart;
 pub use table::table;
 
 /// SAPI silent for longer than this is a fault: no change reaches us.
@@ -149,34 +151,6 @@ pub struct SapiPart {
     pub not_modified: u64,
     /// Changes that a 304 had hidden.
     pub missed_by_etag: u64,
-}
-
-/// The zone's caps and the room it has; what is not known is absent.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct RoomPart {
-    /// Physical memory.
-    pub memory_cap_bytes: Option<u64>,
-    /// CPU, in processors.
-    pub cpu_cap_cores: Option<f64>,
-    /// Quota of the zone's datasets.
-    pub quota_bytes: Option<u64>,
-    /// Size of the file system that holds the daemons' data.
-    pub data_size_bytes: Option<u64>,
-    /// Room left there.
-    pub data_available_bytes: Option<u64>,
-}
-
-impl RoomPart {
-    fn new(walk: &WalkStatus) -> Self {
-        let space = walk.data.as_deref().and_then(crate::host::space);
-        Self {
-            memory_cap_bytes: walk.caps.memory_bytes,
-            cpu_cap_cores: walk.caps.cpu_percent.map(|p| f64::from(p) / 100.0),
-            quota_bytes: walk.caps.quota_bytes,
-            data_size_bytes: space.map(|space| space.size),
-            data_available_bytes: space.map(|space| space.available),
-        }
-    }
 }
 
 /// The last pass and counts.

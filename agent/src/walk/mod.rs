@@ -9,6 +9,7 @@ mod certificate;
 mod facts;
 pub(crate) mod grafana;
 mod manifests;
+mod output;
 mod redact;
 mod secrets;
 mod status;
@@ -29,13 +30,12 @@ use crate::config::ConfigFile;
 use crate::discovery::Found;
 use crate::host::Host;
 use crate::metadata::auto::auto_metadata;
-use crate::metadata::local::{load_local_manifests, manifest_folder};
-use crate::metadata::meaning::{self, Site};
+use crate::metadata::local::manifest_folder;
 use crate::metadata::poll::{Cache, Fetched};
-use crate::metadata::resolve::{TemplateContext, resolve_manifests};
+use crate::metadata::resolve::TemplateContext;
 use crate::metadata::watch::{Watch, Watched};
 use crate::model::{Model, Role};
-use crate::render::{DaemonSpec, Failed, Output, TemplateSet};
+use crate::render::DaemonSpec;
 
 pub use certificate::account_key;
 pub use facts::{Facts, gather};
@@ -246,139 +246,6 @@ impl Walk {
             self.config.local_metadata.clone(),
             auto_metadata(&self.facts.mdata, &self.facts.instance),
         )
-    }
-
-    /// Files of SAPI's and local config manifests.
-    fn render_compatible(
-        &self,
-        fetched: &Fetched,
-        context: &TemplateContext,
-        status: &mut WalkStatus,
-    ) -> Output {
-        let dirs =
-            self.config.local_manifest_dirs.for_instance(&self.facts.instance);
-        let local = load_local_manifests(dirs);
-        let resolved = resolve_manifests(
-            fetched.parsed.config.manifests.clone(),
-            local.manifests,
-        );
-        let problems = fetched.parsed.problems.iter().map(ToString::to_string);
-        status.warnings.extend(problems);
-        status.warnings.extend(local.warnings.iter().map(ToString::to_string));
-        status
-            .warnings
-            .extend(resolved.warnings.iter().map(ToString::to_string));
-        status
-            .warnings
-            .extend(context.warnings().iter().map(ToString::to_string));
-        let mut output = render_manifests(
-            &resolved.manifests,
-            context.value(),
-            &self.config.root,
-            self.host.is_linux(),
-        );
-        // A file that is there keeps its mode; a new one that holds a secret
-        // is for root, until its manifest's command says otherwise.
-        let metadata = context.value().as_object();
-        let redactor = metadata.map(redact::Redactor::new);
-        for file in &mut output.files {
-            file.secret =
-                redactor.as_ref().is_some_and(|r| r.is_in(&file.bytes));
-        }
-        output
-    }
-
-    /// Files of the zone's role, from the typed model.
-    fn render_role(
-        &self,
-        metadata: &Map<String, Value>,
-        found: &Found,
-        status: &mut WalkStatus,
-        output: &mut Output,
-    ) -> Option<Model> {
-        let role = match &self.facts.role {
-            Ok(role) => *role,
-            Err(reason) => {
-                match reason {
-                    NoRole::Untagged => {
-                        status.warnings.push(reason.to_string());
-                    }
-                    NoRole::Unknown { .. } => {
-                        status.role_error = Some(reason.to_string());
-                    }
-                }
-                return None;
-            }
-        };
-        let site = Site {
-            root: self.config.root.clone(),
-            role,
-            flavor: self.facts.flavor,
-            instance: self.facts.instance.clone(),
-            cmon_domain: found.cmon_domain.clone(),
-            peers: found.peers.clone(),
-            agent_address: self.config.status_listen,
-            caps: self.facts.caps,
-        };
-        if !self.config.dns_listen.is_empty() {
-            // Its problems are among the model's own.
-            if let Ok(resolver) = meaning::resolver(metadata, &site) {
-                self.render_set("resolver", &resolver, output);
-            }
-        }
-        match meaning::model(metadata, &site) {
-            Ok(model) => {
-                if model.prometheus.is_some() {
-                    self.certificate(metadata, &model, status);
-                }
-                if let Some(grafana) = &model.grafana {
-                    let kept =
-                        grafana::keep(grafana, &model.paths, Some("nobody"));
-                    output.failed.extend(kept.failed);
-                    status.warnings.extend(kept.warnings);
-                }
-                for set in role.template_sets() {
-                    self.render_set(set, &model, output);
-                }
-                Some(model)
-            }
-            Err(problems) => {
-                status.problems = problems;
-                None
-            }
-        }
-    }
-
-    /// What CMON asks of its clients.
-    fn certificate(
-        &self,
-        metadata: &Map<String, Value>,
-        model: &Model,
-        status: &mut WalkStatus,
-    ) {
-        let tls = &model.paths.tls;
-        let made =
-            certificate::certificate(&self.config, metadata, model.flavor, tls);
-        match made {
-            Ok(certificate) => status.certificate = Some(certificate),
-            Err(reason) => status.certificate_error = Some(reason),
-        }
-    }
-
-    fn render_set(
-        &self,
-        name: &str,
-        model: &impl serde::Serialize,
-        output: &mut Output,
-    ) {
-        match TemplateSet::load(&self.config.templates_dir.join(name)) {
-            Ok(set) => output.append(set.render(model)),
-            Err(error) => output.failed.push(Failed {
-                name: name.to_owned(),
-                daemon: None,
-                reason: crate::log::chain(&error),
-            }),
-        }
     }
 
     /// The file may be edited while we run; only this key is taken anew, the

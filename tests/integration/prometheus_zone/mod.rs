@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use localdc::sites::{peer, text};
 use monitoring_agent::metadata::meaning::{Site, model};
 use monitoring_agent::model::{Caps, Flavor, Model, Peer, Peers, Role};
 use monitoring_agent::render::{Output, TemplateSet};
@@ -33,29 +34,6 @@ fn site(root: &Path, peers: Vec<Peer>) -> Site {
             cpu_percent: Some(150),
             quota_bytes: Some(25 << 30),
         },
-    }
-}
-
-/// The instance `alias` of `service` at `10.<dc>.0.<host>`.
-fn peer(service: &str, alias: &str, dc: u8, host: u8) -> Peer {
-    let instance = format!("{service}-{dc}-{host}-uuid");
-    Peer {
-        service: service.to_owned(),
-        flavor: Flavor::Triton,
-        datacenter: format!("dc{dc}"),
-        region: Some("r1".to_owned()),
-        alias: alias.to_owned(),
-        name: format!("{instance}.{service}.dc{dc}.t.test"),
-        address: Some([10, dc, 0, host].into()),
-        shard: None,
-        replica: None,
-        components: Vec::new(),
-        alertmanager: false,
-        bucket: None,
-        no_sidecar: false,
-        own: false,
-        listed_by: Default::default(),
-        instance,
     }
 }
 
@@ -99,26 +77,6 @@ fn render(folder: &Path, model: &Model) -> Output {
 
 fn templates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates")
-}
-
-/// All files of a zone as one text; the rules of the image by name only.
-fn text(output: &Output) -> String {
-    let mut text = String::new();
-    for file in &output.files {
-        let mode = file.mode.expect("each has a mode");
-        let owner = file.owner.as_deref().unwrap_or("-");
-        let target = file.target.display();
-        text.push_str(&format!("==> {target} {mode:04o} {owner}\n"));
-        if !file.name.starts_with("prometheus/rules/") {
-            text.push_str(&String::from_utf8_lossy(&file.bytes));
-        }
-    }
-    for daemon in &output.daemons {
-        let reload = daemon.reload_url.as_deref().unwrap_or("-");
-        let ready = daemon.ready_url.as_deref().unwrap_or("-");
-        text.push_str(&format!("{}: {ready} {reload}\n", daemon.name));
-    }
-    text
 }
 
 /// What checkers look for beside the files: a certificate for CMON, and
