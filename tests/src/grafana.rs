@@ -105,10 +105,16 @@ impl Socket {
         Ok(Self { log, _stop: stop.drop_guard() })
     }
 
-    /// What arrived since this was called last.
+    /// What arrived since this was called last, beside the agent's own
+    /// questions after Grafana's health, which come when they come.
     pub fn asked(&self) -> Vec<Asked> {
         let mut log = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *log)
+        let mut asked = std::mem::take(&mut *log);
+        asked.retain(|asked| {
+            let agents = asked.all("user-agent");
+            !agents.iter().any(|name| name.starts_with("triton-monitoring/"))
+        });
+        asked
     }
 }
 
