@@ -7,14 +7,13 @@
 //! merged metadata to the bytes of every file, templates read from disk, as a
 //! pass does after a change. CPU of this process.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use localdc::sites;
 use monitoring_agent::metadata::meaning::{Site, model};
 use monitoring_agent::model::{Caps, Flavor, Peer, Peers, Role};
-use monitoring_agent::render::{Output, TemplateSet};
 use nix::time::{ClockId, clock_gettime};
 use serde_json::{Map, Value, json};
 
@@ -57,6 +56,7 @@ fn main() -> Result<()> {
 fn render(role: Role) -> Result<(usize, usize, Duration)> {
     let metadata = metadata();
     let site = site(role);
+    let templates = sites::templates();
     let mut times = Vec::with_capacity(ROUNDS);
     let mut size = (0, 0);
     for _ in 0..ROUNDS {
@@ -65,11 +65,7 @@ fn render(role: Role) -> Result<(usize, usize, Duration)> {
             Ok(model) => model,
             Err(problems) => bail!("{role}: {problems:?}"),
         };
-        let mut output = Output::default();
-        for set in role.template_sets() {
-            let set = TemplateSet::load(&templates().join(set))?;
-            output.append(set.render(&model));
-        }
+        let output = sites::render(&templates, &model);
         times.push(cpu()?.saturating_sub(begin));
         ensure!(output.failed.is_empty(), "{role}: {:?}", output.failed);
         let bytes = output.files.iter().map(|file| file.bytes.len()).sum();
@@ -92,10 +88,6 @@ fn render(role: Role) -> Result<(usize, usize, Duration)> {
 
 fn cpu() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into())
-}
-
-fn templates() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates")
 }
 
 fn metadata() -> Map<String, Value> {

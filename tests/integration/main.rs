@@ -19,4 +19,5 @@ mod peers;
 mod prometheus_zone;
 mod rules;
 mod thanos;
+mod told;
 mod zone;

@@ -7,10 +7,10 @@
 
 use std::path::{Path, PathBuf};
 
-use localdc::sites::{peer, text};
-use monitoring_agent::metadata::meaning::{Site, model};
+use localdc::sites::{self as paper, peer, text};
+use monitoring_agent::metadata::meaning::Site;
 use monitoring_agent::model::{Caps, Flavor, Model, Peer, Peers, Role};
-use monitoring_agent::render::{Output, TemplateSet};
+use monitoring_agent::render::Output;
 use serde_json::{Value, json};
 
 mod mutations;
@@ -59,33 +59,17 @@ fn bucket() -> Value {
         "access_key": "key", "secret_key": "hush"}})
 }
 
-/// The metadata of every zone, with `more` over it.
-fn metadata(more: Value) -> Value {
-    let mut base = json!({
+/// What comes of the metadata of every zone, with `more` over it.
+fn read(more: Value, site: &Site) -> Result<Model, String> {
+    let base = json!({
         "datacenter_name": "dc1", "dns_domain": "t.test",
         "region_name": "r1", "auto": {"ADMIN_IP": "10.1.0.50"},
     });
-    let more = more.as_object().expect("an object").clone();
-    base.as_object_mut().expect("an object").extend(more);
-    base
-}
-
-fn read(more: Value, site: &Site) -> Result<Model, String> {
-    let all = metadata(more);
-    model(all.as_object().expect("an object"), site).map_err(|problems| {
-        let lines: Vec<_> = problems.iter().map(|p| p.to_string()).collect();
-        lines.join("\n")
-    })
-}
-
-fn templates(role: &str) -> TemplateSet {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    TemplateSet::load(&workspace.join("templates").join(role))
-        .expect("the templates load")
+    paper::read(&paper::merged(base, more), site)
 }
 
 fn render(model: &Model) -> Output {
-    templates(model.role.as_str()).render(model)
+    paper::render(&paper::templates(), model)
 }
 
 /// One file of a zone, by the end of its path.

@@ -5,8 +5,12 @@
 //! Sites on paper: the instances that SAPI would list, and what is rendered
 //! for a zone as one text, to be reviewed.
 
-use monitoring_agent::model::{Flavor, Peer};
-use monitoring_agent::render::Output;
+use std::path::{Path, PathBuf};
+
+use monitoring_agent::metadata::meaning::{Site, model};
+use monitoring_agent::model::{Flavor, Model, Peer};
+use monitoring_agent::render::{Output, TemplateSet};
+use serde_json::Value;
 
 /// The instance `alias` of `service` at `10.<dc>.0.<host>`, Triton's.
 pub fn peer(service: &str, alias: &str, dc: u8, host: u8) -> Peer {
@@ -49,4 +53,38 @@ pub fn text(output: &Output) -> String {
         text.push_str(&format!("{}: {ready} {reload}\n", daemon.name));
     }
     text
+}
+
+/// `base` with the keys of `more` over its own. Both are objects.
+pub fn merged(base: Value, more: Value) -> Value {
+    let (Value::Object(mut base), Value::Object(more)) = (base, more) else {
+        panic!("metadata is an object");
+    };
+    base.extend(more);
+    Value::Object(base)
+}
+
+/// The model of metadata, or its problems, a line each.
+pub fn read(metadata: &Value, site: &Site) -> Result<Model, String> {
+    let map = metadata.as_object().expect("metadata is an object");
+    model(map, site).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(|p| p.to_string()).collect();
+        lines.join("\n")
+    })
+}
+
+/// The templates that are shipped, a folder each set.
+pub fn templates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates")
+}
+
+/// Everything that a zone of the model's role renders, by the sets in
+/// `folder`; its resolver's apart.
+pub fn render(folder: &Path, model: &Model) -> Output {
+    let mut output = Output::default();
+    for set in model.role.template_sets() {
+        let set = TemplateSet::load(&folder.join(set));
+        output.append(set.expect("the templates load").render(model));
+    }
+    output
 }

@@ -219,7 +219,7 @@ fn no_metadata_gives_files_that_are_refused() {
     let metadata =
         proptest::collection::vec((0..settings.len(), value()), 1..60);
     let taken = std::cell::Cell::new(0);
-    let config = ProptestConfig::with_cases(500);
+    let config = ProptestConfig::with_cases(1_000);
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let ended = runner.run(&metadata, |pairs| {
         let mut map = json!({"datacenter_name": "dc", "dns_domain": "t.test"});

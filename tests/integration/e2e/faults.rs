@@ -17,13 +17,27 @@ use super::{
     world_with,
 };
 
-/// A world whose templates can be edited: those in the folder.
-async fn with_templates(folder: &Path) -> World {
-    world_with(|spec| {
-        copy(&spec.programs.templates, folder);
-        spec.programs.templates = folder.canonicalize().unwrap();
+/// A world at rest whose templates can be edited.
+struct Editable {
+    folder: tempfile::TempDir,
+    world: World,
+    /// That of prometheus.yml.
+    template: PathBuf,
+    /// Of Prometheus.
+    pid: i32,
+}
+
+async fn editable() -> Editable {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world_with(|spec| {
+        copy(&spec.programs.templates, folder.path());
+        spec.programs.templates = folder.path().canonicalize().unwrap();
     })
-    .await
+    .await;
+    let template = folder.path().join("prometheus/prometheus.yml.tera");
+    all_up(&world).await;
+    let pid = prometheus_pid(&world).await;
+    Editable { folder, world, template, pid }
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -73,12 +87,7 @@ async fn running_has(world: &World, part: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn template_error_and_checkers_refusal_leave_what_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let world = with_templates(folder.path()).await;
-    let template: PathBuf =
-        folder.path().join("prometheus/prometheus.yml.tera");
-    all_up(&world).await;
-    let pid = prometheus_pid(&world).await;
+    let Editable { folder: _folder, world, template, pid } = editable().await;
     let own = "{{ prometheus.evaluation_interval_seconds }}s";
     edit(&template, own, "7s");
     running_has(&world, "evaluation_interval: 7s").await;
@@ -104,12 +113,7 @@ async fn template_error_and_checkers_refusal_leave_what_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_reload_puts_the_last_good_file_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let world = with_templates(folder.path()).await;
-    let template: PathBuf =
-        folder.path().join("prometheus/prometheus.yml.tera");
-    all_up(&world).await;
-    let pid = prometheus_pid(&world).await;
+    let Editable { folder: _folder, world, template, pid } = editable().await;
     let before = status(&world).await.unwrap().walk.refusals;
     // promtool runs as root and finds the file; Prometheus may not read it.
     let own = "key_file: {{ (paths.tls ~ \"/cmon.key\") | yaml }}";

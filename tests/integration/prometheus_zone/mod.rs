@@ -7,10 +7,10 @@
 
 use std::path::{Path, PathBuf};
 
-use localdc::sites::{peer, text};
-use monitoring_agent::metadata::meaning::{Site, model};
+use localdc::sites::{self as paper, peer, render, templates, text};
+use monitoring_agent::metadata::meaning::Site;
 use monitoring_agent::model::{Caps, Flavor, Model, Peer, Peers, Role};
-use monitoring_agent::render::{Output, TemplateSet};
+use monitoring_agent::render::Output;
 use serde_json::{Value, json};
 
 mod mutations;
@@ -46,37 +46,13 @@ fn own() -> Peer {
     }
 }
 
-/// The metadata of every zone, with `more` over it.
-fn metadata(more: Value) -> Value {
-    let mut base = json!({
+/// What comes of the metadata of every zone, with `more` over it.
+fn read(more: Value, site: &Site) -> Result<Model, String> {
+    let base = json!({
         "datacenter_name": "dc1", "dns_domain": "t.test",
         "auto": {"ADMIN_IP": "10.1.0.30"},
     });
-    let more = more.as_object().expect("an object").clone();
-    base.as_object_mut().expect("an object").extend(more);
-    base
-}
-
-fn read(more: Value, site: &Site) -> Result<Model, String> {
-    let all = metadata(more);
-    model(all.as_object().expect("an object"), site).map_err(|problems| {
-        let lines: Vec<_> = problems.iter().map(|p| p.to_string()).collect();
-        lines.join("\n")
-    })
-}
-
-/// Everything that a Prometheus zone renders, by the templates in `folder`.
-fn render(folder: &Path, model: &Model) -> Output {
-    let mut output = Output::default();
-    for set in Role::Prometheus.template_sets() {
-        let set = TemplateSet::load(&folder.join(set));
-        output.append(set.expect("the templates load").render(model));
-    }
-    output
-}
-
-fn templates() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates")
+    paper::read(&paper::merged(base, more), site)
 }
 
 /// What checkers look for beside the files: a certificate for CMON, and

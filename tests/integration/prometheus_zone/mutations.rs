@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
+use crate::told;
 
 /// Values of all kinds; most keys take some of them, none takes all. Some
 /// pass our own judgement and not the checkers'.
@@ -51,8 +52,6 @@ const POOL: &[&str] = &[
     r#"{"route": {"receiver": "x"}, "receivers": [{"name": "y"}]}"#,
 ];
 
-/// A key with a value: nearly always one that it takes, so that most of what
-/// comes out goes on to the checkers.
 fn entry() -> impl Strategy<Value = (&'static str, Value)> {
     // Where the zone stands is another room's.
     let settings = settings(Role::Prometheus).into_iter().filter(|setting| {
@@ -62,23 +61,7 @@ fn entry() -> impl Strategy<Value = (&'static str, Value)> {
             && key != "region_datacenters"
             && key != "datacenter_name"
     });
-    let entries: Vec<_> = settings
-        .map(|setting| {
-            let key = setting.about().key;
-            let all = POOL.iter().map(|text| Value::from(*text));
-            let fit: Vec<_> =
-                all.filter(|value| setting.judge(value).is_ok()).collect();
-            assert!(!fit.is_empty(), "nothing fits {key}");
-            let any = prop_oneof![
-                1 => "\\PC{0,20}".prop_map(Value::from),
-                1 => prop::sample::select(POOL).prop_map(Value::from),
-                50 => prop::sample::select(fit),
-            ];
-            any.prop_map(move |value| (key, value)).boxed()
-        })
-        .collect();
-    assert!(entries.len() > 30, "{}", entries.len());
-    proptest::strategy::Union::new(entries)
+    told::entry(settings, POOL)
 }
 
 /// A daemon that takes everything: what it would refuse is for its checker.

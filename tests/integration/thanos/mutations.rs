@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
+use crate::told;
 
 /// Values of all kinds; most keys take some of them, none takes all.
 const POOL: &[&str] = &[
@@ -50,8 +51,6 @@ const POOL: &[&str] = &[
     "{\"type\": \"S3\", \"config\": {\"bucket\": \"b\", \"endpoint\": \"e\"}}",
 ];
 
-/// A key with a value: nearly always one that it takes, so that most of what
-/// comes out is valid and goes on to be rendered.
 fn entry() -> impl Strategy<Value = (&'static str, Value)> {
     // Where the zone stands is another room's.
     let settings = settings(Role::Thanos).into_iter().filter(|setting| {
@@ -60,24 +59,7 @@ fn entry() -> impl Strategy<Value = (&'static str, Value)> {
             .iter()
             .any(|start| key.starts_with(start))
     });
-    let entries: Vec<_> = settings
-        .map(|setting| {
-            let key = setting.about().key;
-            let all = POOL.iter().map(|text| Value::from(*text));
-            let fit: Vec<_> =
-                all.filter(|value| setting.judge(value).is_ok()).collect();
-            assert!(!fit.is_empty(), "nothing fits {key}");
-            let any = prop_oneof![
-                1 => "\\PC{0,20}".prop_map(Value::from),
-                1 => (0_u32..200_000).prop_map(Value::from),
-                1 => prop::sample::select(POOL).prop_map(Value::from),
-                200 => prop::sample::select(fit),
-            ];
-            any.prop_map(move |value| (key, value)).boxed()
-        })
-        .collect();
-    assert!(entries.len() > 30, "{}", entries.len());
-    proptest::strategy::Union::new(entries)
+    told::entry(settings, POOL)
 }
 
 fn metadata() -> impl Strategy<Value = Value> {
