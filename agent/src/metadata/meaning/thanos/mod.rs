@@ -213,7 +213,9 @@ impl Zone<'_> {
     /// Limits of a component: its share of the zone's memory.
     fn limits(&self, component: Component) -> GoLimits {
         let all: u64 = self.runs.iter().copied().map(shares).sum();
-        let whole = all + u64::from(self.about.alertmanager);
+        // One is Alertmanager's, whether it runs or not: to come or go it
+        // must not restart the rest.
+        let whole = all + 1;
         self.about.site.caps.go_limits(shares(component), whole)
     }
 
