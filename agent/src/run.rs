@@ -67,9 +67,6 @@ pub enum RunError {
          it poll and walk now"
     )]
     Locked(std::path::PathBuf),
-    /// An HTTP client could not be made.
-    #[error("could not start")]
-    Client(#[source] ApiError),
     /// The name server could not listen, or fell over.
     #[error("name server failed")]
     Names(#[source] DnsError),
@@ -121,8 +118,7 @@ pub async fn run(
             RunError::Status { address: config.status_listen, source }
         })?;
 
-    let http = Http::new(config.request_timeout(), lookup.clone())
-        .map_err(RunError::Client)?;
+    let http = Http::new(config.request_timeout(), lookup.clone());
     let sapi = Sapi::new(http, &sapi_url);
     let cache = Cache::new(config.state_dir.join("config.json"), write_secret);
     let poller = Poller::new(
@@ -133,8 +129,7 @@ pub async fn run(
         },
         cache.clone(),
     );
-    let daemon_http =
-        Http::new(DAEMON_TIMEOUT, None).map_err(RunError::Client)?;
+    let daemon_http = Http::new(DAEMON_TIMEOUT, None);
     let local: Arc<dyn DaemonHttp> = Arc::new(LocalHttp(daemon_http));
     let walk = Walk::new(
         config,
@@ -158,8 +153,7 @@ pub async fn run(
         now: walk_asked,
     };
     let probe = Probe::new(lookup.clone());
-    let discovery_http =
-        Http::new(DISCOVERY_TIMEOUT, lookup).map_err(RunError::Client)?;
+    let discovery_http = Http::new(DISCOVERY_TIMEOUT, lookup);
     let search = names.clone().map(|names| {
         let known = Heard {
             peers: found.borrow().peers.clone(),
@@ -229,8 +223,7 @@ pub async fn run(
 pub async fn once(start: Start) -> Result<(bool, WalkStatus), RunError> {
     let Prepared { config, config_path, host, facts, sapi_url, lock: _lock } =
         prepare(start, Duration::ZERO).await?;
-    let http =
-        Http::new(config.request_timeout(), None).map_err(RunError::Client)?;
+    let http = Http::new(config.request_timeout(), None);
     let sapi = Sapi::new(http, &sapi_url);
     let cache = Cache::new(config.state_dir.join("config.json"), write_secret);
     let source = SapiSource { sapi, instance: facts.instance.clone() };
@@ -244,8 +237,7 @@ pub async fn once(start: Start) -> Result<(bool, WalkStatus), RunError> {
     let Some(fetched) = fetched else {
         return Ok((false, WalkStatus::default()));
     };
-    let daemon_http =
-        Http::new(DAEMON_TIMEOUT, None).map_err(RunError::Client)?;
+    let daemon_http = Http::new(DAEMON_TIMEOUT, None);
     let found = discovery::load(&config.state_dir.join("found.json"));
     let http = Arc::new(LocalHttp(daemon_http));
     let mut walk = Walk::new(config, config_path, host, http, cache, facts);

@@ -81,6 +81,18 @@ async fn a_change_that_keeps_the_etag_is_applied_within_the_full_interval() {
 }
 
 #[tokio::test]
+async fn a_connection_closed_between_polls_costs_no_poll() {
+    let bench = bench(json!({})).await;
+    let agent = bench.start();
+    bench.holds("etc/a.conf", "1\n").await;
+    bench.sapi.front().set_fault(Fault::Last);
+    bench.polls(5).await;
+    bench.sapi.front().clear_faults();
+    bench.polls(5).await;
+    assert!(!agent.log().contains("SAPI poll failed"));
+}
+
+#[tokio::test]
 async fn whatever_sapi_does_polling_goes_on_and_files_stay() {
     let bench = bench(json!({"requestTimeout": 300})).await;
     let agent = bench.start();

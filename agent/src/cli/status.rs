@@ -40,7 +40,7 @@ pub(super) async fn status(args: StatusArgs) -> Result<bool> {
             Err(_) => ConfigFile::default().status_listen,
         },
     };
-    let http = Http::new(Duration::from_secs(5), None)?;
+    let http = Http::new(Duration::from_secs(5), None);
     let url = format!("http://{address}/status.json");
     let answer = http
         .get(&url, &[], 16 << 20)

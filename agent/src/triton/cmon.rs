@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ApiError, Http, Lookup};
+use super::{ApiError, Http, Lookup, connect, tls};
 
 const BODY_LIMIT: usize = 64 << 20;
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -42,15 +42,11 @@ pub async fn discover(
     certificate: &Path,
     lookup: Option<Lookup>,
 ) -> Result<usize, ApiError> {
-    let mut pem = std::fs::read(key).unwrap_or_default();
-    pem.push(b'\n');
-    pem.extend(std::fs::read(certificate).unwrap_or_default());
-    let identity =
-        reqwest::Identity::from_pem(&pem).map_err(ApiError::Client)?;
-    let builder = reqwest::Client::builder()
-        .identity(identity)
-        .tls_danger_accept_invalid_certs(!endpoint.verify);
-    let http = Http::build(builder, TIMEOUT, lookup)?;
+    let read = |path| std::fs::read(path).unwrap_or_default();
+    let config =
+        tls::identified(&read(key), &read(certificate), endpoint.verify)
+            .map_err(ApiError::Client)?;
+    let http = Http::over(connect::with_tls(config, TIMEOUT, lookup), TIMEOUT);
     let mut url =
         format!("https://{}:{}/v1/discover", endpoint.host, endpoint.port);
     if !endpoint.groups.is_empty() {

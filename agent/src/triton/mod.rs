@@ -9,19 +9,31 @@ pub mod cmon;
 pub mod cns;
 pub mod sapi;
 
-use std::net::SocketAddr;
+mod connect;
+mod tls;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::header::{
+    ACCEPT, CONTENT_TYPE, ETAG, HeaderName, SERVER, USER_AGENT,
+};
+use hyper::{Method, Request, Response};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
+use tokio::time::timeout;
 
-/// Limit on connecting.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use self::connect::Connector;
+
+/// A connection not used for this long is closed. Above the longest pause
+/// between two polls of the default interval, and that of Node's servers.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// What we call ourselves.
-pub const USER_AGENT: &str =
+pub const AGENT_NAME: &str =
     concat!("triton-monitoring/", env!("CARGO_PKG_VERSION"));
 
 /// Looks up a host name: the embedded name server in a zone, the system's
@@ -36,12 +48,20 @@ pub type Lookup = Arc<
         + Sync,
 >;
 
+/// A cause whose type stays inside the room.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// The whole exchange did not end in time.
+#[derive(Debug, thiserror::Error)]
+#[error("timed out after {0:?}")]
+struct TimedOut(Duration);
+
 /// Why an API did not give what was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The client could not be made.
     #[error("could not make an HTTP client")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] Cause),
     /// No whole answer within the limits.
     #[error("no answer from {url}")]
     NoAnswer {
@@ -49,7 +69,7 @@ pub enum ApiError {
         url: String,
         /// The cause.
         #[source]
-        source: reqwest::Error,
+        source: Cause,
     },
     /// An answer that is not the one wanted.
     #[error("{url} answered {status}{server}: {message}")]
@@ -84,10 +104,12 @@ pub enum ApiError {
     },
 }
 
-/// A connection-reusing HTTP client with limits.
+/// A connection-reusing HTTP client with limits. Follows no redirect and no
+/// proxy of the environment: everything asked lives on the admin network.
 #[derive(Clone, Debug)]
 pub struct Http {
-    client: reqwest::Client,
+    client: Client<Connector, Full<Bytes>>,
+    timeout: Duration,
 }
 
 /// An answer read whole.
@@ -104,42 +126,22 @@ pub struct Answer {
 }
 
 impl Http {
-    /// A client whose exchanges take `timeout` at most. Proxies of the
-    /// environment are ignored: everything asked lives on the admin network,
-    /// where the APIs speak plain HTTP. So no authorities are read, which
-    /// would cost more than all the rest of a start.
-    pub fn new(
-        timeout: Duration,
-        lookup: Option<Lookup>,
-    ) -> Result<Self, ApiError> {
-        let builder = reqwest::Client::builder().tls_certs_only([]);
-        Self::build(builder, timeout, lookup)
+    /// A client whose exchanges take `timeout` at most, for plain HTTP, which
+    /// is what the APIs speak.
+    pub fn new(timeout: Duration, lookup: Option<Lookup>) -> Self {
+        Self::over(connect::plain(timeout, lookup), timeout)
     }
 
-    fn build(
-        builder: reqwest::ClientBuilder,
-        timeout: Duration,
-        lookup: Option<Lookup>,
-    ) -> Result<Self, ApiError> {
-        // Already installed is as good; the provider is always ring.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = builder
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
-            .timeout(timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            // Calls are far apart and all our APIs close idle connections:
-            // none is kept. None lives long enough for probes either, and
-            // every exchange has its limit.
-            .pool_max_idle_per_host(0)
-            .tcp_keepalive(None::<Duration>)
-            .tcp_keepalive_interval(None::<Duration>)
-            .tcp_keepalive_retries(None::<u32>);
-        if let Some(lookup) = lookup {
-            builder = builder.dns_resolver(Arc::new(Resolver(lookup)));
-        }
-        Ok(Self { client: builder.build().map_err(ApiError::Client)? })
+    fn over(connector: Connector, timeout: Duration) -> Self {
+        let client = Client::builder(TokioExecutor::new())
+            // One connection a host is kept between calls: half of a quiet
+            // poll's cost would be connecting anew. One that the server has
+            // closed meanwhile is noticed before it is used.
+            .pool_max_idle_per_host(1)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Self { client, timeout }
     }
 
     /// `GET url` with headers; the body up to `limit` bytes.
@@ -149,7 +151,7 @@ impl Http {
         headers: &[(&str, &str)],
         limit: usize,
     ) -> Result<Answer, ApiError> {
-        self.send(self.client.get(url), url, headers, limit).await
+        self.send(Method::GET, url, headers, None, limit).await
     }
 
     /// `POST url` with a body of JSON, or none.
@@ -159,53 +161,86 @@ impl Http {
         body: Option<&serde_json::Value>,
         limit: usize,
     ) -> Result<Answer, ApiError> {
-        let mut request = self.client.post(url);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        self.send(request, url, &[], limit).await
+        self.send(Method::POST, url, &[], body, limit).await
     }
 
     async fn send(
         &self,
-        mut request: reqwest::RequestBuilder,
+        method: Method,
         url: &str,
         headers: &[(&str, &str)],
+        body: Option<&serde_json::Value>,
         limit: usize,
     ) -> Result<Answer, ApiError> {
-        let no_answer = |source: reqwest::Error| ApiError::NoAnswer {
-            url: url.to_owned(),
-            source: source.without_url(),
-        };
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let response = request.send().await.map_err(no_answer)?;
-        let header = |name: &str| {
-            let value = response.headers().get(name)?;
-            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
-        let mut answer = Answer {
-            status: response.status().as_u16(),
-            etag: header("etag"),
-            server: header("server")
-                .map(|name| format!(" from {name}"))
-                .unwrap_or_default(),
-            body: Vec::new(),
-        };
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(no_answer)?;
-            if answer.body.len() + chunk.len() > limit {
-                return Err(ApiError::TooLarge { url: url.to_owned(), limit });
+        let no_answer =
+            |source: Cause| ApiError::NoAnswer { url: url.to_owned(), source };
+        let request = request(method, url, headers, body)
+            .map_err(|error| no_answer(error.into()))?;
+        let exchange = async {
+            let sent = self.client.request(request).await;
+            let response = sent.map_err(|error| no_answer(error.into()))?;
+            let mut answer = Answer::head(&response);
+            let mut body = response.into_body();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| no_answer(error.into()))?;
+                // Trailers carry nothing of ours.
+                let Ok(chunk) = frame.into_data() else { continue };
+                if answer.body.len() + chunk.len() > limit {
+                    let url = url.to_owned();
+                    return Err(ApiError::TooLarge { url, limit });
+                }
+                answer.body.extend_from_slice(&chunk);
             }
-            answer.body.extend_from_slice(&chunk);
-        }
-        Ok(answer)
+            Ok(answer)
+        };
+        timeout(self.timeout, exchange)
+            .await
+            .unwrap_or_else(|_| Err(no_answer(TimedOut(self.timeout).into())))
+    }
+}
+
+fn request(
+    method: Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Option<&serde_json::Value>,
+) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(url)
+        .header(USER_AGENT, AGENT_NAME);
+    let mut accepts = false;
+    for (name, value) in headers {
+        accepts |= ACCEPT == *name;
+        request = request.header(*name, *value);
+    }
+    if !accepts {
+        request = request.header(ACCEPT, "*/*");
+    }
+    match body {
+        None => request.body(Full::default()),
+        Some(body) => request
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::from(body.to_string())),
     }
 }
 
 impl Answer {
+    fn head<B>(response: &Response<B>) -> Self {
+        let header = |name: HeaderName| {
+            let value = response.headers().get(name)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        Self {
+            status: response.status().as_u16(),
+            etag: header(ETAG),
+            server: header(SERVER)
+                .map(|name| format!(" from {name}"))
+                .unwrap_or_default(),
+            body: Vec::new(),
+        }
+    }
+
     /// The body as JSON if the status is 200, else the API's own error.
     pub fn json<T: for<'de> Deserialize<'de>>(
         &self,
@@ -247,21 +282,5 @@ impl Answer {
             server: self.server.clone(),
             message,
         }
-    }
-}
-
-struct Resolver(Lookup);
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let looked_up = (self.0)(name.as_str().to_owned());
-        Box::pin(async move {
-            let addresses = looked_up.await?;
-            let addresses: Vec<SocketAddr> = addresses
-                .into_iter()
-                .map(|ip| SocketAddr::new(ip, 0))
-                .collect();
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
     }
 }
