@@ -14,6 +14,7 @@ use monitoring_agent::render::Output;
 use serde_json::{Value, json};
 
 mod mutations;
+mod regions;
 mod sites;
 
 /// The zone's own instance.

@@ -13,6 +13,7 @@ macro_rules! say {
     }};
 }
 
+mod authority;
 mod certgen;
 mod keys;
 mod lint;

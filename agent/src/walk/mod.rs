@@ -8,11 +8,13 @@
 mod certificate;
 mod facts;
 pub(crate) mod grafana;
+mod kept;
 mod manifests;
 mod output;
 mod redact;
 mod secrets;
 mod status;
+pub(crate) mod thanos;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -213,6 +215,8 @@ impl Walk {
         }
         let mut output = self.render_compatible(fetched, &context, &mut status);
         let model = self.render_role(metadata, found, &mut status, &mut output);
+        let tls = model.as_ref().and_then(|model| model.thanos.as_ref());
+        let tls = tls.map(thanos::files).unwrap_or_default();
         publish(&outputs.model, model.map(Arc::new));
         let report = self
             .applier
@@ -227,6 +231,7 @@ impl Walk {
             });
         }
         self.watched = self.watched(&report);
+        self.watched.files.extend(tls);
         status.take_report(report, &self.status);
         if !status.is_clean() || !status.warnings.is_empty() {
             redact::Redactor::new(metadata).redact(&mut status);

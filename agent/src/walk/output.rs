@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     NoRole, Walk, WalkStatus, certificate, grafana, redact, render_manifests,
+    thanos,
 };
 use crate::discovery::Found;
 use crate::metadata::local::load_local_manifests;
@@ -102,9 +103,15 @@ impl Walk {
                 if model.prometheus.is_some() {
                     self.certificate(metadata, &model, status);
                 }
-                if let Some(grafana) = &model.grafana {
-                    let kept =
-                        grafana::keep(grafana, &model.paths, Some("nobody"));
+                let user = Some("nobody");
+                let kept = [
+                    model
+                        .grafana
+                        .as_ref()
+                        .map(|one| grafana::keep(one, &model.paths, user)),
+                    model.thanos.as_ref().map(|one| thanos::keep(one, user)),
+                ];
+                for kept in kept.into_iter().flatten() {
                     output.failed.extend(kept.failed);
                     status.warnings.extend(kept.warnings);
                 }

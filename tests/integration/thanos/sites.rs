@@ -4,12 +4,20 @@
 
 //! Whole sites, and the traps each of them holds.
 
+use localdc::sites::merged;
+
 use super::*;
 
 fn tls() -> Value {
     json!({"cert": "/data/thanos/tls/grpc.crt",
         "key": "/data/thanos/tls/grpc.key",
         "ca": "/data/thanos/tls/ca.crt", "server_name": "thanos.internal"})
+}
+
+/// Nobody looks inside here.
+fn authority() -> Value {
+    json!({"thanos_ca_certificate": "-----BEGIN CERTIFICATE-----",
+        "thanos_ca_private_key": "-----BEGIN PRIVATE KEY-----hush"})
 }
 
 fn pair(dc: u8) -> [Peer; 2] {
@@ -122,6 +130,14 @@ fn each_site_renders_what_was_reviewed() {
                 "thanos_tls": tls()}),
         ),
         (
+            "two-regions-issued",
+            capped(site(pair(1).into_iter().chain([own(&[])]).collect())),
+            merged(
+                authority(),
+                json!({"thanos_regional_queries": ["thanos.r2.test"]}),
+            ),
+        ),
+        (
             "five-receivers",
             capped(site(receivers)),
             json!({"thanos_components": ["receive"],
@@ -159,6 +175,33 @@ fn keys_of_the_bucket_are_for_the_daemons_user_alone() {
         }
     }
     assert_eq!(stores, 4);
+}
+
+#[test]
+fn an_authority_signs_for_the_zones_own_names_and_is_seen_by_no_file() {
+    let told = merged(
+        authority(),
+        json!({"thanos_tls_names":
+        ["Thanos.r1.example.com.", "192.0.2.50", "10.1.0.50"]}),
+    );
+    let model = read(told, &site(vec![own(&[])])).unwrap();
+    for file in render(&model).files {
+        let text = String::from_utf8_lossy(&file.bytes).into_owned();
+        assert!(!text.contains("hush"), "{}", file.name);
+    }
+    assert!(!format!("{model:?}").contains("hush"));
+    let issued = model.thanos.unwrap().tls.unwrap().issued.unwrap();
+    assert_eq!(
+        issued.names,
+        [
+            "10.1.0.50",
+            "thanos-1-50-uuid.thanos.dc1.t.test",
+            "thanos0.thanos.dc1.t.test",
+            "thanos.dc1.t.test",
+            "thanos.r1.example.com",
+            "192.0.2.50",
+        ]
+    );
 }
 
 #[test]
@@ -302,6 +345,13 @@ fn what_cannot_be_is_refused_with_the_reason() {
             json!({"thanos_tls": {"cert": "a", "key": "/b",
             "ca": "/c"}}),
         ),
+        ("whose", merged(authority(), json!({"thanos_tls": tls()}))),
+        (
+            "half",
+            json!({"thanos_ca_private_key": "-----BEGIN PRIVATE KEY-----hush",
+                "thanos_regional_queries": ["10.2.0.1"]}),
+        ),
+        ("swapped", json!({"thanos_ca_certificate": "PRIVATE KEY-----hush"})),
         ("raw", json!({"thanos_retention_raw": "39h"})),
         ("5m", json!({"thanos_retention_5m": "9d"})),
         ("hidden", json!({"thanos_retention_raw": "0d5ms"})),

@@ -11,6 +11,7 @@ mod keys;
 mod query;
 mod region;
 mod size;
+mod tls;
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ use super::super::setting::Setting;
 use super::super::wire::Reader;
 use super::{About, store};
 use crate::model::ObjectStore;
-use crate::model::thanos::{self, Component, Thanos, Tls};
+use crate::model::thanos::{self, Component, Thanos};
 use crate::model::zone::GoLimits;
 
 use data_keys::*;
@@ -34,6 +35,9 @@ pub(super) static SETTINGS: &[&dyn Setting] = &[
     &ENDPOINTS,
     &REGIONAL_QUERIES,
     &TLS,
+    &CA_CERTIFICATE,
+    &CA_PRIVATE_KEY,
+    &TLS_NAMES,
     &REPLICA_LABELS,
     &DEDUPLICATION,
     &QUERY_TIMEOUT,
@@ -85,23 +89,11 @@ pub(super) fn thanos(
     metadata: &Map<String, Value>,
 ) -> Thanos {
     let store = store::object_store(reader, "");
-    let tls = reader.get(&TLS).map(|tls| Tls {
-        cert: tls.cert,
-        key: tls.key,
-        ca: tls.ca,
-        server_name: tls.server_name,
-    });
     let regional = reader.or_default(&REGIONAL_QUERIES);
-    if !regional.is_empty() && tls.is_none() && !reader.rejected(&TLS) {
-        reader.reject(
-            &REGIONAL_QUERIES,
-            "none while thanos_tls is not set: what crosses regions is \
-             encrypted, and both sides are known",
-        );
-    }
     let usual = usual(reader, about, store.is_some(), !regional.is_empty());
     let mut runs = components(reader, &usual, store.is_some());
     let region = Region::new(about, metadata, &usual);
+    let tls = tls::tls(reader, about, &region, !regional.is_empty());
     let compactor = compactor(about, &region, metadata, &mut runs);
     let zone = Zone { about, region, runs, store };
     let store = data::store(reader, &zone);
