@@ -9,6 +9,7 @@
 
 mod change;
 mod door;
+mod mutations;
 
 use std::fs;
 use std::sync::Arc;
