@@ -233,6 +233,7 @@ impl Loaded {
             host::native().is_linux(),
         );
         let site = Site {
+            compaction: true,
             root: root.to_owned(),
             role: self.role,
             flavor: meaning::flavor(metadata, Flavor::Triton),

@@ -182,6 +182,11 @@ pub struct Thanos {
     /// Instance that compacts the bucket, as far as is known: this one where
     /// `compact` is there.
     pub compactor: Option<String>,
+    /// The bucket, without its keys, that this instance is the first to
+    /// compact of all who could; `None`: another is, or the bucket is its
+    /// own.
+    #[serde(skip)]
+    pub elected: Option<String>,
     /// The ruler.
     pub rule: Option<Rule>,
     /// The push path.

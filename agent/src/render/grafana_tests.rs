@@ -15,6 +15,7 @@ use crate::model::{Caps, Flavor, Peers, Role};
 
 fn site(caps: Caps) -> Site {
     Site {
+        compaction: true,
         root: PathBuf::from("/"),
         role: Role::Grafana,
         flavor: Flavor::Triton,

@@ -6,6 +6,7 @@
 //! loop that repeats it whenever something it depends on changed.
 
 mod certificate;
+mod compactor;
 mod facts;
 pub(crate) mod grafana;
 mod kept;
@@ -68,6 +69,7 @@ pub struct Walk {
     faults: Vec<String>,
     warnings: Vec<String>,
     watched: Watched,
+    compactor: compactor::Guard,
 }
 
 /// What a walk listens to.
@@ -104,7 +106,9 @@ impl Walk {
     ) -> Self {
         let applier =
             Applier::load(&config.state_dir, config.post_cmd_timeout());
+        let election = config.state_dir.join("compactor.json");
         Self {
+            compactor: compactor::Guard::load(election),
             config,
             config_path,
             host,
@@ -154,6 +158,8 @@ impl Walk {
                 (true, true) => RETRY,
                 (false, _) => retry,
             };
+            // An election ends by itself when nothing is heard.
+            let pause = self.compactor.again.map_or(pause, |a| a.min(pause));
             let ceiling = RETRY_MAX.min(self.config.poll_interval().max(RETRY));
             retry = if calm { RETRY } else { (retry * 2).min(ceiling) };
             tokio::select! {

@@ -109,6 +109,7 @@ fn no_metadata_gives_files_that_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let set = bare_templates(folder.path());
     let site = Site {
+        compaction: true,
         root: folder.path().to_owned(),
         role: Role::Grafana,
         flavor: Flavor::Triton,

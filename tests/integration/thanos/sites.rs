@@ -15,7 +15,7 @@ fn tls() -> Value {
 }
 
 /// Nobody looks inside here.
-fn authority() -> Value {
+pub(super) fn authority() -> Value {
     json!({"thanos_ca_certificate": "-----BEGIN CERTIFICATE-----",
         "thanos_ca_private_key": "-----BEGIN PRIVATE KEY-----hush"})
 }
@@ -28,7 +28,7 @@ fn pair(dc: u8) -> [Peer; 2] {
 }
 
 /// Another Thanos zone that names the same bucket.
-fn second(alias: &str, components: &[&str]) -> Peer {
+pub(super) fn second(alias: &str, components: &[&str]) -> Peer {
     Peer {
         components: components.iter().map(|&c| c.to_owned()).collect(),
         bucket: Some("S3 buckets-api.m.test blocks".to_owned()),
@@ -178,33 +178,6 @@ fn keys_of_the_bucket_are_for_the_daemons_user_alone() {
 }
 
 #[test]
-fn an_authority_signs_for_the_zones_own_names_and_is_seen_by_no_file() {
-    let told = merged(
-        authority(),
-        json!({"thanos_tls_names":
-        ["Thanos.r1.example.com.", "192.0.2.50", "10.1.0.50"]}),
-    );
-    let model = read(told, &site(vec![own(&[])])).unwrap();
-    for file in render(&model).files {
-        let text = String::from_utf8_lossy(&file.bytes).into_owned();
-        assert!(!text.contains("hush"), "{}", file.name);
-    }
-    assert!(!format!("{model:?}").contains("hush"));
-    let issued = model.thanos.unwrap().tls.unwrap().issued.unwrap();
-    assert_eq!(
-        issued.names,
-        [
-            "10.1.0.50",
-            "thanos-1-50-uuid.thanos.dc1.t.test",
-            "thanos0.thanos.dc1.t.test",
-            "thanos.dc1.t.test",
-            "thanos.r1.example.com",
-            "192.0.2.50",
-        ]
-    );
-}
-
-#[test]
 fn a_file_of_the_operator_is_used_and_never_written() {
     let told = json!({"object_store_file": "/data/thanos/bucket.yml"});
     let output = render(&read(told, &site(vec![own(&[])])).unwrap());
@@ -213,31 +186,6 @@ fn a_file_of_the_operator_is_used_and_never_written() {
     let written =
         |f: &monitoring_agent::render::Rendered| f.name.contains("objstore");
     assert!(!output.files.iter().any(written));
-}
-
-#[test]
-fn one_instance_compacts_a_bucket_and_the_next_takes_over() {
-    let told = || json!({"object_store": bucket()});
-    let runs = |peers: Vec<Peer>| {
-        let model = read(told(), &site(peers)).unwrap();
-        let thanos = model.thanos.unwrap();
-        (thanos.compact.is_some(), thanos.compactor)
-    };
-    let first = second("thanos", &[]);
-    let later = second("thanos1", &[]);
-    let name = |text: &str| Some(text.to_owned());
-    assert_eq!(runs(vec![own(&[]), later.clone()]), (true, name("thanos0")));
-    assert_eq!(runs(vec![own(&[]), first.clone()]), (false, name("thanos")));
-    assert_eq!(runs(vec![own(&[])]), (true, name("thanos0")));
-    // Another bucket, or another that leaves compact out.
-    let mut other = first.clone();
-    other.bucket = Some("S3 elsewhere blocks".to_owned());
-    assert_eq!(runs(vec![own(&[]), other]), (true, name("thanos0")));
-    let store = second("thanos", &["store"]);
-    assert_eq!(runs(vec![own(&[]), store]), (true, name("thanos0")));
-    // Nobody has listed us: who knows who else there is.
-    assert_eq!(runs(Vec::new()), (false, None));
-    assert_eq!(runs(vec![first]), (false, name("thanos")));
 }
 
 #[test]

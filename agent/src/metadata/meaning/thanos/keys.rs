@@ -28,7 +28,9 @@ pub(super) static COMPONENTS: Texts = Texts {
         "thanos_components",
         "What runs in this zone: query, query-global, query-frontend, store, \
          compact, rule, receive. Split over several zones on a large site. Of \
-         several with compact for one bucket the first runs it.",
+         several with compact for one bucket the first runs it: once the \
+         lists of every SAPI of region_datacenters have named it first for \
+         half an hour, and while none of them is older than a quarter.",
         "query and query-frontend; with object_store also store and compact; \
          with rules or Alertmanagers also rule; with thanos_regional_queries \
          also query-global",
