@@ -358,10 +358,10 @@ fn below(root: &Path, path: &Path) -> PathBuf {
 }
 
 /// A private folder that goes when dropped.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let name = format!("config-agent-{}", uuid::Uuid::new_v4());
         let dir = std::env::temp_dir().join(name);
         // Its name is unguessable; its mode keeps the keys in it private.

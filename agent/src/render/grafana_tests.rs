@@ -111,9 +111,13 @@ fn what_is_rendered_passes_its_own_check() {
     for (site, metadata, caps) in sites() {
         let mut checked = 0;
         for file in render(&metadata, caps).files {
-            let [program, verb, kind, staged] = file.check.as_slice() else {
+            let [program, verb, kind, staged, ..] = file.check.as_slice()
+            else {
                 continue;
             };
+            if program == "nginx" {
+                continue;
+            }
             assert_eq!((program.as_str(), verb.as_str()), {
                 ("config-agent", "lint")
             });

@@ -10,6 +10,7 @@
 mod change;
 mod door;
 mod mutations;
+mod trial;
 
 use std::fs;
 use std::sync::Arc;
