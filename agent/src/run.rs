@@ -158,6 +158,7 @@ pub async fn run(
         let known = Heard {
             peers: found.borrow().peers.clone(),
             manta: found.borrow().manta.clone(),
+            listed: found.borrow().listed.clone(),
         };
         let http = discovery_http.clone();
         let own = facts.instance.clone();
@@ -282,7 +283,8 @@ async fn prepare(
         .or_else(|| config.sapi.url.clone())
         .ok_or(RunError::NoSapi)?;
     let lock = lock(&config.state_dir, patience).await?;
-    for name in ["config.json", "applied.json", "found.json"] {
+    for name in ["config.json", "applied.json", "found.json", "compactor.json"]
+    {
         sweep(&config.state_dir.join(name));
     }
     Ok(Prepared { config, config_path, host, facts, sapi_url, lock })

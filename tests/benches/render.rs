@@ -111,6 +111,7 @@ fn site(role: Role) -> Site {
         .flat_map(|(service, count)| (0..count).map(move |n| peer(service, n)));
     let peers: Vec<Peer> = peers.collect();
     Site {
+        compaction: true,
         root: PathBuf::from("/"),
         role,
         flavor: Flavor::Triton,

@@ -44,6 +44,7 @@ fn fixtures(folder: &str) -> Vec<(String, Map<String, Value>)> {
 
 fn site() -> Site {
     Site {
+        compaction: true,
         root: PathBuf::from("/"),
         role: Role::Prometheus,
         flavor: Flavor::Triton,

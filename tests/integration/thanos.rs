@@ -13,7 +13,9 @@ use monitoring_agent::model::{Caps, Flavor, Model, Peer, Peers, Role};
 use monitoring_agent::render::Output;
 use serde_json::{Value, json};
 
+mod among;
 mod mutations;
+mod regions;
 mod sites;
 
 /// The zone's own instance.
@@ -21,6 +23,7 @@ const OWN: &str = "c0000000-0000-4000-8000-000000000001";
 
 fn site(peers: Vec<Peer>) -> Site {
     Site {
+        compaction: true,
         root: PathBuf::from("/"),
         role: Role::Thanos,
         flavor: Flavor::Triton,

@@ -34,6 +34,7 @@ fuzz_target!(|body: &[u8]| {
     for flavor in [Flavor::Triton, Flavor::Manta] {
         names(&metadata, flavor);
         let site = Site {
+compaction: true,
             root: "/".into(),
             role: Role::Prometheus,
             flavor,

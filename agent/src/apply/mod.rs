@@ -293,6 +293,7 @@ impl Applier {
             return;
         }
         let digest = unit.digest();
+        let started_with = unit.started_with();
         let record = self.record.unit(&unit.key);
         if !record.pending && record.in_force.as_deref() == Some(&digest) {
             return;
@@ -312,7 +313,8 @@ impl Applier {
             Reader::Daemon(daemon) => {
                 let never = record.in_force.is_none();
                 let needs = Needs {
-                    restart: record.restart,
+                    restart: record.restart
+                        || record.started_with != started_with,
                     enable: record.enable || never,
                 };
                 reload::take(host, http, daemon, needs).await
@@ -331,6 +333,7 @@ impl Applier {
                 record.enable = false;
                 record.would_not_start = None;
                 record.in_force = Some(digest);
+                record.started_with = started_with;
             }
             Err(Declined::Unavailable(reason)) => {
                 // Stays pending; the files stay, they passed their checks.

@@ -34,6 +34,10 @@ pub(super) struct UnitRecord {
     pub(super) enable: bool,
     /// Digest over all its files when its reader took them last.
     pub(super) in_force: Option<String>,
+    /// Digest over the files it reads at its start alone, as they were when
+    /// it started last.
+    #[serde(default)]
+    pub(super) started_with: Option<String>,
     /// Digest and reason of files with which the daemon would not start.
     /// Offering them again means an outage, so only other files, or an
     /// operator's SIGHUP, end this.

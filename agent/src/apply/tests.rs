@@ -84,6 +84,7 @@ impl Bench {
                 reload_url: Some("http://d/-/reload".to_owned()),
                 ready_url: Some("http://d/-/ready".to_owned()),
                 reads: vec![self.path("key").display().to_string()],
+                starts_with: vec![self.path("ca").display().to_string()],
             }],
             directories: Vec::new(),
         }
@@ -137,6 +138,27 @@ async fn several_changed_files_are_one_reload() {
     assert!(bench.pass(&output).await.is_clean());
     assert_eq!(bench.posts(), 1);
     assert!(!bench.pass(&output).await.changed());
+}
+
+#[tokio::test]
+async fn a_file_read_at_the_start_alone_is_one_restart() {
+    let mut bench = Bench::new();
+    fs::create_dir_all(bench.path("")).unwrap();
+    fs::write(bench.path("ca"), "old").unwrap();
+    let output = bench.output(vec![bench.file("a", "1")]);
+    bench.pass(&output).await;
+    assert_eq!(bench.host.asked(), ["enable d"]);
+    bench.posts();
+    fs::write(bench.path("ca"), "new").unwrap();
+    // Killed before it could say so: the next start does.
+    bench.restart_agent();
+    assert!(bench.pass(&output).await.is_clean());
+    assert_eq!(bench.host.asked(), ["restart d"]);
+    assert!(!bench.pass(&output).await.changed());
+    let output = bench.output(vec![bench.file("a", "2")]);
+    assert!(bench.pass(&output).await.is_clean());
+    assert_eq!(bench.host.asked(), [""; 0], "a reload does");
+    assert_eq!(bench.posts(), 1);
 }
 
 #[tokio::test]

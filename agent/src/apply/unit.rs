@@ -62,17 +62,36 @@ impl<'a> Unit<'a> {
             Reader::Nobody => {}
             Reader::Command(command) => parts.push_str(command),
             Reader::Daemon(daemon) => {
-                for path in &daemon.reads {
-                    if let Ok(Present::File { bytes, .. }) =
-                        commit::look(Path::new(path))
-                    {
-                        parts.push_str(&commit::sha256(&bytes));
-                    }
-                }
+                parts.push_str(&content(&daemon.reads));
+                parts.push_str(&content(&daemon.starts_with));
             }
         }
         commit::sha256(parts.as_bytes())
     }
+
+    /// Digest over what its daemon reads at its start alone and is not ours
+    /// to write; `None` when there is no such thing.
+    pub(super) fn started_with(&self) -> Option<String> {
+        match &self.reader {
+            Reader::Daemon(daemon) => {
+                let content = content(&daemon.starts_with);
+                let there = !content.is_empty();
+                there.then(|| commit::sha256(content.as_bytes()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Digests of those files that are there.
+fn content(paths: &[String]) -> String {
+    let mut parts = String::new();
+    for path in paths {
+        if let Ok(Present::File { bytes, .. }) = commit::look(Path::new(path)) {
+            parts.push_str(&commit::sha256(&bytes));
+        }
+    }
+    parts
 }
 
 /// Groups files by their reader. Of two with one target the later, which is

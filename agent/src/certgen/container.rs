@@ -63,16 +63,48 @@ pub(super) fn read_private_key(pem: &[u8]) -> Result<Pkcs8, CertgenError> {
 
 /// DER of the first block with this label. `Err` says what was seen.
 pub(super) fn read_block(pem: &[u8], label: &str) -> Result<Vec<u8>, String> {
+    read_some(pem, label, 1).map(|mut all| all.swap_remove(0))
+}
+
+/// DER of every block with this label, one at least. `Err` says what was
+/// seen.
+pub(super) fn read_blocks(
+    pem: &[u8],
+    label: &str,
+) -> Result<Vec<Vec<u8>>, String> {
+    read_some(pem, label, usize::MAX)
+}
+
+fn read_some(
+    pem: &[u8],
+    label: &str,
+    most: usize,
+) -> Result<Vec<Vec<u8>>, String> {
     if pem.len() > MAX_BYTES {
         return Err(format!("{} bytes", pem.len()));
     }
     let text = unescaped(pem);
     let blocks = blocks(&text);
-    let block = blocks
-        .iter()
-        .find(|block| block.label == label)
-        .ok_or_else(|| describe(&text, &blocks))?;
-    block.bytes()
+    let found: Vec<_> =
+        blocks.iter().filter(|block| block.label == label).collect();
+    if found.is_empty() {
+        return Err(describe(&text, &blocks));
+    }
+    found.into_iter().take(most).map(Block::bytes).collect()
+}
+
+/// A block as it is written, lines of 64 characters.
+pub(super) fn write_block(der: &[u8], label: &str) -> String {
+    let body = BASE64.encode(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for (at, character) in body.chars().enumerate() {
+        if at > 0 && at % 64 == 0 {
+            text.push('\n');
+        }
+        text.push(character);
+    }
+    text.push_str(&format!("\n-----END {label}-----\n"));
+    text
 }
 
 fn unescaped(pem: &[u8]) -> String {

@@ -176,9 +176,9 @@ fn look(paths: &CertPaths, account: &AccountKey) -> Result<Seen, CertgenError> {
 
 /// `None` when nothing is there; the inner error tells what is there instead
 /// of a small regular file and will be replaced.
-type Content = Option<Result<Vec<u8>, String>>;
+pub(super) type Content = Option<Result<Vec<u8>, String>>;
 
-fn read_if_there(path: &Path) -> Result<Content, CertgenError> {
+pub(super) fn read_if_there(path: &Path) -> Result<Content, CertgenError> {
     match read_bounded(path) {
         Ok(bytes) => Ok(Some(Ok(bytes))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -216,7 +216,7 @@ fn open_plain(path: &Path) -> io::Result<File> {
 }
 
 /// Sets mode and owner where they differ.
-fn mend_access(
+pub(super) fn mend_access(
     path: &Path,
     owner: Option<(u32, u32)>,
 ) -> Result<(), CertgenError> {

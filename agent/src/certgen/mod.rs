@@ -10,6 +10,8 @@
 //! up on the account. So the "issuer" here is a public key, not a CA.
 //!
 //! `server` is another matter: the certificate of the zone's own web server.
+//! So is `region`: those by which Thanos zones of several regions know each
+//! other, under an authority of the operator's.
 //!
 //! `key` reads the account key, `cert` writes and reads certificates (both
 //! pure), `ensure` keeps a good pair on disk, `source` knows where SAPI and
@@ -22,6 +24,7 @@ mod der;
 mod ensure;
 mod fingerprint;
 mod key;
+mod region;
 mod server;
 mod source;
 
@@ -35,6 +38,10 @@ pub use cert::{
 pub use ensure::{CertPaths, Ensured, ensure};
 pub use fingerprint::{BadFingerprint, Fingerprint};
 pub use key::{AccountKey, KeyKind};
+pub use region::{
+    Authority, MadeAuthority, RegionPaths, Zonal, ensure_region, judge_given,
+    make_authority,
+};
 pub use server::{Served, ServerPaths, ensure_server};
 pub use source::{
     MANTA_ACCOUNT_KEY_FILE, TRITON_ACCOUNT_KEY_FILE, account_key_file,
@@ -107,6 +114,12 @@ pub enum CertgenError {
     #[error("{why}; put both in place, or remove both to have them made")]
     Pair {
         /// What is wrong.
+        why: String,
+    },
+    /// The authority cannot sign for zones.
+    #[error("the authority {why}")]
+    Authority {
+        /// What is wrong with it.
         why: String,
     },
     /// A file operation failed.

@@ -209,7 +209,7 @@ fn judge(
     Ok(Found { served: Some(served), key: Some(key), made })
 }
 
-fn certified_names(cert: &X509Certificate<'_>) -> BTreeSet<String> {
+pub(super) fn certified_names(cert: &X509Certificate<'_>) -> BTreeSet<String> {
     let Ok(Some(names)) = cert.subject_alternative_name() else {
         return BTreeSet::new();
     };
@@ -227,7 +227,7 @@ fn certified_names(cert: &X509Certificate<'_>) -> BTreeSet<String> {
         .collect()
 }
 
-fn canonical(name: &str) -> String {
+pub(super) fn canonical(name: &str) -> String {
     match name.parse::<IpAddr>() {
         Ok(address) => address.to_string(),
         Err(_) => name.to_ascii_lowercase(),
@@ -278,7 +278,7 @@ fn fingerprint(der: &[u8]) -> String {
 }
 
 /// Reads a small file, through a link as well: the folder is root's.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, CertgenError> {
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, CertgenError> {
     // A pipe must not hold us up.
     let opened = OpenOptions::new()
         .read(true)

@@ -2,16 +2,18 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! Verb certgen: the client certificate for CMON, made by hand.
+//! Verb certgen: the client certificate for CMON, made by hand; `authority` is
+//! its neighbour.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
-use clap::Args;
+use clap::{Args, Subcommand};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::CONFIG;
+use super::authority::{self, AuthorityArgs};
 use crate::certgen::{AccountKey, CertPaths, ensure};
 use crate::config::ConfigFile;
 use crate::metadata::config::SapiConfig;
@@ -26,7 +28,10 @@ use crate::walk::account_key;
 /// account's key comes from --account-key, else from the last good
 /// configuration of the agent.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct CertgenArgs {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// The account's private key: PKCS#1, PKCS#8, SEC1 or OpenSSH; RSA,
     /// ECDSA or Ed25519
     #[arg(long, value_name = "FILE")]
@@ -45,7 +50,16 @@ pub(super) struct CertgenArgs {
     config: PathBuf,
 }
 
+/// What else can be made.
+#[derive(Subcommand)]
+enum Other {
+    Authority(AuthorityArgs),
+}
+
 pub(super) fn certgen(args: CertgenArgs) -> Result<bool> {
+    if let Some(Other::Authority(args)) = &args.other {
+        return authority::authority(args);
+    }
     let mut config = match ConfigFile::load(&args.config) {
         Ok(config) => config,
         Err(error) if args.config.exists() => return Err(error.into()),

@@ -13,11 +13,13 @@ macro_rules! say {
     }};
 }
 
+mod authority;
 mod certgen;
 mod keys;
 mod lint;
 mod offline;
 mod status;
+mod trial;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -149,7 +151,7 @@ pub fn config_agent(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             log::start("config-agent", tracing::Level::WARN, Stream::Stderr);
             certgen::certgen(args)
         }
-        Verb::Lint(args) => lint::lint(args),
+        Verb::Lint(args) => block_on(lint::lint(args)),
         Verb::Completion { shell } => {
             let mut command = Cli::command();
             let mut out = std::io::stdout();

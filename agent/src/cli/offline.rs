@@ -29,7 +29,7 @@ use crate::metadata::poll::CONFIG_LIMIT;
 use crate::metadata::resolve::{TemplateContext, resolve_manifests};
 use crate::model::{Caps, Flavor, Paths, Peers, Role};
 use crate::render::{Output, Rendered, TemplateSet};
-use crate::walk::{account_key, grafana, parse_role, render_manifests};
+use crate::walk::{account_key, grafana, parse_role, render_manifests, thanos};
 
 /// Time limit of one checker.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -233,6 +233,7 @@ impl Loaded {
             host::native().is_linux(),
         );
         let site = Site {
+            compaction: true,
             root: root.to_owned(),
             role: self.role,
             flavor: meaning::flavor(metadata, Flavor::Triton),
@@ -258,6 +259,14 @@ impl Loaded {
                 {
                     let kept = grafana::keep(grafana, &model.paths, None);
                     output.failed.extend(kept.failed);
+                }
+                // Files of the operator lie in the zone, and not below the
+                // scratch folder.
+                if root == scratch
+                    && let Some(thanos) = &model.thanos
+                    && thanos.tls.as_ref().is_some_and(|t| t.issued.is_some())
+                {
+                    output.failed.extend(thanos::keep(thanos, None).failed);
                 }
                 for set in self.role.template_sets() {
                     self.set(set, &model, &mut output, &mut refuse);
@@ -349,10 +358,10 @@ fn below(root: &Path, path: &Path) -> PathBuf {
 }
 
 /// A private folder that goes when dropped.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let name = format!("config-agent-{}", uuid::Uuid::new_v4());
         let dir = std::env::temp_dir().join(name);
         // Its name is unguessable; its mode keeps the keys in it private.

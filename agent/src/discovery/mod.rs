@@ -231,6 +231,7 @@ impl Discovery {
         let heard = Arc::clone(&self.heard.borrow());
         found.peers.clone_from(&heard.peers);
         found.manta.clone_from(&heard.manta);
+        found.listed.clone_from(&heard.listed);
         let changed = self.found.send_if_modified(|current| {
             if **current == found {
                 return false;

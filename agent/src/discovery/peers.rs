@@ -15,7 +15,7 @@ mod decide;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
@@ -65,6 +65,9 @@ pub struct Heard {
     pub peers: Peers,
     /// Where names of Manta's are served, if it has instances.
     pub manta: MantaNames,
+    /// When each datacenter's SAPI was asked for its newest whole lists,
+    /// Unix seconds.
+    pub listed: BTreeMap<String, u64>,
 }
 
 /// Why datacenters' lists are not up to date, by datacenter.
@@ -223,11 +226,17 @@ impl PeerSearch {
         };
         let scope =
             |flavor| Scope { datacenter, flavor, domain, own: &self.own };
+        // As old as the question: what changed while it was answered may be
+        // missing.
+        let asked_at = SystemTime::now().duration_since(UNIX_EPOCH);
         let Answer { lists, failure } = ask(&sapi, here, scope).await;
         let good = failure.is_none();
         self.say(|heard| {
             for asked in lists {
                 take(heard, &scope(asked.flavor), asked);
+            }
+            if let (true, Ok(at)) = (good, asked_at) {
+                heard.listed.insert(datacenter.to_owned(), at.as_secs());
             }
         });
         self.note(datacenter, failure);
@@ -244,6 +253,7 @@ impl PeerSearch {
         });
         self.say(|heard| {
             heard.manta.retain(|datacenter, _| region.contains(datacenter));
+            heard.listed.retain(|datacenter, _| region.contains(datacenter));
             let known = std::mem::take(&mut heard.peers);
             heard.peers = decide::within(known, region);
         });
@@ -322,14 +332,16 @@ impl PeerSearch {
             if **current == heard {
                 return false;
             }
-            let missing =
-                heard.peers.iter().filter(|p| p.address.is_none()).count();
-            info!(
-                peers = heard.peers.len(),
-                before = current.peers.len(),
-                without_address = missing,
-                "peers changed"
-            );
+            if current.peers != heard.peers {
+                let missing = |peer: &&Peer| peer.address.is_none();
+                info!(
+                    peers = heard.peers.len(),
+                    before = current.peers.len(),
+                    without_address =
+                        heard.peers.iter().filter(missing).count(),
+                    "peers changed"
+                );
+            }
             *current = Arc::new(heard);
             true
         });

@@ -5,6 +5,7 @@
 //! What is known about names, and the routing table that follows from it:
 //! plain functions over plain data.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,10 @@ pub struct Found {
     /// Manta's names, where SAPI lists monitoring instances of Manta's.
     #[serde(default)]
     pub manta: MantaNames,
+    /// When each datacenter's SAPI was asked for the newest whole list of
+    /// peers that is in `peers`, Unix seconds.
+    #[serde(default)]
+    pub listed: BTreeMap<String, u64>,
 }
 
 /// What metadata says about names.

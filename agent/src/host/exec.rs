@@ -35,13 +35,15 @@ pub struct Exec {
     pub argv: Vec<String>,
     /// Time limit.
     pub timeout: Duration,
+    /// Numeric user and group to run as; `None`: as this program does.
+    pub user: Option<(u32, u32)>,
 }
 
 impl Exec {
     /// `argv` with a time limit.
     pub fn new<S: AsRef<str>>(argv: &[S], timeout: Duration) -> Self {
         let argv = argv.iter().map(|word| word.as_ref().to_owned()).collect();
-        Self { argv, timeout }
+        Self { argv, timeout, user: None }
     }
 
     /// A shell command, as SAPI manifests have it.
@@ -99,7 +101,7 @@ impl Finished {
 
 /// Runs `exec` to its end or to its time limit.
 ///
-/// Cancel-safe: dropping the future kills the child.
+/// Cancel-safe: dropping the future kills the child and its group.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place where processes are started"
@@ -109,17 +111,12 @@ pub async fn run(exec: &Exec) -> Result<Finished, HostError> {
     let (program, arguments) = exec.argv.split_first().ok_or_else(|| {
         start(std::io::Error::other("the command has no words"))
     })?;
-    let mut path = match std::env::var("PATH") {
-        Ok(path) if !path.is_empty() => format!("{path}:{SEARCH_PATH}"),
-        _ => SEARCH_PATH.to_owned(),
-    };
-    // The agent is the checker of some files itself.
-    if let Ok(own) = std::env::current_exe()
-        && let Some(folder) = own.parent().and_then(|folder| folder.to_str())
-    {
-        path = format!("{path}:{folder}");
+    let path = search_path();
+    let mut command = tokio::process::Command::new(find(program, &path));
+    if let Some((user, group)) = exec.user {
+        command.uid(user).gid(group);
     }
-    let mut child = tokio::process::Command::new(find(program, &path))
+    let mut child = command
         .args(arguments)
         .env("PATH", path)
         .stdin(Stdio::null())
@@ -129,16 +126,17 @@ pub async fn run(exec: &Exec) -> Result<Finished, HostError> {
         .kill_on_drop(true)
         .spawn()
         .map_err(start)?;
-    let group = child.id().and_then(|id| i32::try_from(id).ok());
+    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()));
     let stdout = tokio::spawn(keep(child.stdout.take()));
     let stderr = tokio::spawn(keep(child.stderr.take()));
     let status = match tokio::time::timeout(exec.timeout, child.wait()).await {
-        Ok(status) => status.map_err(start)?,
+        Ok(status) => {
+            // What it left behind is left alive.
+            group.0 = None;
+            status.map_err(start)?
+        }
         Err(_) => {
-            // Its children would live on: the whole group goes.
-            if let Some(group) = group {
-                let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-            }
+            drop(group);
             // A child stuck in the kernel is left to it.
             let _ = tokio::time::timeout(LINGER, child.wait()).await;
             return Err(HostError::Timeout {
@@ -155,6 +153,17 @@ pub async fn run(exec: &Exec) -> Result<Finished, HostError> {
     })
 }
 
+/// A process group that goes when dropped: a child's children would live on.
+struct Group(Option<i32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+    }
+}
+
 /// What a stream gave. A command may leave a daemon behind that holds the
 /// stream open: it gets a moment, not for ever, and is left alive.
 async fn collect(reader: tokio::task::JoinHandle<String>) -> String {
@@ -165,6 +174,25 @@ async fn collect(reader: tokio::task::JoinHandle<String>) -> String {
             abort.abort();
             String::new()
         }
+    }
+}
+
+/// A program by its name, where those that are run are looked for.
+pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
+    let found = find(name, &search_path());
+    found.is_file().then_some(found)
+}
+
+fn search_path() -> String {
+    let path = match std::env::var("PATH") {
+        Ok(path) if !path.is_empty() => format!("{path}:{SEARCH_PATH}"),
+        _ => SEARCH_PATH.to_owned(),
+    };
+    // The agent is the checker of some files itself.
+    let own = std::env::current_exe().ok();
+    match own.as_deref().and_then(|own| own.parent()?.to_str()) {
+        Some(folder) => format!("{path}:{folder}"),
+        None => path,
     }
 }
 

@@ -16,7 +16,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-pub use exec::{Exec, Finished, run};
+pub use exec::{Exec, Finished, find_program, run};
 pub use lx::Lx;
 pub use smartos::SmartOs;
 pub use space::{Space, space};

@@ -10,6 +10,13 @@
 //! Stricter than Grafana, which passes over what it does not know: we write
 //! these files, and a word it does not know is a mistake of ours.
 //!
+//! No JSON Schema stands beside it, for it would say less. The types take no
+//! key they do not know, want each one that has no default, and know the
+//! values where there are few; YAML that says a thing twice does not parse;
+//! what is read must come out the same when written again, so nothing is
+//! passed over or taken for another type. And no schema can say what is said
+//! of several entries: one default, names, uids and paths of their own.
+//!
 //! Source: Grafana's documentation of provisioning and configuration, and how
 //! its servers of the 7.5 line were seen to fail at start: YAML that does not
 //! parse, two default data sources in one organisation, a conflict of uid and

@@ -114,6 +114,10 @@ impl<'a> Reader<'a> {
         let seen = match self.value(key) {
             None => "nothing".to_owned(),
             Some(_) if is_secret_key(key) => "***".to_owned(),
+            // One that went under the wrong key.
+            Some(Value::String(text)) if text.contains("PRIVATE KEY") => {
+                "***".to_owned()
+            }
             Some(value) => {
                 let text = without_secrets(value).to_string();
                 match text.char_indices().nth(80) {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::peers::{Peer, Peers};
+use super::secret::Secret;
 use super::store::ObjectStore;
 use super::zone::GoLimits;
 
@@ -181,14 +182,19 @@ pub struct Thanos {
     /// Instance that compacts the bucket, as far as is known: this one where
     /// `compact` is there.
     pub compactor: Option<String>,
+    /// The bucket, without its keys, that this instance is the first to
+    /// compact of all who could; `None`: another is, or the bucket is its
+    /// own.
+    #[serde(skip)]
+    pub elected: Option<String>,
     /// The ruler.
     pub rule: Option<Rule>,
     /// The push path.
     pub receive: Option<Receive>,
 }
 
-/// Files of the operator, PEM each. Certificate and key are looked at before
-/// every handshake; a changed `ca` wants a restart.
+/// Files, PEM each: the operator's, or the agent's own. Certificate and key
+/// are looked at before every handshake; a changed `ca` wants a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tls {
     /// Certificate, shown both to clients and to servers.
@@ -200,6 +206,21 @@ pub struct Tls {
     /// Name that every server's certificate carries; `None`: the host that
     /// was asked for.
     pub server_name: Option<String>,
+    /// What the agent makes the files of; `None`: they are the operator's.
+    /// No template sees it.
+    #[serde(skip)]
+    pub issued: Option<IssuedTls>,
+}
+
+/// What a certificate between regions is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedTls {
+    /// The authorities that are trusted, PEM.
+    pub authority: String,
+    /// The private key of one of them, PEM.
+    pub private_key: Secret<String>,
+    /// What the certificate is for: DNS names and IP addresses, one at least.
+    pub names: Vec<String>,
 }
 
 /// A store API to ask.

@@ -122,6 +122,10 @@ pub struct DaemonSpec {
     /// Further files it reads (keys, certificates): a change reloads it too.
     #[serde(default)]
     pub reads: Vec<String>,
+    /// Further files it reads, at its start and never again: a change
+    /// restarts it. An empty text is no file.
+    #[serde(default)]
+    pub starts_with: Vec<String>,
 }
 
 impl DaemonSpec {
@@ -132,16 +136,18 @@ impl DaemonSpec {
     ) -> Result<Self, String> {
         let url =
             |text: &Option<String>| text.as_deref().map(&line).transpose();
+        let files = |list: &[String]| {
+            let all = list.iter().map(|text| line(text));
+            let all = all.filter(|text| text.as_deref() != Ok(""));
+            all.collect::<Result<_, _>>()
+        };
         Ok(Self {
             name: self.name.clone(),
             when: None,
             reload_url: url(&self.reload_url)?,
             ready_url: url(&self.ready_url)?,
-            reads: self
-                .reads
-                .iter()
-                .map(|r| line(r))
-                .collect::<Result<_, _>>()?,
+            reads: files(&self.reads)?,
+            starts_with: files(&self.starts_with)?,
         })
     }
 }

@@ -415,7 +415,7 @@ fn tera_in(
 
 /// Renders a one-line template, such as a target path.
 fn line(text: &str, context: &Context) -> Result<String, String> {
-    if !text.contains("{{") {
+    if !text.contains("{{") && !text.contains("{%") {
         return Ok(text.to_owned());
     }
     let mut tera = engine();

@@ -152,6 +152,7 @@ fn shipped_templates_render() {
     });
     for (name, metadata) in [("triton", triton), ("manta", manta)] {
         let site = Site {
+            compaction: true,
             root: PathBuf::from("/"),
             role: Role::Prometheus,
             flavor: Flavor::Triton,

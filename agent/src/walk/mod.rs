@@ -6,13 +6,16 @@
 //! loop that repeats it whenever something it depends on changed.
 
 mod certificate;
+mod compactor;
 mod facts;
 pub(crate) mod grafana;
+mod kept;
 mod manifests;
 mod output;
 mod redact;
 mod secrets;
 mod status;
+pub(crate) mod thanos;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -66,6 +69,7 @@ pub struct Walk {
     faults: Vec<String>,
     warnings: Vec<String>,
     watched: Watched,
+    compactor: compactor::Guard,
 }
 
 /// What a walk listens to.
@@ -102,7 +106,9 @@ impl Walk {
     ) -> Self {
         let applier =
             Applier::load(&config.state_dir, config.post_cmd_timeout());
+        let election = config.state_dir.join("compactor.json");
         Self {
+            compactor: compactor::Guard::load(election),
             config,
             config_path,
             host,
@@ -152,6 +158,8 @@ impl Walk {
                 (true, true) => RETRY,
                 (false, _) => retry,
             };
+            // An election ends by itself when nothing is heard.
+            let pause = self.compactor.again.map_or(pause, |a| a.min(pause));
             let ceiling = RETRY_MAX.min(self.config.poll_interval().max(RETRY));
             retry = if calm { RETRY } else { (retry * 2).min(ceiling) };
             tokio::select! {
@@ -213,6 +221,8 @@ impl Walk {
         }
         let mut output = self.render_compatible(fetched, &context, &mut status);
         let model = self.render_role(metadata, found, &mut status, &mut output);
+        let tls = model.as_ref().and_then(|model| model.thanos.as_ref());
+        let tls = tls.map(thanos::files).unwrap_or_default();
         publish(&outputs.model, model.map(Arc::new));
         let report = self
             .applier
@@ -227,6 +237,7 @@ impl Walk {
             });
         }
         self.watched = self.watched(&report);
+        self.watched.files.extend(tls);
         status.take_report(report, &self.status);
         if !status.is_clean() || !status.warnings.is_empty() {
             redact::Redactor::new(metadata).redact(&mut status);

@@ -8,13 +8,16 @@
 use serde_json::{Map, Value};
 
 use super::{
-    NoRole, Walk, WalkStatus, certificate, grafana, redact, render_manifests,
+    NoRole, Walk, WalkStatus, certificate, compactor, grafana, redact,
+    render_manifests, thanos,
 };
 use crate::discovery::Found;
 use crate::metadata::local::load_local_manifests;
 use crate::metadata::meaning::{self, Site};
+use crate::metadata::peers::datacenters;
 use crate::metadata::poll::Fetched;
 use crate::metadata::resolve::{TemplateContext, resolve_manifests};
+use crate::metadata::wire::Problem;
 use crate::model::Model;
 use crate::render::{Failed, Output, TemplateSet};
 
@@ -61,7 +64,7 @@ impl Walk {
 
     /// Files of the zone's role, from the typed model.
     pub(super) fn render_role(
-        &self,
+        &mut self,
         metadata: &Map<String, Value>,
         found: &Found,
         status: &mut WalkStatus,
@@ -82,6 +85,7 @@ impl Walk {
             }
         };
         let site = Site {
+            compaction: true,
             root: self.config.root.clone(),
             role,
             flavor: self.facts.flavor,
@@ -97,14 +101,20 @@ impl Walk {
                 self.render_set("resolver", &resolver, output);
             }
         }
-        match meaning::model(metadata, &site) {
+        match self.model(metadata, site, found) {
             Ok(model) => {
                 if model.prometheus.is_some() {
                     self.certificate(metadata, &model, status);
                 }
-                if let Some(grafana) = &model.grafana {
-                    let kept =
-                        grafana::keep(grafana, &model.paths, Some("nobody"));
+                let user = Some("nobody");
+                let kept = [
+                    model
+                        .grafana
+                        .as_ref()
+                        .map(|one| grafana::keep(one, &model.paths, user)),
+                    model.thanos.as_ref().map(|one| thanos::keep(one, user)),
+                ];
+                for kept in kept.into_iter().flatten() {
                     output.failed.extend(kept.failed);
                     status.warnings.extend(kept.warnings);
                 }
@@ -114,10 +124,35 @@ impl Walk {
                 Some(model)
             }
             Err(problems) => {
+                if self.compactor.blind() {
+                    output.unwanted.push("thanos-compact".to_owned());
+                }
                 status.problems = problems;
                 None
             }
         }
+    }
+
+    /// The model; a zone that is first for a shared bucket compacts it when
+    /// its election allows.
+    fn model(
+        &mut self,
+        metadata: &Map<String, Value>,
+        site: Site,
+        found: &Found,
+    ) -> Result<Model, Vec<Problem>> {
+        let model = meaning::model(metadata, &site)?;
+        let elected = model.thanos.as_ref().and_then(|t| t.elected.as_ref());
+        let Some(bucket) = elected else {
+            self.compactor.stand_down();
+            return Ok(model);
+        };
+        let region = datacenters(metadata).map(|(region, _)| region);
+        let listed = region.and_then(|r| compactor::oldest(&r, &found.listed));
+        if self.compactor.ask(bucket, listed) {
+            return Ok(model);
+        }
+        meaning::model(metadata, &Site { compaction: false, ..site })
     }
 
     /// What CMON asks of its clients.

@@ -9,6 +9,8 @@
 
 mod change;
 mod door;
+mod mutations;
+mod trial;
 
 use std::fs;
 use std::sync::Arc;

@@ -21,6 +21,7 @@ const OWN: &str = "c0000000-0000-4000-8000-000000000001";
 
 fn site(root: &Path, peers: Vec<Peer>) -> Site {
     Site {
+        compaction: true,
         root: root.to_owned(),
         role: Role::Prometheus,
         flavor: Flavor::Triton,

@@ -47,6 +47,8 @@ const POOL: &[&str] = &[
     "\u{e9}\u{2028}",
     "{\"a\": \"b\", \"c\": \"\\\"d\\\"\"}",
     "[{\"name\": \"g\", \"rules\": []}]",
+    "-----BEGIN CERTIFICATE-----",
+    "-----BEGIN PRIVATE KEY-----",
     "{\"cert\": \"/a\", \"key\": \"/b\", \"ca\": \"/c\"}",
     "{\"type\": \"S3\", \"config\": {\"bucket\": \"b\", \"endpoint\": \"e\"}}",
 ];

@@ -4,12 +4,20 @@
 
 //! Whole sites, and the traps each of them holds.
 
+use localdc::sites::merged;
+
 use super::*;
 
 fn tls() -> Value {
     json!({"cert": "/data/thanos/tls/grpc.crt",
         "key": "/data/thanos/tls/grpc.key",
         "ca": "/data/thanos/tls/ca.crt", "server_name": "thanos.internal"})
+}
+
+/// Nobody looks inside here.
+pub(super) fn authority() -> Value {
+    json!({"thanos_ca_certificate": "-----BEGIN CERTIFICATE-----",
+        "thanos_ca_private_key": "-----BEGIN PRIVATE KEY-----hush"})
 }
 
 fn pair(dc: u8) -> [Peer; 2] {
@@ -20,7 +28,7 @@ fn pair(dc: u8) -> [Peer; 2] {
 }
 
 /// Another Thanos zone that names the same bucket.
-fn second(alias: &str, components: &[&str]) -> Peer {
+pub(super) fn second(alias: &str, components: &[&str]) -> Peer {
     Peer {
         components: components.iter().map(|&c| c.to_owned()).collect(),
         bucket: Some("S3 buckets-api.m.test blocks".to_owned()),
@@ -122,6 +130,14 @@ fn each_site_renders_what_was_reviewed() {
                 "thanos_tls": tls()}),
         ),
         (
+            "two-regions-issued",
+            capped(site(pair(1).into_iter().chain([own(&[])]).collect())),
+            merged(
+                authority(),
+                json!({"thanos_regional_queries": ["thanos.r2.test"]}),
+            ),
+        ),
+        (
             "five-receivers",
             capped(site(receivers)),
             json!({"thanos_components": ["receive"],
@@ -170,31 +186,6 @@ fn a_file_of_the_operator_is_used_and_never_written() {
     let written =
         |f: &monitoring_agent::render::Rendered| f.name.contains("objstore");
     assert!(!output.files.iter().any(written));
-}
-
-#[test]
-fn one_instance_compacts_a_bucket_and_the_next_takes_over() {
-    let told = || json!({"object_store": bucket()});
-    let runs = |peers: Vec<Peer>| {
-        let model = read(told(), &site(peers)).unwrap();
-        let thanos = model.thanos.unwrap();
-        (thanos.compact.is_some(), thanos.compactor)
-    };
-    let first = second("thanos", &[]);
-    let later = second("thanos1", &[]);
-    let name = |text: &str| Some(text.to_owned());
-    assert_eq!(runs(vec![own(&[]), later.clone()]), (true, name("thanos0")));
-    assert_eq!(runs(vec![own(&[]), first.clone()]), (false, name("thanos")));
-    assert_eq!(runs(vec![own(&[])]), (true, name("thanos0")));
-    // Another bucket, or another that leaves compact out.
-    let mut other = first.clone();
-    other.bucket = Some("S3 elsewhere blocks".to_owned());
-    assert_eq!(runs(vec![own(&[]), other]), (true, name("thanos0")));
-    let store = second("thanos", &["store"]);
-    assert_eq!(runs(vec![own(&[]), store]), (true, name("thanos0")));
-    // Nobody has listed us: who knows who else there is.
-    assert_eq!(runs(Vec::new()), (false, None));
-    assert_eq!(runs(vec![first]), (false, name("thanos")));
 }
 
 #[test]
@@ -302,6 +293,13 @@ fn what_cannot_be_is_refused_with_the_reason() {
             json!({"thanos_tls": {"cert": "a", "key": "/b",
             "ca": "/c"}}),
         ),
+        ("whose", merged(authority(), json!({"thanos_tls": tls()}))),
+        (
+            "half",
+            json!({"thanos_ca_private_key": "-----BEGIN PRIVATE KEY-----hush",
+                "thanos_regional_queries": ["10.2.0.1"]}),
+        ),
+        ("swapped", json!({"thanos_ca_certificate": "PRIVATE KEY-----hush"})),
         ("raw", json!({"thanos_retention_raw": "39h"})),
         ("5m", json!({"thanos_retention_5m": "9d"})),
         ("hidden", json!({"thanos_retention_raw": "0d5ms"})),

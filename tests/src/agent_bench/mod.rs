@@ -151,6 +151,23 @@ impl Bench {
         bench
     }
 
+    /// A bench for the thanos role, at home on this bench's address. What
+    /// answers there is the test's own.
+    pub async fn thanos() -> Self {
+        let bench = Self::new().await;
+        bench.mdata("sdc:tags.smartdc_role", "thanos");
+        let admin = bench.address.to_string();
+        let nics = json!([{"nic_tag": "admin", "ip": admin,
+            "ips": [format!("{admin}/8")], "primary": true}]);
+        bench.mdata("sdc:nics", &nics.to_string());
+        tools::copy_templates(&bench.path("templates"), bench.address);
+        bench.metadata(json!({
+            "datacenter_name": "dc1",
+            "dns_domain": "triton.test",
+        }));
+        bench
+    }
+
     fn fill_sapi(&self) {
         self.sapi.put(
             Kind::Application,

@@ -82,7 +82,7 @@ pub(super) fn tool(folder: &Path, name: &str, body: &str) {
 /// address there listens on `address` here.
 pub(super) fn copy_templates(to: &Path, address: Ipv4Addr) {
     let from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../templates"));
-    for set in ["alertmanager", "grafana", "prometheus", "resolver"] {
+    for set in ["alertmanager", "grafana", "prometheus", "resolver", "thanos"] {
         copy_folder(&from.join(set), &to.join(set), address);
     }
 }

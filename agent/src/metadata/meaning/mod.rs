@@ -44,6 +44,9 @@ pub struct Site {
     pub caps: Caps,
     /// Who else monitors, as SAPI listed it.
     pub peers: Peers,
+    /// Whether it may compact a bucket that others could compact too, if it
+    /// is first among them.
+    pub compaction: bool,
 }
 
 /// All keys that a zone of `role` reads, in the order of the documentation.

@@ -138,7 +138,8 @@ pub(crate) static REGION_DATACENTERS: Texts = Texts {
     about: derived(
         "region_datacenters",
         "Datacenters of the region, this one included: their Prometheus and \
-         Thanos instances are found through their own SAPI.",
+         Thanos instances are found through their own SAPI. The same in all \
+         of them; while one cannot be asked, nobody compacts their bucket.",
         "this datacenter alone",
     ),
     wanted: "datacenter names",

@@ -9,6 +9,7 @@ use super::*;
 
 pub(super) fn site() -> Site {
     Site {
+        compaction: true,
         root: PathBuf::from("/"),
         role: Role::Prometheus,
         flavor: Flavor::Triton,

@@ -291,7 +291,7 @@ fn retention_size(zone: &Zone<'_>) -> Option<String> {
         Component::Rule,
         Component::Receive,
     ];
-    let parts = filling.iter().filter(|one| zone.runs(**one)).count();
+    let parts = filling.iter().filter(|one| zone.claims.contains(one)).count();
     let parts = u64::try_from(parts).unwrap_or(1).max(1);
     let bytes = zone.about.site.caps.store_bytes()? / parts;
     Some(format!("{}MB", (bytes >> 20).max(512)))

@@ -5,6 +5,7 @@
 //! The keys of a Thanos zone that say what runs and how it answers queries.
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -27,7 +28,9 @@ pub(super) static COMPONENTS: Texts = Texts {
         "thanos_components",
         "What runs in this zone: query, query-global, query-frontend, store, \
          compact, rule, receive. Split over several zones on a large site. Of \
-         several with compact for one bucket the first runs it.",
+         several with compact for one bucket the first runs it: once the \
+         lists of every SAPI of region_datacenters have named it first for \
+         half an hour, and while none of them is older than a quarter.",
         "query and query-frontend; with object_store also store and compact; \
          with rules or Alertmanagers also rule; with thanos_regional_queries \
          also query-global",
@@ -54,7 +57,8 @@ pub(super) static REGIONAL_QUERIES: Texts = Texts {
     about: About::value(
         "thanos_regional_queries",
         "The queriers of other regions that query-global asks beside this \
-         zone's own; port 10901 unless given. Needs thanos_tls.",
+         zone's own; port 10901 unless given. Needs thanos_ca_certificate or \
+         thanos_tls.",
         "[]",
         Change::Nothing,
     ),
@@ -79,9 +83,9 @@ pub(super) static TLS: Tree<TlsWire> = Tree {
         "PEM files for gRPC between regions, put on the data folder by the \
          operator: cert, key, ca, and server_name where all certificates \
          carry one name. Query then asks every client for a certificate of \
-         ca. New certificates and keys are taken up by themselves, a new ca \
-         wants a restart.",
-        "no TLS",
+         ca. A new file is taken up without a hand: cert and key by Thanos \
+         itself, ca by a restart.",
+        "what thanos_ca_certificate says",
         RESTART,
     ),
     wanted: "an object with cert, key and ca, absolute paths",
@@ -109,6 +113,50 @@ pub(super) static TLS: Tree<TlsWire> = Tree {
         }
     },
     of: PhantomData,
+};
+pub(super) static CA_CERTIFICATE: Text = Text {
+    about: About::derived(
+        "thanos_ca_certificate",
+        "Authority for gRPC between regions, PEM, the same in all of them: \
+         each zone makes a certificate under it, for thirty days, and renews \
+         it when a third is left. Query then asks every client for one. Of \
+         several certificates all are trusted, and the one that fits \
+         thanos_ca_private_key signs: so an authority is replaced. \
+         config-agent certgen authority makes one.",
+        "no TLS, or thanos_tls",
+        RESTART,
+    ),
+    wanted: "PEM of one certificate or more, and of no key",
+    accept: |text| {
+        text.contains("-----BEGIN CERTIFICATE-----")
+            && !text.contains("PRIVATE KEY")
+    },
+};
+pub(super) static CA_PRIVATE_KEY: Text = Text {
+    about: About::derived(
+        "thanos_ca_private_key",
+        "The private key of thanos_ca_certificate, PEM without a passphrase.",
+        "none: it goes with thanos_ca_certificate",
+        Change::Nothing,
+    ),
+    wanted: "PEM of a private key",
+    accept: |text| text.contains("PRIVATE KEY-----"),
+};
+pub(super) static TLS_NAMES: Texts = Texts {
+    about: About::value(
+        "thanos_tls_names",
+        "Further names and addresses by which other regions reach this zone: \
+         its certificate under thanos_ca_certificate is good for them, \
+         beside binder's names and the admin address.",
+        "[]",
+        Change::Nothing,
+    ),
+    wanted: "DNS names or IP addresses",
+    accept: |text| {
+        let name = text != "." && ZoneName::parse(text).is_ok();
+        name || text.parse::<IpAddr>().is_ok()
+    },
+    most: 50,
 };
 pub(super) static REPLICA_LABELS: Texts = Texts {
     // Never `shard`: what two shards record about themselves differs in

@@ -11,6 +11,7 @@ mod keys;
 mod query;
 mod region;
 mod size;
+mod tls;
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ use super::super::setting::Setting;
 use super::super::wire::Reader;
 use super::{About, store};
 use crate::model::ObjectStore;
-use crate::model::thanos::{self, Component, Thanos, Tls};
+use crate::model::thanos::{self, Component, Thanos};
 use crate::model::zone::GoLimits;
 
 use data_keys::*;
@@ -34,6 +35,9 @@ pub(super) static SETTINGS: &[&dyn Setting] = &[
     &ENDPOINTS,
     &REGIONAL_QUERIES,
     &TLS,
+    &CA_CERTIFICATE,
+    &CA_PRIVATE_KEY,
+    &TLS_NAMES,
     &REPLICA_LABELS,
     &DEDUPLICATION,
     &QUERY_TIMEOUT,
@@ -73,6 +77,8 @@ pub(super) static SETTINGS: &[&dyn Setting] = &[
 struct Zone<'a> {
     about: &'a About<'a>,
     region: Region<'a>,
+    /// What would run here were it alone.
+    claims: BTreeSet<Component>,
     /// What runs here.
     runs: BTreeSet<Component>,
     /// The bucket; its path is that of nobody yet.
@@ -85,25 +91,15 @@ pub(super) fn thanos(
     metadata: &Map<String, Value>,
 ) -> Thanos {
     let store = store::object_store(reader, "");
-    let tls = reader.get(&TLS).map(|tls| Tls {
-        cert: tls.cert,
-        key: tls.key,
-        ca: tls.ca,
-        server_name: tls.server_name,
-    });
     let regional = reader.or_default(&REGIONAL_QUERIES);
-    if !regional.is_empty() && tls.is_none() && !reader.rejected(&TLS) {
-        reader.reject(
-            &REGIONAL_QUERIES,
-            "none while thanos_tls is not set: what crosses regions is \
-             encrypted, and both sides are known",
-        );
-    }
     let usual = usual(reader, about, store.is_some(), !regional.is_empty());
     let mut runs = components(reader, &usual, store.is_some());
     let region = Region::new(about, metadata, &usual);
-    let compactor = compactor(about, &region, metadata, &mut runs);
-    let zone = Zone { about, region, runs, store };
+    let tls = tls::tls(reader, about, &region, !regional.is_empty());
+    let claims = runs.clone();
+    let Compactor { alias: compactor, elected } =
+        compactor(about, &region, metadata, &mut runs);
+    let zone = Zone { about, region, claims, runs, store };
     let store = data::store(reader, &zone);
     let whole = store
         .as_ref()
@@ -116,6 +112,7 @@ pub(super) fn thanos(
         query_frontend: query::frontend(reader, &zone),
         compact: data::compact(reader, &zone),
         compactor,
+        elected,
         rule: data::rule(reader, &zone),
         receive: data::receive(reader, &zone),
         store,
@@ -176,6 +173,15 @@ fn components(
     listed
 }
 
+/// Who compacts.
+#[derive(Default)]
+struct Compactor {
+    /// Alias of the first who could, as far as is known.
+    alias: Option<String>,
+    /// The bucket, where that is this instance and there could be others.
+    elected: Option<String>,
+}
+
 /// Leaves the compactor to one instance; says which. There is no lock, and
 /// two at work on one bucket spoil it: rather none for a while, which costs
 /// space, than two.
@@ -184,13 +190,14 @@ fn compactor(
     region: &Region<'_>,
     metadata: &Map<String, Value>,
     runs: &mut BTreeSet<Component>,
-) -> Option<String> {
+) -> Compactor {
     if !runs.contains(&Component::Compact) {
-        return None;
+        return Compactor::default();
     }
     // A folder is this zone's own.
     let Some(bucket) = peers::bucket(|key| metadata.get(key)) else {
-        return Some(about.site.instance.clone());
+        let alias = Some(about.site.instance.clone());
+        return Compactor { alias, elected: None };
     };
     let first = about.site.peers.of("thanos").find(|peer| {
         peer.own
@@ -199,10 +206,14 @@ fn compactor(
     });
     // None, until SAPI has listed this instance: others may not be known
     // then either.
-    if !first.is_some_and(|peer| peer.own) {
+    let own = first.is_some_and(|peer| peer.own);
+    if !own || !about.site.compaction {
         runs.remove(&Component::Compact);
     }
-    first.map(|peer| peer.alias.clone())
+    Compactor {
+        alias: first.map(|peer| peer.alias.clone()),
+        elected: own.then_some(bucket),
+    }
 }
 
 impl Zone<'_> {
@@ -210,11 +221,12 @@ impl Zone<'_> {
         self.runs.contains(&component)
     }
 
-    /// Limits of a component: its share of the zone's memory.
+    /// Limits of a component: its share of the zone's memory. The compactor
+    /// has one whether it runs or not: to come or go it must not restart the
+    /// rest.
     fn limits(&self, component: Component) -> GoLimits {
-        let all: u64 = self.runs.iter().copied().map(shares).sum();
-        // One is Alertmanager's, whether it runs or not: to come or go it
-        // must not restart the rest.
+        let all: u64 = self.claims.iter().copied().map(shares).sum();
+        // One is Alertmanager's, likewise.
         let whole = all + 1;
         self.about.site.caps.go_limits(shares(component), whole)
     }

@@ -44,8 +44,12 @@ impl<'a> Region<'a> {
 
     /// Where this zone itself reaches what listens so.
     pub(super) fn local(&self, port: u16) -> String {
-        let loopback = IpAddr::from([127, 0, 0, 1]);
-        SocketAddr::new(self.own.unwrap_or(loopback), port).to_string()
+        SocketAddr::new(self.local_host(), port).to_string()
+    }
+
+    /// The address that the zone reaches itself by.
+    pub(super) fn local_host(&self) -> IpAddr {
+        self.own.unwrap_or(IpAddr::from([127, 0, 0, 1]))
     }
 
     /// The zone's own address, as other zones know it.
