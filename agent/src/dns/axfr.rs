@@ -18,10 +18,11 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::build::ZoneBuilder;
 use super::error::DnsError;
 use super::exchange;
 use super::names::WireName;
-use super::store::{Provenance, ZoneBuilder, ZoneLimits, ZoneVersion};
+use super::store::{Provenance, ZoneLimits, ZoneVersion};
 
 /// Time limits of a transfer.
 #[derive(Clone, Copy, Debug)]

@@ -18,8 +18,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
+use super::build::ZoneBuilder;
 use super::names::WireName;
-use super::store::{Provenance, ZoneBuilder, ZoneLimits, ZoneVersion};
+use super::store::{Provenance, ZoneLimits, ZoneVersion};
 use crate::model::dns::ZoneName;
 
 const APEX: &str = "dc1.cns.example";

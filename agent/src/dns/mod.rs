@@ -21,6 +21,7 @@
 
 mod answer;
 mod axfr;
+mod build;
 mod cache;
 mod catalog;
 mod counters;
@@ -32,12 +33,15 @@ mod forward;
 mod front;
 mod local;
 mod names;
+mod overlay;
 mod persist;
 mod recursive;
 mod refresh;
 mod resolve;
+mod rrset;
 mod seldom;
 mod store;
+mod table;
 mod transfer;
 mod upstream;
 
