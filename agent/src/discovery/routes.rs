@@ -15,6 +15,7 @@ use crate::metadata::{meaning, names, peers};
 use crate::model::dns::{
     ForwardZone, Routes, SecondaryZone, UpstreamKind, ZoneName,
 };
+use crate::model::primary::Primary;
 use crate::model::{Flavor, Peers};
 
 /// What is known, and kept.
@@ -130,7 +131,8 @@ pub fn routes(found: &Found, facts: &ZoneFacts) -> Routes {
         ips.iter().map(|ip| SocketAddr::new(*ip, 53)).collect()
     };
     let seed = &found.seed;
-    let primaries = port53(&found.cns);
+    let primaries: Vec<Primary> =
+        port53(&found.cns).into_iter().map(Primary::from).collect();
     let mut zones = found.zones.clone();
     if zones.is_empty() {
         zones.extend(seed.default_zone.clone());
@@ -252,7 +254,7 @@ mod tests {
             ]
         );
         assert_eq!(table.secondaries[0].name.as_str(), "dc1.cns.t.test");
-        assert_eq!(table.secondaries[0].primaries, []);
+        assert!(table.secondaries[0].primaries.is_empty());
         found.cns = vec![ip("10.9.0.20"), ip("10.9.0.21")];
         found.binders = vec![ip("10.9.0.6")];
         let table = routes(&found, &facts);

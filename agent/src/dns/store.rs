@@ -243,6 +243,10 @@ impl ZoneBuilder {
     }
 
     /// Adds a record. One outside the zone is counted and left out.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "tests build zones from records")
+    )]
     pub(crate) fn push(&mut self, record: &Record) -> Result<(), BuildError> {
         let owner = WireName::from_name(&record.name);
         if record.dns_class != DNSClass::IN {
