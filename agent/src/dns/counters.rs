@@ -44,6 +44,9 @@ pub struct DnsCounters {
     pub transfers_incremental: u64,
     /// Differences that were not used; a full transfer followed.
     pub differences_odd: u64,
+    /// Records in differences that did not fit: absent ones removed, present
+    /// ones added.
+    pub misfits: u64,
     /// Scheduled full transfers that showed another zone than ours under the
     /// same serial.
     pub divergences: u64,
@@ -73,6 +76,7 @@ pub(crate) struct Counters {
     pub(crate) transfers_failed: AtomicU64,
     pub(crate) transfers_incremental: AtomicU64,
     pub(crate) differences_odd: AtomicU64,
+    pub(crate) misfits: AtomicU64,
     pub(crate) divergences: AtomicU64,
     pub(crate) divergent_sets: AtomicU64,
     pub(crate) held_back: AtomicU64,
@@ -111,6 +115,7 @@ impl Counters {
             transfers_failed: get(&self.transfers_failed),
             transfers_incremental: get(&self.transfers_incremental),
             differences_odd: get(&self.differences_odd),
+            misfits: get(&self.misfits),
             divergences: get(&self.divergences),
             divergent_sets: get(&self.divergent_sets),
             held_back: get(&self.held_back),

@@ -24,6 +24,7 @@ mod catalog;
 mod changes;
 mod counters;
 mod doorstep;
+mod dump;
 mod error;
 mod exchange;
 #[cfg(test)]
@@ -72,6 +73,7 @@ use tracing::{info, warn};
 pub use self::cache::CacheLimits;
 pub use self::catalog::ZoneStatus;
 pub use self::counters::DnsCounters;
+pub use self::dump::ZoneRecord;
 pub use self::error::DnsError;
 pub use self::fetch::TransferLimits;
 pub use self::forward::ForwardLimits;

@@ -31,6 +31,9 @@ pub struct RefreshPolicy {
     pub failover_after: u32,
     /// Whether differences are asked for (IXFR).
     pub incremental: bool,
+    /// Whether differences that remove what is absent, or add what is there,
+    /// are thrown away for a full transfer; otherwise they are only counted.
+    pub strict_differences: bool,
     /// How long a zone that lost everything or much must stay so to replace
     /// the one in force.
     pub hold_back: Duration,
@@ -59,6 +62,9 @@ impl Default for RefreshPolicy {
             notify_gap: Duration::from_secs(1),
             failover_after: 2,
             incremental: true,
+            // CNS's full transfer is no snapshot: what does not fit says that
+            // ours was spoilt. NSD 4.6 adds what is there as a habit.
+            strict_differences: true,
             hold_back: Duration::from_secs(15 * 60),
             shrink_percent: 50,
             shrink_floor: 20,

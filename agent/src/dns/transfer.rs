@@ -444,7 +444,10 @@ impl Secondary {
             .map_err(|error| odd(error.to_string()))?
             .map_err(|error| odd(error.to_string()))?;
         let (absent, present) = (applied.absent, applied.present);
-        if absent + present > 0 {
+        let misfits = u64::try_from(absent + present).unwrap_or(u64::MAX);
+        let counter = &self.settings.counters.misfits;
+        counter.fetch_add(misfits, Ordering::Relaxed);
+        if misfits > 0 && self.settings.policy.strict_differences {
             return Err(odd(format!(
                 "{absent} removals of what is absent, {present} additions of \
                  what is present"
