@@ -5,10 +5,7 @@
 //! From records to a `Table`: names are interned as they come, records wait in
 //! one list a name until the block is written.
 
-use hickory_proto::rr::{DNSClass, Record, RecordType};
-use hickory_proto::serialize::binary::{
-    BinEncodable, BinEncoder, NameEncoding,
-};
+use hickory_proto::rr::RecordType;
 
 use super::names::WireName;
 use super::rrset::{Loose, SET_HEAD, write_sets};
@@ -70,7 +67,7 @@ pub(crate) struct ZoneBuilder {
     text: Vec<u8>,
     /// Of the block to be, at most.
     bytes: usize,
-    /// Records outside the zone or of a class other than IN, left out.
+    /// Records outside the zone, left out.
     pub(crate) ignored: usize,
     /// The first of them, for the log.
     pub(crate) first_ignored: Option<WireName>,
@@ -98,24 +95,8 @@ impl ZoneBuilder {
         builder
     }
 
-    /// Adds a record. One outside the zone is counted and left out.
-    pub(crate) fn push(&mut self, record: &Record) -> Result<(), BuildError> {
-        let owner = WireName::from_name(&record.name);
-        if record.dns_class != DNSClass::IN {
-            self.ignore(owner);
-            return Ok(());
-        }
-        let mut rdata = Vec::with_capacity(32);
-        let mut encoder = BinEncoder::new(&mut rdata);
-        encoder.set_name_encoding(NameEncoding::Uncompressed);
-        record
-            .data
-            .emit(&mut encoder)
-            .map_err(|error| BuildError::Unwritable(error.to_string()))?;
-        self.push_raw(owner, record.record_type(), record.ttl, &rdata)
-    }
-
-    /// The same with rdata in uncompressed wire form.
+    /// Adds a record, its rdata in uncompressed wire form. One outside the zone
+    /// is counted and left out.
     pub(crate) fn push_raw(
         &mut self,
         owner: WireName,
