@@ -114,7 +114,10 @@ pub(crate) fn from_zone(
 }
 
 /// The wildcard below the closest encloser, if any (RFC 4592 §3.3).
-fn from_wildcard<'z>(zone: &'z ZoneVersion, key: &[u8]) -> Option<Node<'z>> {
+pub(super) fn from_wildcard<'z>(
+    zone: &'z ZoneVersion,
+    key: &[u8],
+) -> Option<Node<'z>> {
     let encloser =
         suffixes(key).skip(1).find(|parent| zone.node(parent).is_some())?;
     zone.node(WireName::child(b"*", encloser).as_bytes())

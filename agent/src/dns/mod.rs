@@ -32,6 +32,7 @@ mod exchange;
 mod fake;
 #[cfg(test)]
 mod fake_ixfr;
+mod fast;
 mod fetch;
 mod forward;
 mod front;
@@ -54,6 +55,7 @@ mod table;
 mod transfer;
 mod tsig;
 mod turns;
+mod udp;
 mod upstream;
 mod wire;
 
@@ -96,6 +98,7 @@ use self::notify::Door;
 use self::resolve::Names;
 use self::transfer::{Secondary, TransferSettings};
 use self::turns::Turns;
+use self::udp::Datagrams;
 use crate::model::dns::Routes;
 
 /// How the name server is set up; what it serves comes as `Routes`.
@@ -257,10 +260,13 @@ impl NameServer {
         let Self { sockets, doorstep, tcp_idle, mut routes, names, .. } = self;
         let mut listeners: JoinSet<Result<(), DnsError>> = JoinSet::new();
         for (udp, tcp) in sockets {
-            // A server each: it reports only when all its sockets ended.
-            let mut server = Server::new(Front::new(Arc::clone(&names)));
-            server.register_socket(udp);
-            listeners.spawn(serve(server, stop.clone()));
+            let front = Arc::new(Front::new(Arc::clone(&names)));
+            let datagrams = Datagrams::new(udp, front);
+            let stopped = stop.clone();
+            listeners.spawn(async move {
+                datagrams.run(stopped).await;
+                Ok(())
+            });
             let mut server = Server::new(Front::new(Arc::clone(&names)));
             server.register_listener(tcp, tcp_idle, TCP_BACKLOG);
             listeners.spawn(serve(server, stop.clone()));

@@ -179,6 +179,12 @@ impl ZoneVersion {
         soa
     }
 
+    /// The same as TTL and rdata in wire form.
+    pub(crate) fn negative_soa_wire(&self) -> Option<(u32, &[u8])> {
+        let set = self.node(self.apex.as_bytes())?.set(RecordType::SOA)?;
+        Some((self.soa.ttl.min(self.timers.minimum), set.rdata().next()?))
+    }
+
     /// Nothing but the apex: what a CNS with a wiped database serves.
     pub(crate) fn is_apex_only(&self) -> bool {
         self.names() == 1
