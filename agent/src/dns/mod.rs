@@ -47,6 +47,7 @@ mod overlay;
 mod persist;
 mod recursive;
 mod refresh;
+mod replay;
 mod resolve;
 mod rrset;
 mod seldom;
@@ -86,6 +87,7 @@ pub use self::forward::ForwardLimits;
 pub use self::guard::HeldBack;
 pub use self::health::PrimaryStatus;
 pub use self::refresh::RefreshPolicy;
+pub use self::replay::{Replayed, replay, replay_signed};
 pub use self::store::{Serial, SoaTimers, ZoneLimits};
 pub use self::upstream::UpstreamStatus;
 
