@@ -69,6 +69,12 @@ fuzz:	## each fuzz target for ten minutes, or SECONDS=n
 			-timeout=10 -rss_limit_mb=2048; \
 	done
 
+.PHONY: soak
+soak:	## the DNS secondary among CNS's traps for ten minutes, or SECONDS=n
+	@tests/setup.sh test
+	DNS_SECONDS=$(or $(SECONDS),600) cargo nextest run --locked -p localdc \
+		--profile soak --no-capture -E 'test(all_traps_together)'
+
 .PHONY: audit
 audit: setup	## look our dependencies up in RustSec (needs the network)
 	cargo deny --locked check advisories

@@ -19,9 +19,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # unshare), the questions a person asks (dig, curl), C for ring.
 demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
     make mount procps prometheus util-linux)
-# What tests and checks add.
-test_packages=(binutils libxml2-utils nginx openssh-client openssl
-    prometheus-alertmanager shellcheck)
+# What tests and checks add; bind9, knot and nsd are primaries to transfer
+# from, bind9-dnsutils has nsupdate, too.
+test_packages=(bind9 binutils knot libxml2-utils nginx nsd openssh-client
+    openssl prometheus-alertmanager shellcheck)
 # Tools built from the public registry: crate, version.
 test_tools=(cargo-deny=0.20.2 cargo-nextest=0.9.151)
 
@@ -67,10 +68,10 @@ install_packages() {
         cat "$log" >&2
         return 1
     fi
-    for unit in nginx prometheus prometheus-alertmanager \
+    for unit in knot named nginx nsd prometheus prometheus-alertmanager \
         prometheus-node-exporter
     do
-        [[ " $* " == *" $unit "* ]] || continue
+        [[ " $* " == *" ${unit/#named/bind9} "* ]] || continue
         # Both kinds of init: containers often have neither running.
         update-rc.d "$unit" disable >/dev/null 2>&1 || true # no init script
         rm -f "/etc/systemd/system/multi-user.target.wants/$unit.service"

@@ -13,6 +13,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub mod secondary;
+
+use secondary::SecondarySection;
+
 use crate::metadata::local::LocalManifestDirs;
 
 /// Why the configuration file will not do.
@@ -80,6 +84,8 @@ pub struct ConfigFile {
     pub status_listen: SocketAddr,
     /// Where the embedded name server answers; none when empty.
     pub dns_listen: Vec<SocketAddr>,
+    /// Zones replicated: how, and which besides those of CNS.
+    pub secondary: SecondarySection,
     /// Milliseconds after which a poll is unconditional: SAPI's ETag misses
     /// real changes.
     pub full_poll_interval: f64,
@@ -118,6 +124,7 @@ impl Default for ConfigFile {
             state_dir: PathBuf::from("/data/config-agent"),
             status_listen: SocketAddr::from(([127, 0, 0, 1], 9165)),
             dns_listen: vec![SocketAddr::from(([127, 0, 0, 1], 53))],
+            secondary: SecondarySection::default(),
             full_poll_interval: 300_000.0,
             // SAPI loads every manifest one by one; on a busy headnode that
             // takes seconds.
@@ -171,6 +178,9 @@ impl ConfigFile {
                     "milliseconds, from 1 to a day",
                 );
             }
+        }
+        if let Err((key, seen, wanted)) = file.secondary.check() {
+            return value(key, seen, wanted);
         }
         if file.instances.len() > 1 {
             return value(

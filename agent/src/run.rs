@@ -9,6 +9,7 @@
 mod loops;
 
 use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::apply::commit::{sweep, write_atomic};
 use crate::apply::{DaemonHttp, HttpFuture};
 use crate::config::ConfigFile;
 use crate::daemons;
-use crate::discovery::{self, Discovery, Heard, PeerSearch};
+use crate::discovery::{self, Discovery, Heard, PeerSearch, ZoneFacts};
 use crate::dns::{DnsConfig, DnsError, NameServer, NamesHandle};
 use crate::host::Host;
 use crate::log::chain;
@@ -111,7 +112,7 @@ pub async fn run(
     let mut loops = Loops::new(stop);
 
     // Names first: all else is found by them.
-    let names = start_names(&config, &routes, &mut loops).await?;
+    let names = start_names(&config, &facts.zone, &routes, &mut loops).await?;
     let lookup = names.clone().map(lookup);
     let listener =
         TcpListener::bind(config.status_listen).await.map_err(|source| {
@@ -330,16 +331,25 @@ async fn lock(
 
 async fn start_names(
     config: &ConfigFile,
+    zone: &ZoneFacts,
     routes: &watch::Sender<Arc<Routes>>,
     loops: &mut Loops,
 ) -> Result<Option<NamesHandle>, RunError> {
     if config.dns_listen.is_empty() {
         return Ok(None);
     }
-    let dns = DnsConfig::new(
+    let section = &config.secondary;
+    let mut dns = DnsConfig::new(
         config.dns_listen.clone(),
         config.state_dir.join("zones"),
     );
+    dns.refresh = section.policy();
+    // CNS asks the address that a transfer went to, on port 53, whether it
+    // is a secondary; so both are one.
+    let own = section.address.or(zone.admin_ip);
+    dns.transfer_source = own;
+    dns.notify_listen =
+        own.filter(|_| section.notify).map(|ip| SocketAddr::new(ip, 53));
     let server = NameServer::start(dns, routes.subscribe())
         .await
         .map_err(RunError::Names)?;

@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod faults;
 mod names;
+mod notify;
 mod outage;
 
 use std::path::Path;

@@ -12,6 +12,7 @@ mod agent_sapi;
 mod agent_secrets;
 mod agent_status;
 mod dashboards;
+mod dns_secondary;
 mod e2e;
 mod grafana;
 mod metadata;

@@ -16,6 +16,7 @@ use crate::metadata::{meaning, names, peers};
 use crate::model::dns::{
     ForwardZone, Routes, SecondaryZone, UpstreamKind, ZoneName,
 };
+use crate::model::primary::Primary;
 use crate::model::{Flavor, Peers};
 
 /// What is known, and kept.
@@ -77,6 +78,10 @@ pub struct ZoneFacts {
     pub network_uuid: Option<String>,
     /// `sdc:resolvers`: binders and public ones, mixed.
     pub resolvers: Vec<IpAddr>,
+    /// Address of the admin NIC, by which CNS knows a secondary.
+    pub admin_ip: Option<IpAddr>,
+    /// Zones that the agent's own file names, with primaries of their own.
+    pub zones: Vec<SecondaryZone>,
 }
 
 /// Reads the seed out of merged metadata.
@@ -135,14 +140,19 @@ pub fn routes(found: &Found, facts: &ZoneFacts) -> Routes {
         ips.iter().map(|ip| SocketAddr::new(*ip, 53)).collect()
     };
     let seed = &found.seed;
-    let primaries = port53(&found.cns);
+    let primaries: Vec<Primary> =
+        port53(&found.cns).into_iter().map(Primary::from).collect();
     let mut zones = found.zones.clone();
     if zones.is_empty() {
         zones.extend(seed.default_zone.clone());
     }
+    // A zone that the operator gives primaries is asked of those alone.
+    let own = |name: &ZoneName| facts.zones.iter().any(|z| z.name == *name);
     let secondaries = zones
         .into_iter()
+        .filter(|name| !own(name))
         .map(|name| SecondaryZone { name, primaries: primaries.clone() })
+        .chain(facts.zones.iter().cloned())
         .collect();
     let mut forwards: Vec<ForwardZone> = Vec::new();
     let mut forward = |suffix: &ZoneName, ips: &[IpAddr], kind, fallback| {
@@ -257,7 +267,7 @@ mod tests {
             ]
         );
         assert_eq!(table.secondaries[0].name.as_str(), "dc1.cns.t.test");
-        assert_eq!(table.secondaries[0].primaries, []);
+        assert!(table.secondaries[0].primaries.is_empty());
         found.cns = vec![ip("10.9.0.20"), ip("10.9.0.21")];
         found.binders = vec![ip("10.9.0.6")];
         let table = routes(&found, &facts);
@@ -362,6 +372,37 @@ mod tests {
         let ips: Vec<IpAddr> =
             table.forwards[0].upstreams.iter().map(SocketAddr::ip).collect();
         assert_eq!(ips, [ip("10.9.0.5"), ip("10.9.0.77")]);
+    }
+
+    #[test]
+    fn a_zone_of_the_agents_file_is_asked_of_its_own_primaries() {
+        let zone = |name: &str| ZoneName::parse(name).unwrap();
+        let found = Found {
+            cns: vec![ip("10.9.0.20")],
+            zones: vec![zone("dc1.cns.t.test"), zone("dc2.cns.t.test")],
+            ..Found::default()
+        };
+        let other: SocketAddr = "192.0.2.1:53".parse().unwrap();
+        let facts = ZoneFacts {
+            zones: vec![SecondaryZone {
+                name: zone("dc2.cns.t.test"),
+                primaries: vec![other.into()],
+            }],
+            ..ZoneFacts::default()
+        };
+        let table = routes(&found, &facts);
+        let zones: Vec<_> = table
+            .secondaries
+            .iter()
+            .map(|z| (z.name.as_str(), z.primaries[0].ip()))
+            .collect();
+        assert_eq!(
+            zones,
+            [
+                ("dc1.cns.t.test", ip("10.9.0.20")),
+                ("dc2.cns.t.test", other.ip()),
+            ]
+        );
     }
 
     #[test]

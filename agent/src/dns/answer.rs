@@ -20,7 +20,8 @@ use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::names::{WireName, suffixes};
-use super::store::{RrSet, ZoneVersion};
+use super::rrset::Node;
+use super::store::ZoneVersion;
 
 /// The content of a response; header bits of the transport are left to
 /// `front.rs`.
@@ -77,7 +78,7 @@ pub(crate) fn from_zone(
             ..Answer::negative(rcode, zone.negative_soa())
         })
     };
-    let Some(sets) = zone
+    let Some(node) = zone
         .node(key.as_bytes())
         .or_else(|| from_wildcard(zone, key.as_bytes()))
     else {
@@ -85,8 +86,8 @@ pub(crate) fn from_zone(
     };
     let found = match rtype {
         // One set is answer enough (RFC 8482 §4.1).
-        RecordType::ANY => sets.first(),
-        _ => sets.iter().find(|set| set.rtype == rtype),
+        RecordType::ANY => node.iter().next(),
+        _ => node.set(rtype),
     };
     if let Some(set) = found {
         let answers = set.records(name)?;
@@ -98,8 +99,7 @@ pub(crate) fn from_zone(
             ..Answer::default()
         }));
     }
-    let alias = sets.iter().find(|set| set.rtype == RecordType::CNAME);
-    if let Some(set) = alias {
+    if let Some(set) = node.set(RecordType::CNAME) {
         let mut answers = set.records(name)?;
         // Two CNAMEs at one name are against the rules; the first counts.
         answers.truncate(1);
@@ -114,7 +114,10 @@ pub(crate) fn from_zone(
 }
 
 /// The wildcard below the closest encloser, if any (RFC 4592 §3.3).
-fn from_wildcard<'z>(zone: &'z ZoneVersion, key: &[u8]) -> Option<&'z [RrSet]> {
+pub(super) fn from_wildcard<'z>(
+    zone: &'z ZoneVersion,
+    key: &[u8],
+) -> Option<Node<'z>> {
     let encloser =
         suffixes(key).skip(1).find(|parent| zone.node(parent).is_some())?;
     zone.node(WireName::child(b"*", encloser).as_bytes())
@@ -134,7 +137,7 @@ fn additionals(
         }
         seen.push(&srv.target);
         let key = WireName::from_name(&srv.target);
-        for set in zone.node(key.as_bytes()).unwrap_or_default() {
+        for set in zone.node(key.as_bytes()).unwrap_or_default().iter() {
             if matches!(set.rtype, RecordType::A | RecordType::AAAA) {
                 additionals.extend(set.records(&srv.target)?);
             }

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
@@ -19,10 +20,13 @@ use tracing::{info, warn};
 
 use super::answer::Answer;
 use super::forward::{ForwardLimits, ForwardPool, Upstreams};
+use super::guard::HeldBack;
+use super::health::PrimaryStatus;
 use super::names::WireName;
 use super::store::{Serial, ZoneLimits, ZoneVersion};
 use super::{local, persist};
 use crate::model::dns::{Routes, ZoneName};
+use crate::model::primary::Primary;
 
 /// How one replicated zone is doing.
 #[derive(Clone, Debug)]
@@ -44,9 +48,13 @@ pub struct ZoneStatus {
     pub age: Option<Duration>,
     /// When the content last changed.
     pub last_change: Option<SystemTime>,
-    /// Older than the SOA's expire. Served all the same: stale names beat
-    /// none for a monitor.
+    /// Older than the SOA's expire, within the bounds of `RefreshPolicy`,
+    /// which says whether it is served all the same.
     pub expired: bool,
+    /// A zone that lost everything or much, and is not believed yet.
+    pub held_back: Option<HeldBack>,
+    /// The primaries, as configured.
+    pub primaries: Vec<PrimaryStatus>,
     /// Why the last refresh, or the last write to disk, failed.
     pub last_error: Option<String>,
 }
@@ -57,7 +65,7 @@ pub(crate) struct ZoneCell {
     pub(crate) name: ZoneName,
     pub(crate) apex: WireName,
     /// In order of preference.
-    pub(crate) primaries: watch::Sender<Vec<SocketAddr>>,
+    pub(crate) primaries: watch::Sender<Vec<Primary>>,
     /// Wakes the refresh loop; several wakings become one.
     pub(crate) wake: Notify,
     state: RwLock<State>,
@@ -66,6 +74,12 @@ pub(crate) struct ZoneCell {
 #[derive(Default)]
 struct State {
     version: Option<Arc<ZoneVersion>>,
+    /// The version, while it is expired and policy says not to serve it.
+    withdrawn: Option<Arc<ZoneVersion>>,
+    /// Bounds of the SOA's expire, once known.
+    expire: Option<RangeInclusive<Duration>>,
+    held_back: Option<HeldBack>,
+    primaries: Vec<PrimaryStatus>,
     loaded_from_disk: bool,
     /// Age of the version at some instant, which may lie before our start.
     confirmed: Option<(Duration, Instant)>,
@@ -74,7 +88,7 @@ struct State {
 }
 
 impl ZoneCell {
-    pub(crate) fn new(name: ZoneName, primaries: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(name: ZoneName, primaries: Vec<Primary>) -> Self {
         Self {
             apex: WireName::from_zone(&name),
             name,
@@ -82,6 +96,35 @@ impl ZoneCell {
             wake: Notify::new(),
             state: RwLock::default(),
         }
+    }
+
+    /// Bounds what a SOA may say about expire.
+    pub(crate) fn bound_expire(&self, bounds: RangeInclusive<Duration>) {
+        self.write().expire = Some(bounds);
+    }
+
+    /// The version in force, or withdrawn: what differences build on.
+    pub(crate) fn held(&self) -> Option<Arc<ZoneVersion>> {
+        let state = self.read();
+        state.version.clone().or_else(|| state.withdrawn.clone())
+    }
+
+    /// Stops serving the version until a primary confirms it.
+    pub(crate) fn withdraw(&self) {
+        let mut state = self.write();
+        if state.version.is_some() {
+            state.withdrawn = state.version.take();
+        }
+    }
+
+    /// A zone that waits to be believed, or none any more.
+    pub(crate) fn hold_back(&self, held_back: Option<HeldBack>) {
+        self.write().held_back = held_back;
+    }
+
+    /// How the primaries did in the last round.
+    pub(crate) fn primaries_did(&self, primaries: Vec<PrimaryStatus>) {
+        self.write().primaries = primaries;
     }
 
     /// The version in force.
@@ -102,6 +145,7 @@ impl ZoneCell {
     pub(crate) fn install(&self, version: Arc<ZoneVersion>) {
         let mut state = self.write();
         state.version = Some(version);
+        state.withdrawn = None;
         state.loaded_from_disk = false;
         state.confirmed = Some((Duration::ZERO, Instant::now()));
         state.refresh_error = None;
@@ -110,6 +154,9 @@ impl ZoneCell {
     /// A primary said that the version in force is current.
     pub(crate) fn confirm(&self) {
         let mut state = self.write();
+        if let Some(version) = state.withdrawn.take() {
+            state.version = Some(version);
+        }
         state.loaded_from_disk = false;
         state.confirmed = Some((Duration::ZERO, Instant::now()));
         state.refresh_error = None;
@@ -130,7 +177,13 @@ impl ZoneCell {
 
     pub(crate) fn status(&self) -> ZoneStatus {
         let state = self.read();
-        let version = state.version.as_deref();
+        let version = state.version.as_deref().or(state.withdrawn.as_deref());
+        let expire = |version: &ZoneVersion| match &state.expire {
+            None => version.timers.expire,
+            Some(bounds) => {
+                version.timers.expire.min(*bounds.end()).max(*bounds.start())
+            }
+        };
         let age = state.confirmed.map(|(base, since)| base + since.elapsed());
         ZoneStatus {
             name: self.name.clone(),
@@ -141,9 +194,9 @@ impl ZoneCell {
             loaded_from_disk: state.loaded_from_disk,
             age,
             last_change: version.map(|v| v.provenance.changed),
-            expired: version
-                .zip(age)
-                .is_some_and(|(v, age)| age > v.timers.expire),
+            expired: version.zip(age).is_some_and(|(v, age)| age > expire(v)),
+            held_back: state.held_back.clone(),
+            primaries: state.primaries.clone(),
             last_error: state
                 .refresh_error
                 .clone()
@@ -272,11 +325,13 @@ impl Catalog {
                     Arc::new(cell)
                 }
             };
+            let addrs: Vec<SocketAddr> =
+                zone.primaries.iter().map(|p| p.address).collect();
             let primaries = pool(
                 entry.map(|entry| &entry.primaries),
                 &zone.name,
                 Upstreams::Primaries,
-                &zone.primaries,
+                &addrs,
                 settings,
             );
             next.zones.insert(apex, ZoneEntry { cell, primaries });
@@ -321,11 +376,15 @@ fn pool(
     if let Some(old) = old.filter(|old| old.is_same(kind, addrs)) {
         return Arc::clone(old);
     }
+    // Primaries know us by our NIC's address. Towards all others the system
+    // knows better which of several NICs leads there.
+    let source =
+        settings.source.filter(|_| matches!(kind, Upstreams::Primaries));
     Arc::new(ForwardPool::new(
         suffix.clone(),
         kind,
         addrs,
-        settings.source,
+        source,
         settings.forward_limits,
         Arc::clone(&settings.in_flight),
     ))

@@ -40,6 +40,22 @@ pub struct DnsCounters {
     pub transfers_ok: u64,
     /// Zone transfers that did not.
     pub transfers_failed: u64,
+    /// Differences that became a version; `transfers_ok` counts them, too.
+    pub transfers_incremental: u64,
+    /// Differences that were not used; a full transfer followed.
+    pub differences_odd: u64,
+    /// Records in differences that did not fit: absent ones removed, present
+    /// ones added.
+    pub misfits: u64,
+    /// Scheduled full transfers that showed another zone than ours under the
+    /// same serial.
+    pub divergences: u64,
+    /// RRsets that differed then.
+    pub divergent_sets: u64,
+    /// Zones that lost everything or much and were not believed at once.
+    pub held_back: u64,
+    /// NOTIFY and SOA questions from strangers.
+    pub notifies_refused: u64,
 }
 
 /// The live form of `DnsCounters`.
@@ -58,6 +74,13 @@ pub(crate) struct Counters {
     pub(crate) notifies: AtomicU64,
     pub(crate) transfers_ok: AtomicU64,
     pub(crate) transfers_failed: AtomicU64,
+    pub(crate) transfers_incremental: AtomicU64,
+    pub(crate) differences_odd: AtomicU64,
+    pub(crate) misfits: AtomicU64,
+    pub(crate) divergences: AtomicU64,
+    pub(crate) divergent_sets: AtomicU64,
+    pub(crate) held_back: AtomicU64,
+    pub(crate) notifies_refused: AtomicU64,
 }
 
 impl Counters {
@@ -90,6 +113,13 @@ impl Counters {
             notifies: get(&self.notifies),
             transfers_ok: get(&self.transfers_ok),
             transfers_failed: get(&self.transfers_failed),
+            transfers_incremental: get(&self.transfers_incremental),
+            differences_odd: get(&self.differences_odd),
+            misfits: get(&self.misfits),
+            divergences: get(&self.divergences),
+            divergent_sets: get(&self.divergent_sets),
+            held_back: get(&self.held_back),
+            notifies_refused: get(&self.notifies_refused),
         };
         counts.queries = counts.noerror
             + counts.nxdomain

@@ -95,11 +95,34 @@ pub enum DnsError {
         /// Which rule.
         reason: String,
     },
-    /// A populated zone is not replaced by an empty one at once.
-    #[error("empty zone from {server} held back")]
-    HeldBack {
-        /// The primary with the empty zone.
+    /// An incremental transfer that must not be used, though a full one may.
+    #[error("differences from {server} not used: {reason}")]
+    Differences {
+        /// The primary.
         server: SocketAddr,
+        /// What is odd about them.
+        reason: String,
+    },
+    /// An answer of a primary is not signed as agreed.
+    #[error("signature (TSIG) with {server}")]
+    Signature {
+        /// The primary.
+        server: SocketAddr,
+        /// What is wrong with it.
+        #[source]
+        source: Cause,
+    },
+    /// A zone is not replaced by an empty or much smaller one at once.
+    #[error(
+        "zone from {server} held back: {records} records in place of {held}"
+    )]
+    HeldBack {
+        /// The primary with the smaller zone.
+        server: SocketAddr,
+        /// Its records.
+        records: usize,
+        /// Those of the version in force.
+        held: usize,
     },
     /// No primary of the zone could be used.
     #[error("no primary could be used")]

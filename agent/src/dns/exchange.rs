@@ -5,12 +5,13 @@
 //! One question to one server, one answer back: UDP first, TCP when the
 //! answer was cut short. Knows nothing of zones, health or caching.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::timeout;
 
@@ -60,11 +61,8 @@ async fn ask_udp(
     query: &Message,
 ) -> Result<Message, DnsError> {
     let network = |source| DnsError::Network { server, source };
-    // Port 0: the system draws a random one. Connected: it drops datagrams
-    // from other sources and tells us of refusals.
-    let socket =
-        UdpSocket::bind(local_for(server, source)).await.map_err(network)?;
-    socket.connect(server).await.map_err(network)?;
+    // Port 0: the system draws a random one.
+    let socket = connect_udp(server, source).await?;
     let bytes = encode(server, query)?;
     socket.send(&bytes).await.map_err(network)?;
     let mut buffer = vec![0; 4096];
@@ -128,7 +126,11 @@ pub(crate) async fn connect(
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         if source.is_some() {
-            socket.bind(local_for(server, source))?;
+            match socket.bind(local_for(server, source)) {
+                Err(error) if !is_gone(&error) => return Err(error),
+                // Gone: the system chooses.
+                _ => {}
+            }
         }
         let stream = socket.connect(server).await?;
         stream.set_nodelay(true)?;
@@ -137,18 +139,51 @@ pub(crate) async fn connect(
     connecting.await.map_err(|source| DnsError::Network { server, source })
 }
 
+/// A UDP socket from `source`, if given; connected, so that it drops
+/// datagrams from others and tells us of refusals.
+pub(crate) async fn connect_udp(
+    server: SocketAddr,
+    source: Option<IpAddr>,
+) -> Result<UdpSocket, DnsError> {
+    let connecting = async {
+        let socket = match UdpSocket::bind(local_for(server, source)).await {
+            Err(error) if source.is_some() && is_gone(&error) => {
+                UdpSocket::bind(local_for(server, None)).await?
+            }
+            bound => bound?,
+        };
+        socket.connect(server).await?;
+        Ok(socket)
+    };
+    connecting.await.map_err(|source| DnsError::Network { server, source })
+}
+
+/// An address that the zone no longer has: its NIC changed. To ask from
+/// another one beats not asking; CNS may refuse it, and says so.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
 /// Sends a message in TCP framing (RFC 1035 §4.2.2).
 pub(crate) async fn send(
     server: SocketAddr,
     stream: &mut TcpStream,
     message: &Message,
 ) -> Result<(), DnsError> {
-    let bytes = encode(server, message)?;
+    send_bytes(server, stream, &encode(server, message)?).await
+}
+
+/// The same with the message's bytes.
+pub(crate) async fn send_bytes(
+    server: SocketAddr,
+    stream: &mut TcpStream,
+    bytes: &[u8],
+) -> Result<(), DnsError> {
     let len = u16::try_from(bytes.len())
         .map_err(|error| DnsError::Message { server, source: error.into() })?;
     let mut framed = Vec::with_capacity(2 + bytes.len());
     framed.extend_from_slice(&len.to_be_bytes());
-    framed.extend_from_slice(&bytes);
+    framed.extend_from_slice(bytes);
     stream
         .write_all(&framed)
         .await
@@ -161,16 +196,32 @@ pub(crate) async fn receive(
     server: SocketAddr,
     stream: &mut TcpStream,
 ) -> Result<Message, DnsError> {
-    let reading = async {
-        let len = stream.read_u16().await?;
-        let mut bytes = vec![0; usize::from(len)];
-        stream.read_exact(&mut bytes).await?;
-        Ok(bytes)
-    };
-    let bytes =
-        reading.await.map_err(|source| DnsError::Network { server, source })?;
+    let mut bytes = Vec::new();
+    receive_bytes(server, stream, &mut bytes).await?;
     Message::from_vec(&bytes)
         .map_err(|error| DnsError::Message { server, source: error.into() })
+}
+
+/// The same as bytes, into `buffer`, whose content goes.
+pub(crate) async fn receive_bytes<S: AsyncRead + Unpin>(
+    server: SocketAddr,
+    stream: &mut S,
+    buffer: &mut Vec<u8>,
+) -> Result<(), DnsError> {
+    let reading = async {
+        let len = stream.read_u16().await?;
+        buffer.resize(usize::from(len), 0);
+        stream.read_exact(buffer).await
+    };
+    reading
+        .await
+        .map(|_| ())
+        .map_err(|source| DnsError::Network { server, source })
+}
+
+/// A random message id, from the generator that hickory draws it from.
+pub(crate) fn random_id() -> u16 {
+    Message::query().metadata.id
 }
 
 fn encode(server: SocketAddr, message: &Message) -> Result<Vec<u8>, DnsError> {

@@ -18,8 +18,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
+use super::build::{BuildError, ZoneBuilder};
+use super::fake_ixfr::{self, Trap};
 use super::names::WireName;
-use super::store::{Provenance, ZoneBuilder, ZoneLimits, ZoneVersion};
+use super::store::{Provenance, ZoneLimits, ZoneVersion};
+use super::wire::{WireMessage, WireRecord};
 use crate::model::dns::ZoneName;
 
 const APEX: &str = "dc1.cns.example";
@@ -75,6 +78,27 @@ pub(crate) fn soa_record(serial: u32) -> Record {
     Record::from_rdata(name(""), 30, RData::SOA(soa))
 }
 
+/// A record as it comes over the wire.
+pub(crate) fn wire_record(record: &Record) -> WireRecord {
+    let mut message = Message::response(1, OpCode::Query);
+    message.add_answer(record.clone());
+    let bytes = message.to_vec().unwrap();
+    WireMessage::read(&bytes).unwrap().answers.remove(0)
+}
+
+pub(crate) fn wire_soa(serial: u32) -> WireRecord {
+    wire_record(&soa_record(serial))
+}
+
+impl ZoneBuilder {
+    /// Adds a record of hickory's.
+    pub(crate) fn push(&mut self, record: &Record) -> Result<(), BuildError> {
+        let record = wire_record(record);
+        let rtype = RecordType::from(record.rtype);
+        self.push_raw(record.owner, rtype, record.ttl, &record.rdata)
+    }
+}
+
 /// A zone with SOA, NS and these records.
 pub(crate) fn version(serial: u32, records: &[Record]) -> ZoneVersion {
     let mut builder = ZoneBuilder::new(apex(), ZoneLimits::default());
@@ -114,6 +138,12 @@ pub(crate) struct Replies {
     pub(crate) messages: Vec<Message>,
     /// Close the TCP connection afterwards.
     pub(crate) then_close: bool,
+}
+
+impl From<Vec<Message>> for Replies {
+    fn from(messages: Vec<Message>) -> Self {
+        Self { messages, then_close: false }
+    }
 }
 
 impl From<Message> for Replies {
@@ -212,12 +242,16 @@ pub(crate) enum Mood {
     Babbling,
     /// As many records in a message as go in.
     Bulky,
+    /// Differences are answered, with something wrong in them or nothing.
+    Differing(Trap),
 }
 
 struct Script {
     mood: Mood,
     serial: u32,
     records: Vec<Record>,
+    /// What was before, by serial.
+    past: Vec<(u32, Vec<Record>)>,
 }
 
 /// A primary with CNS's habits: no AA, question in the first message only,
@@ -236,6 +270,7 @@ impl FakePrimary {
             mood: Mood::Good,
             serial,
             records: records.to_vec(),
+            past: Vec::new(),
         }));
         let transfers = Arc::new(AtomicUsize::new(0));
         let (theirs, count) = (Arc::clone(&script), Arc::clone(&transfers));
@@ -248,6 +283,8 @@ impl FakePrimary {
 
     pub(crate) fn set(&self, serial: u32, records: &[Record]) {
         let mut script = self.script.lock().unwrap();
+        let before = (script.serial, script.records.clone());
+        script.past.push(before);
         script.serial = serial;
         script.records = records.to_vec();
     }
@@ -280,6 +317,17 @@ fn answer_as_cns(
             transfers.fetch_add(1, Ordering::SeqCst);
             transfer(script, query)
         }
+        (RecordType::IXFR, Transport::Tcp) => match script.mood {
+            Mood::Differing(trap) => {
+                let now = (script.serial, script.records.clone());
+                let versions = [&script.past[..], &[now]].concat();
+                match fake_ixfr::differences(query, &versions, trap) {
+                    Some(records) => in_messages(query, &records, 2).into(),
+                    None => reply(query, ResponseCode::NotImp).into(),
+                }
+            }
+            _ => transfer(script, query),
+        },
         (RecordType::SOA, _) => {
             let mut answer = reply(query, ResponseCode::NoError);
             answer.add_answer(soa_record(script.serial));
@@ -321,6 +369,20 @@ fn transfer(script: &Script, query: &Message) -> Replies {
     }
     records.push(soa_record(script.serial));
     let per_message = if script.mood == Mood::Bulky { 280 } else { 2 };
+    let mut messages = in_messages(query, &records, per_message);
+    let then_close = script.mood == Mood::Cutting;
+    if then_close || script.mood == Mood::Stalling {
+        messages.pop();
+    }
+    Replies { messages, then_close }
+}
+
+/// Records in messages, the question in the first.
+fn in_messages(
+    query: &Message,
+    records: &[Record],
+    per_message: usize,
+) -> Vec<Message> {
     let mut messages: Vec<Message> = records
         .chunks(per_message)
         .map(|chunk| {
@@ -331,9 +393,5 @@ fn transfer(script: &Script, query: &Message) -> Replies {
         })
         .collect();
     messages[0].add_queries(query.queries.iter().cloned());
-    let then_close = script.mood == Mood::Cutting;
-    if then_close || script.mood == Mood::Stalling {
-        messages.pop();
-    }
-    Replies { messages, then_close }
+    messages
 }

@@ -38,7 +38,7 @@ use super::seldom::Seldom;
 
 /// The request handler of every listener.
 pub(crate) struct Front {
-    names: Arc<Names>,
+    pub(crate) names: Arc<Names>,
     strangers: Seldom,
 }
 

@@ -6,7 +6,7 @@
 //! a forwarder for everything else, on loopback, for this zone alone.
 //!
 //! ```text
-//! primary ──▶ transfer · axfr ──▶ store ──▶ answer ──▶ resolve ──▶ front ──▶ resolver
+//! primary ──▶ fetch · incoming ──▶ store ──▶ answer ──▶ resolve ──▶ front ──▶ resolver
 //!                                  │  ▲                   │
 //!                              persist (data folder)   forward ──▶ binder, public
 //! ```
@@ -16,30 +16,49 @@
 //! answer from the data folder before any primary does, and go on answering
 //! when all of them are gone. Hickory's types stay inside this room.
 //!
-//! Left for later: incremental transfers (a sibling of `axfr.rs`), TSIG,
-//! access lists, answers kept in wire form.
+//! Left for later: access lists, answers kept in wire form.
 
 mod answer;
-mod axfr;
+mod build;
 mod cache;
 mod catalog;
+mod changes;
 mod counters;
+mod doorstep;
+mod dump;
 mod error;
 mod exchange;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod fake_ixfr;
+mod fast;
+mod fetch;
 mod forward;
 mod front;
+mod guard;
+mod health;
+mod incoming;
+mod install;
 mod local;
 mod names;
+mod notify;
+mod overlay;
 mod persist;
 mod recursive;
 mod refresh;
+mod replay;
 mod resolve;
+mod rrset;
 mod seldom;
 mod store;
+mod table;
 mod transfer;
+mod tsig;
+mod turns;
+mod udp;
 mod upstream;
+mod wire;
 
 use std::collections::HashMap;
 use std::io;
@@ -58,22 +77,30 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use self::axfr::TransferLimits;
 pub use self::cache::CacheLimits;
 pub use self::catalog::ZoneStatus;
 pub use self::counters::DnsCounters;
+pub use self::dump::ZoneRecord;
 pub use self::error::DnsError;
+pub use self::fetch::TransferLimits;
 pub use self::forward::ForwardLimits;
+pub use self::guard::HeldBack;
+pub use self::health::PrimaryStatus;
 pub use self::refresh::RefreshPolicy;
+pub use self::replay::{Replayed, replay, replay_signed};
 pub use self::store::{Serial, SoaTimers, ZoneLimits};
 pub use self::upstream::UpstreamStatus;
 
 use self::catalog::{Catalog, CatalogSettings};
 use self::counters::Counters;
+use self::doorstep::Doorstep;
 use self::front::Front;
 use self::names::WireName;
+use self::notify::Door;
 use self::resolve::Names;
-use self::transfer::{Secondary, TransferSettings, Turns};
+use self::transfer::{Secondary, TransferSettings};
+use self::turns::Turns;
+use self::udp::Datagrams;
 use crate::model::dns::Routes;
 
 /// How the name server is set up; what it serves comes as `Routes`.
@@ -83,8 +110,13 @@ pub struct DnsConfig {
     pub listen: Vec<SocketAddr>,
     /// Folder of the zone files; made if absent.
     pub store_dir: PathBuf,
-    /// Address to transfer from, so that primaries know us by it.
+    /// Address to transfer from, so that primaries know us by it: that of
+    /// `notify_listen`, usually. One that the zone no longer has is said and
+    /// left to the system.
     pub transfer_source: Option<IpAddr>,
+    /// Where primaries find us, UDP and TCP: the address transferred from,
+    /// port 53. Answers NOTIFY and SOA, from their addresses alone.
+    pub notify_listen: Option<SocketAddr>,
     /// Size of a zone.
     pub zone: ZoneLimits,
     /// Duration of a transfer.
@@ -104,6 +136,7 @@ impl DnsConfig {
             listen,
             store_dir,
             transfer_source: None,
+            notify_listen: None,
             zone: ZoneLimits::default(),
             transfer: TransferLimits::default(),
             refresh: RefreshPolicy::default(),
@@ -126,6 +159,7 @@ const BIND_TRIES: usize = 16;
 /// The name server: bound and loaded, not yet answering.
 pub struct NameServer {
     sockets: Vec<(UdpSocket, TcpListener)>,
+    doorstep: Option<Doorstep>,
     local_addrs: Vec<SocketAddr>,
     tcp_idle: Duration,
     routes: watch::Receiver<Arc<Routes>>,
@@ -186,8 +220,14 @@ impl NameServer {
             counters,
             turns: Turns::default(),
         });
+        let door = Arc::new(Door::new(Arc::clone(&names)));
+        let doorstep = match config.notify_listen {
+            Some(addr) => Some(Doorstep::bind(addr, door).await),
+            None => None,
+        };
         Ok(Self {
             sockets,
+            doorstep,
             local_addrs,
             tcp_idle: config.tcp_idle,
             routes,
@@ -207,22 +247,38 @@ impl NameServer {
         &self.local_addrs
     }
 
+    /// Where primaries find us; `None` when there is no such address, or not
+    /// yet.
+    pub fn notify_addr(&self) -> Option<SocketAddr> {
+        self.doorstep.as_ref().and_then(Doorstep::addr)
+    }
+
     /// Answers and refreshes until `stop`. Follows `routes`: zones, primaries
     /// and forward zones come and go without a pause; a zone that goes leaves
     /// its file on disk.
     ///
     /// Errors: `Server`, when a listener ends by itself.
     pub async fn run(self, stop: CancellationToken) -> Result<(), DnsError> {
-        let Self { sockets, tcp_idle, mut routes, names, .. } = self;
+        let Self { sockets, doorstep, tcp_idle, mut routes, names, .. } = self;
         let mut listeners: JoinSet<Result<(), DnsError>> = JoinSet::new();
         for (udp, tcp) in sockets {
-            // A server each: it reports only when all its sockets ended.
-            let mut server = Server::new(Front::new(Arc::clone(&names)));
-            server.register_socket(udp);
-            listeners.spawn(serve(server, stop.clone()));
+            let front = Arc::new(Front::new(Arc::clone(&names)));
+            let datagrams = Datagrams::new(udp, front);
+            let stopped = stop.clone();
+            listeners.spawn(async move {
+                datagrams.run(stopped).await;
+                Ok(())
+            });
             let mut server = Server::new(Front::new(Arc::clone(&names)));
             server.register_listener(tcp, tcp_idle, TCP_BACKLOG);
             listeners.spawn(serve(server, stop.clone()));
+        }
+        if let Some(doorstep) = doorstep {
+            let stop = stop.clone();
+            listeners.spawn(async move {
+                doorstep.run(stop).await;
+                Ok(())
+            });
         }
         let mut secondaries = Secondaries {
             settings: self.transfer_settings,

@@ -9,13 +9,14 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 8 | `cazone`, 0, format version 1 |
+//! | 8 | `cazone`, 0, format version 2 |
 //! | 2 + n | zone name, text |
 //! | 2 + n | primary the version came from, text `address:port` |
 //! | 8 | when the content was taken in, Unix seconds |
-//! | 8 | number of records |
-//! | ... | the records: owner, type, class, TTL, length, rdata as on the wire, uncompressed |
+//! | ... | the zone as it lies in memory, see `table.rs` |
 //! | 32 | SHA-256 of everything before |
+//!
+//! So a start reads the file and adds it up; nothing is parsed.
 //!
 //! The time of the last confirmed refresh is the file's modification time:
 //! it moves every half minute, the content seldom does.
@@ -29,18 +30,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use hickory_proto::rr::{DNSClass, RecordType};
 use ring::digest;
 use tracing::warn;
 
 use super::error::DnsError;
 use super::names::WireName;
-use super::store::{Provenance, ZoneBuilder, ZoneLimits, ZoneVersion};
+use super::store::{Provenance, ZoneLimits, ZoneVersion};
+use super::table::Table;
 use crate::model::dns::ZoneName;
 
-const MAGIC: &[u8; 8] = b"cazone\0\x01";
+const MAGIC: &[u8; 8] = b"cazone\0\x02";
 const DIGEST_LEN: usize = 32;
-/// Header, names and per-record framing on top of the zone's own limit.
+/// Header and checksum on top of the zone's own limit.
 const FILE_SLACK: usize = 4096;
 
 /// What a zone file held.
@@ -81,7 +82,8 @@ pub(crate) fn prepare(dir: &Path) -> Result<(), DnsError> {
     Ok(())
 }
 
-/// Writes a version, replacing the zone's file whole (mode 0600).
+/// Writes a version, replacing the zone's file whole (mode 0600). One that is
+/// not in one table yet is put into one first.
 pub(crate) fn save(
     dir: &Path,
     zone: &ZoneName,
@@ -159,22 +161,13 @@ fn encode(
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     out.write_all(&changed.as_secs().to_be_bytes())?;
-    out.write_all(&(version.records as u64).to_be_bytes())?;
-    for (owner, sets) in version.iter() {
-        for set in sets {
-            for rdata in set.rdata() {
-                out.write_all(owner.as_bytes())?;
-                out.write_all(&u16::from(set.rtype).to_be_bytes())?;
-                out.write_all(&u16::from(DNSClass::IN).to_be_bytes())?;
-                out.write_all(&set.ttl.to_be_bytes())?;
-                let len =
-                    u16::try_from(rdata.len()).map_err(io::Error::other)?;
-                out.write_all(&len.to_be_bytes())?;
-                out.write_all(rdata)?;
-            }
-        }
+    if let Some(table) = version.table() {
+        return out.write_all(table.bytes());
     }
-    Ok(())
+    let compacted =
+        version.compacted().transpose().map_err(io::Error::other)?;
+    let table = compacted.as_ref().and_then(ZoneVersion::table);
+    out.write_all(table.map_or(&[], Table::bytes))
 }
 
 /// Notes on the file that its version was just confirmed by a primary.
@@ -203,14 +196,14 @@ pub(crate) fn load(
         opened => opened.map_err(failed)?,
     };
     let about = file.metadata().map_err(failed)?;
-    let max =
-        limits.max_bytes.saturating_mul(2).saturating_add(FILE_SLACK) as u64;
+    let max = limits.max_bytes.saturating_add(FILE_SLACK) as u64;
     let decoded = if about.len() > max {
         Err(DnsError::Damaged { reason: "too large" })
     } else {
-        let mut bytes = Vec::new();
+        let len = usize::try_from(about.len()).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(len + 1);
         (&mut file).take(max).read_to_end(&mut bytes).map_err(failed)?;
-        decode(&bytes, zone, limits)
+        decode(bytes, zone, limits)
     };
     match decoded {
         Ok(version) => {
@@ -234,7 +227,7 @@ pub(crate) fn load(
 }
 
 fn decode(
-    bytes: &[u8],
+    mut bytes: Vec<u8>,
     zone: &ZoneName,
     limits: ZoneLimits,
 ) -> Result<ZoneVersion, DnsError> {
@@ -250,18 +243,19 @@ fn decode(
     if digest::digest(&digest::SHA256, body).as_ref() != sum {
         return Err(bad("checksum differs"));
     }
-    decode_body(&body[MAGIC.len()..], zone, limits)
+    bytes.truncate(body.len());
+    decode_body(bytes, zone, limits)
 }
 
-/// The part between magic and checksum. Trusts nothing all the same.
+/// All but the checksum. Trusts nothing all the same.
 fn decode_body(
-    body: &[u8],
+    mut bytes: Vec<u8>,
     zone: &ZoneName,
     limits: ZoneLimits,
 ) -> Result<ZoneVersion, DnsError> {
     let bad = |reason| DnsError::Damaged { reason };
     let short = || bad("ends early");
-    let mut rest = Reader(body);
+    let mut rest = Reader(bytes.get(MAGIC.len()..).ok_or_else(short)?);
     if rest.text().ok_or_else(short)? != zone.as_str() {
         return Err(bad("holds another zone"));
     }
@@ -274,28 +268,14 @@ fn decode_body(
     let changed = SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_secs(changed))
         .ok_or(bad("bad time"))?;
-    let count = rest.u64().ok_or_else(short)?;
-    let mut builder = ZoneBuilder::new(WireName::from_zone(zone), limits);
-    for _ in 0..count {
-        let owner = WireName::read(rest.0).ok_or(bad("bad owner name"))?;
-        rest.take(owner.as_bytes().len()).ok_or_else(short)?;
-        let rtype = rest.u16().ok_or_else(short)?;
-        let class = rest.u16().ok_or_else(short)?;
-        let ttl = rest.u32().ok_or_else(short)?;
-        let len = rest.u16().ok_or_else(short)?;
-        let rdata = rest.take(usize::from(len)).ok_or_else(short)?;
-        if class != u16::from(DNSClass::IN) {
-            return Err(bad("a class other than IN"));
-        }
-        builder
-            .push_raw(owner, RecordType::from(rtype), ttl, rdata)
-            .map_err(|_| bad("above the limits"))?;
+    let head = bytes.len() - rest.0.len();
+    bytes.drain(..head);
+    let table = Table::new(bytes).ok_or(bad("no table of names"))?;
+    if table.records() > limits.max_records {
+        return Err(bad("above the limits"));
     }
-    if !rest.0.is_empty() {
-        return Err(bad("bytes after the last record"));
-    }
-    builder
-        .finish(Provenance { primary, changed })
+    let apex = WireName::from_zone(zone);
+    ZoneVersion::new(apex, table, Provenance { primary, changed })
         .map_err(|_| bad("no single SOA"))
 }
 
@@ -312,9 +292,6 @@ impl<'a> Reader<'a> {
     }
     fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_be_bytes)
-    }
-    fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_be_bytes)
     }
     fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_be_bytes)
@@ -398,7 +375,7 @@ mod tests {
     #[test]
     fn a_file_of_another_zone_is_damaged() {
         let other = ZoneName::parse("other.example").unwrap();
-        let error = decode(&sample_bytes(), &other, ZoneLimits::default());
+        let error = decode(sample_bytes(), &other, ZoneLimits::default());
         assert!(matches!(error, Err(DnsError::Damaged { .. })));
     }
 
@@ -426,9 +403,8 @@ mod tests {
             let (zone, before) = (zone_name(), version(9, &records));
             let mut bytes = Vec::new();
             encode(&mut bytes, &zone, &before).unwrap();
-            let body = &bytes[MAGIC.len()..];
             let after =
-                decode_body(body, &zone, ZoneLimits::default()).unwrap();
+                decode_body(bytes, &zone, ZoneLimits::default()).unwrap();
             prop_assert!(before.same_content(&after));
             prop_assert_eq!(before.records, after.records);
         }
@@ -448,7 +424,7 @@ mod tests {
                 }
             }
             prop_assert!(
-                decode(&bytes, &zone_name(), ZoneLimits::default()).is_err()
+                decode(bytes, &zone_name(), ZoneLimits::default()).is_err()
             );
         }
 
@@ -459,22 +435,23 @@ mod tests {
             edits in prop::collection::vec(
                 (any::<prop::sample::Index>(), any::<u8>()), 1..8),
         ) {
-            let bytes = sample_bytes();
-            let mut body =
-                bytes[MAGIC.len()..bytes.len() - DIGEST_LEN].to_vec();
+            let mut bytes = sample_bytes();
+            bytes.truncate(bytes.len() - DIGEST_LEN);
             for (at, value) in edits {
-                let at = at.index(body.len());
-                body[at] = value;
+                let at = MAGIC.len() + at.index(bytes.len() - MAGIC.len());
+                bytes[at] = value;
             }
             let zone = zone_name();
             if let Ok(version) =
-                decode_body(&body, &zone, ZoneLimits::default())
+                decode_body(bytes, &zone, ZoneLimits::default())
             {
-                for (owner, sets) in version.iter() {
-                    for set in sets {
+                for (owner, node) in version.iter() {
+                    let _ = version.node(owner.as_bytes());
+                    for set in node.iter() {
                         let _ = set.records(&owner.to_name());
                     }
                 }
+                let _ = version.compacted();
             }
         }
     }

@@ -17,29 +17,58 @@ pub struct RefreshPolicy {
     pub interval_min: Duration,
     /// See `interval_min`.
     pub interval_max: Duration,
+    /// Bounds of the SOA's expire.
+    pub expire_min: Duration,
+    /// See `expire_min`.
+    pub expire_max: Duration,
+    /// Whether a zone past its expire is served all the same.
+    pub serve_expired: bool,
     /// A SOA query, TCP included.
     pub probe_limit: Duration,
     /// The shortest time between two rounds that NOTIFY asked for.
     pub notify_gap: Duration,
     /// Bad rounds in a row after which another primary is taken.
     pub failover_after: u32,
-    /// How long an empty zone must stay empty to replace a populated one.
-    pub empty_zone_wait: Duration,
+    /// Whether differences are asked for (IXFR).
+    pub incremental: bool,
+    /// Whether differences that remove what is absent, or add what is there,
+    /// are thrown away for a full transfer; otherwise they are only counted.
+    pub strict_differences: bool,
+    /// How long a zone that lost everything or much must stay so to replace
+    /// the one in force.
+    pub hold_back: Duration,
+    /// "Much": fewer records left than this share, percent; 0 turns it off,
+    /// not for an empty zone.
+    pub shrink_percent: usize,
+    /// Zones of fewer records may shrink as they like.
+    pub shrink_floor: usize,
     /// A full transfer at least this often, even at an equal serial: after a
-    /// restart CNS can show two contents under one.
+    /// restart CNS can show two contents under one, and its differences can
+    /// lack records.
     pub full_every: Duration,
 }
 
 impl Default for RefreshPolicy {
-    /// CNS writes refresh 30 s and retry 60 s.
+    /// CNS writes refresh 30 s, retry 60 s, expire 30 days.
     fn default() -> Self {
         Self {
             interval_min: Duration::from_secs(1),
             interval_max: Duration::from_secs(3600),
+            expire_min: Duration::from_secs(3600),
+            expire_max: Duration::from_secs(30 * 86_400),
+            // Stale names beat none for a monitor.
+            serve_expired: true,
             probe_limit: Duration::from_secs(5),
             notify_gap: Duration::from_secs(1),
             failover_after: 2,
-            empty_zone_wait: Duration::from_secs(15 * 60),
+            incremental: true,
+            // CNS's full transfer is no snapshot: what does not fit says that
+            // ours was spoilt. NSD 4.6 adds what is there as a habit.
+            strict_differences: true,
+            hold_back: Duration::from_secs(15 * 60),
+            shrink_percent: 50,
+            shrink_floor: 20,
+            // A CNS zone is small: hourly is cheap.
             full_every: Duration::from_secs(3600),
         }
     }
@@ -49,59 +78,60 @@ impl Default for RefreshPolicy {
 const EAGER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
 /// Whether a primary's serial asks for a transfer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     Nothing,
+    /// What has changed since our version.
+    Changes,
     Full(&'static str),
 }
 
-/// Primaries in the order to try them: the one we have the zone from first,
-/// and no other while we `stay` with it.
-pub(crate) fn order(
-    primaries: &[SocketAddr],
-    from: Option<SocketAddr>,
-    stay: bool,
-) -> Vec<SocketAddr> {
-    let Some(from) = from.filter(|from| primaries.contains(from)) else {
-        return primaries.to_vec();
-    };
-    let others = primaries.iter().copied().filter(|p| *p != from && !stay);
-    std::iter::once(from).chain(others).collect()
+/// The reason for a full transfer that nothing else asks for.
+pub(crate) const SCHEDULED: &str = "scheduled comparison";
+
+/// What is known when a primary has shown its serial.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer {
+    pub(crate) primary: SocketAddr,
+    pub(crate) serial: Serial,
+    /// It showed a doubtful zone in place of ours last time.
+    pub(crate) suspect: bool,
+    /// It is time for a full transfer.
+    pub(crate) full_due: bool,
+    /// Differences may be asked of it.
+    pub(crate) gives_differences: bool,
 }
 
-/// Whether what `primary` offers asks for a transfer. Serials are compared
-/// with those of the same primary only. `suspect`: it showed an empty zone in
-/// place of ours last time.
-pub(crate) fn need(
-    current: Option<&ZoneVersion>,
-    primary: SocketAddr,
-    offered: Serial,
-    suspect: bool,
-    since_full: Duration,
-    policy: &RefreshPolicy,
-) -> Need {
+/// Whether an offer asks for a transfer. Serials are compared with those of
+/// the same primary only; differences never cross from one to another.
+pub(crate) fn need(current: Option<&ZoneVersion>, offer: Offer) -> Need {
     let Some(current) = current else {
         return Need::Full("no version yet");
     };
-    if current.provenance.primary != primary {
+    if current.provenance.primary != offer.primary {
         return Need::Full("another primary");
     }
-    if offered == current.serial {
+    if offer.suspect {
+        // One that was empty a moment ago may pass by our own serial.
+        return Need::Full("doubtful so far");
+    }
+    if current.is_apex_only() {
         // A CNS whose database was wiped fills again under a serial that it
         // may have shown while empty. An empty zone costs nothing to fetch.
-        // And one that was empty a moment ago may pass by our own serial.
-        if suspect || current.is_apex_only() {
-            return Need::Full("empty so far");
-        }
-        return match since_full >= policy.full_every {
-            true => Need::Full("scheduled comparison"),
+        return Need::Full("empty so far");
+    }
+    if offer.serial == current.serial {
+        return match offer.full_due {
+            true => Need::Full(SCHEDULED),
             false => Need::Nothing,
         };
     }
-    if offered.is_newer_than(current.serial) {
-        Need::Full("newer serial")
-    } else {
-        Need::Full("serial went back")
+    if !offer.serial.is_newer_than(current.serial) {
+        return Need::Full("serial went back");
+    }
+    match offer.gives_differences {
+        true => Need::Changes,
+        false => Need::Full("newer serial"),
     }
 }
 
@@ -168,38 +198,34 @@ mod tests {
 
     #[test]
     fn serials_are_compared_with_their_own_primary_only() {
-        let policy = RefreshPolicy::default();
-        let empty = version(100, &[]);
         let current = version(100, &[record("a", 1, "A 10.0.0.1")]);
         let own = current.provenance.primary;
-        let other = "127.0.0.2:53".parse().unwrap();
-        let says = |primary, serial| {
-            need(
-                Some(&current),
-                primary,
-                Serial(serial),
-                false,
-                Duration::ZERO,
-                &policy,
-            )
+        let offer = Offer {
+            primary: own,
+            serial: Serial(100),
+            suspect: false,
+            full_due: false,
+            gives_differences: true,
         };
-        assert_eq!(says(own, 100), Need::Nothing);
-        assert_eq!(says(own, 101), Need::Full("newer serial"));
-        assert_eq!(says(own, 99), Need::Full("serial went back"));
+        let says = |offer| need(Some(&current), offer);
+        let at = |serial| Offer { serial: Serial(serial), ..offer };
+        assert_eq!(says(at(100)), Need::Nothing);
+        assert_eq!(says(at(101)), Need::Changes);
+        assert_eq!(says(at(99)), Need::Full("serial went back"));
+        assert_eq!(says(at(100 + (1 << 31))), Need::Full("serial went back"));
+        let other = "127.0.0.2:53".parse().unwrap();
         for serial in [99, 100, 101] {
-            assert_eq!(says(other, serial), Need::Full("another primary"));
+            let other = Offer { primary: other, ..at(serial) };
+            assert_eq!(says(other), Need::Full("another primary"));
+            let suspect = Offer { suspect: true, ..at(serial) };
+            assert_eq!(says(suspect), Need::Full("doubtful so far"));
         }
-        let hour = policy.full_every;
-        let due = need(Some(&current), own, Serial(100), false, hour, &policy);
-        assert_eq!(due, Need::Full("scheduled comparison"));
-        let again = need(
-            Some(&empty),
-            own,
-            Serial(100),
-            false,
-            Duration::ZERO,
-            &policy,
-        );
-        assert_eq!(again, Need::Full("empty so far"));
+        let due = Offer { full_due: true, ..offer };
+        assert_eq!(says(due), Need::Full(SCHEDULED));
+        let whole = Offer { gives_differences: false, ..at(101) };
+        assert_eq!(says(whole), Need::Full("newer serial"));
+        assert_eq!(need(None, offer), Need::Full("no version yet"));
+        let empty = version(100, &[]);
+        assert_eq!(need(Some(&empty), offer), Need::Full("empty so far"));
     }
 }

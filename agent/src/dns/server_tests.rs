@@ -100,7 +100,7 @@ pub(crate) fn replicate(primaries: &[SocketAddr]) -> Routes {
     Routes {
         secondaries: vec![SecondaryZone {
             name: zone_name(),
-            primaries: primaries.to_vec(),
+            primaries: primaries.iter().copied().map(Into::into).collect(),
         }],
         forwards: Vec::new(),
     }
@@ -265,7 +265,7 @@ async fn routes_change_while_running() {
     server.until("zone added", |s| s.serial() == Some(7)).await;
     assert_eq!(server.ask(host(), RecordType::A).await.answers.len(), 1);
 
-    routes.secondaries[0].primaries = vec![two.addr];
+    routes.secondaries[0].primaries = vec![two.addr.into()];
     server.routes.send_replace(Arc::new(routes.clone()));
     server.until("other primary", |s| s.serial() == Some(3)).await;
     assert_eq!(server.ask(name("two"), RecordType::A).await.answers.len(), 1);

@@ -2,27 +2,35 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! One version of a zone: built once from records, never changed, read by
-//! many. Rdata is kept in wire form, names as lower-case keys; `answer.rs`
-//! turns what it needs back into records.
+//! One version of a zone: made once, never changed, read by many.
 //!
-//! How versions reach the disk is told in `persist.rs`; who replaces them, in
-//! `transfer.rs`.
+//! ```text
+//! records ──▶ build ──▶ table (all of a zone in one block of bytes)
+//! difference ─────────▶ overlay (the names that differ from the table)
+//! ```
+//!
+//! Rdata is kept in wire form, names as lower-case labels; `answer.rs` turns
+//! what it needs back into records. How versions reach the disk is told in
+//! `persist.rs`; who replaces them, in `transfer.rs`.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use hickory_proto::ProtoError;
 use hickory_proto::rr::rdata::SOA;
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
-use hickory_proto::serialize::binary::{
-    BinDecoder, BinEncodable, BinEncoder, NameEncoding, Restrict,
-};
+use hickory_proto::rr::{RData, Record, RecordType};
 use serde::Serialize;
 
-use super::names::{WireName, suffixes};
+use super::build::{BuildError, ZoneBuilder};
+use super::names::WireName;
+use super::overlay::Overlay;
+use super::rrset::Node;
+use super::table::Table;
+
+/// Names that may differ from the table before a new one is made: below it, a
+/// difference is applied faster than a table is written.
+const MAX_OVERLAY: usize = 2048;
 
 /// A zone's serial; newer and older by RFC 1982, so there is no `Ord`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -73,8 +81,15 @@ impl SoaTimers {
 pub struct ZoneLimits {
     /// Resource records.
     pub max_records: usize,
-    /// Bytes in memory, estimated; also bounds the zone file.
+    /// Bytes in memory and on disk.
     pub max_bytes: usize,
+}
+
+impl ZoneLimits {
+    /// For what was within limits already.
+    fn unlimited() -> Self {
+        Self { max_records: usize::MAX, max_bytes: usize::MAX }
+    }
 }
 
 impl Default for ZoneLimits {
@@ -83,54 +98,6 @@ impl Default for ZoneLimits {
     fn default() -> Self {
         Self { max_records: 4_000_000, max_bytes: 512 << 20 }
     }
-}
-
-/// All records of one owner and type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RrSet {
-    /// The one type.
-    pub(crate) rtype: RecordType,
-    /// The one TTL, in seconds: the smallest seen (RFC 2181 §5.2).
-    pub(crate) ttl: u32,
-    /// Rdata in wire form, each with a two-byte length before it; sorted,
-    /// without doubles.
-    packed: Box<[u8]>,
-}
-
-impl RrSet {
-    /// The rdata in wire form, one by one.
-    pub(crate) fn rdata(&self) -> impl Iterator<Item = &[u8]> {
-        unpack(&self.packed)
-    }
-
-    /// The set as records of `owner`, whose spelling is kept.
-    pub(crate) fn records(
-        &self,
-        owner: &Name,
-    ) -> Result<Vec<Record>, ProtoError> {
-        self.rdata()
-            .map(|rdata| {
-                let len = u16::try_from(rdata.len()).unwrap_or(u16::MAX);
-                let data = RData::read(
-                    &mut BinDecoder::new(rdata),
-                    self.rtype,
-                    Restrict::new(len),
-                )?;
-                Ok(Record::from_rdata(owner.clone(), self.ttl, data))
-            })
-            .collect()
-    }
-}
-
-fn unpack(packed: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = packed;
-    std::iter::from_fn(move || {
-        let (len, tail) = rest.split_first_chunk::<2>()?;
-        let (rdata, tail) =
-            tail.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
-        rest = tail;
-        Some(rdata)
-    })
 }
 
 /// Where a version came from and when.
@@ -143,7 +110,7 @@ pub(crate) struct Provenance {
     pub(crate) changed: SystemTime,
 }
 
-/// One version of a zone. Invariants: a SOA at the apex; every owner within
+/// One version of a zone. Invariants: one SOA at the apex; every owner within
 /// the zone; every name between an owner and the apex is present, without
 /// records if need be (an empty non-terminal).
 #[derive(Debug)]
@@ -154,17 +121,55 @@ pub(crate) struct ZoneVersion {
     pub(crate) provenance: Provenance,
     /// Resource records, doubles counted once.
     pub(crate) records: usize,
-    /// Estimated bytes in memory.
+    /// Bytes in memory, without the few of the overlay.
     pub(crate) bytes: usize,
     soa: Record,
-    nodes: HashMap<WireName, Box<[RrSet]>>,
+    table: Arc<Table>,
+    overlay: Overlay,
 }
 
 impl ZoneVersion {
-    /// The RRsets at a name given in lower-case wire form; an empty slice
-    /// for an empty non-terminal, `None` when the name does not exist.
-    pub(crate) fn node(&self, name: &[u8]) -> Option<&[RrSet]> {
-        self.nodes.get(name).map(|sets| &**sets)
+    /// The version that is all in `table`.
+    ///
+    /// Errors: no single SOA at the apex, or one that cannot be read.
+    pub(super) fn new(
+        apex: WireName,
+        table: Table,
+        provenance: Provenance,
+    ) -> Result<Self, BuildError> {
+        Self::of(apex, Arc::new(table), Overlay::default(), provenance)
+    }
+
+    fn of(
+        apex: WireName,
+        table: Arc<Table>,
+        overlay: Overlay,
+        provenance: Provenance,
+    ) -> Result<Self, BuildError> {
+        let node = node(&apex, &table, &overlay, apex.as_bytes());
+        let soa = apex_soa(&apex, node.unwrap_or_default())?;
+        let RData::SOA(fields) = &soa.data else {
+            return Err(BuildError::NoSoa);
+        };
+        let records =
+            table.records().saturating_add_signed(overlay.more_records);
+        Ok(Self {
+            serial: Serial(fields.serial),
+            timers: SoaTimers::from_soa(fields),
+            apex,
+            provenance,
+            records,
+            bytes: table.bytes().len(),
+            soa,
+            table,
+            overlay,
+        })
+    }
+
+    /// The RRsets at a name given in lower-case wire form; none for an empty
+    /// non-terminal, `None` when the name does not exist.
+    pub(crate) fn node(&self, name: &[u8]) -> Option<Node<'_>> {
+        node(&self.apex, &self.table, &self.overlay, name)
     }
 
     /// The SOA as it goes with negative answers (RFC 2308 §3).
@@ -174,218 +179,135 @@ impl ZoneVersion {
         soa
     }
 
+    /// The same as TTL and rdata in wire form.
+    pub(crate) fn negative_soa_wire(&self) -> Option<(u32, &[u8])> {
+        let set = self.node(self.apex.as_bytes())?.set(RecordType::SOA)?;
+        Some((self.soa.ttl.min(self.timers.minimum), set.rdata().next()?))
+    }
+
     /// Nothing but the apex: what a CNS with a wiped database serves.
     pub(crate) fn is_apex_only(&self) -> bool {
-        self.nodes.len() == 1
+        self.names() == 1
     }
 
-    /// Whether both hold the same records, serials aside from the SOA's.
+    /// Names, empty non-terminals and the apex included.
+    pub(crate) fn names(&self) -> usize {
+        self.table.names().saturating_add_signed(self.overlay.more_names)
+    }
+
+    /// Whether both hold the same records, the SOA's included.
     pub(crate) fn same_content(&self, other: &ZoneVersion) -> bool {
-        self.apex == other.apex && self.nodes == other.nodes
+        self.apex == other.apex
+            && self.names() == other.names()
+            && self
+                .iter()
+                .all(|(name, node)| other.node(name.as_bytes()) == Some(node))
     }
 
-    /// All owners with their RRsets, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&WireName, &[RrSet])> {
-        self.nodes.iter().map(|(owner, sets)| (owner, &**sets))
+    /// All names with their RRsets, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (WireName, Node<'_>)> {
+        self.table
+            .iter(&self.apex)
+            .filter(|(name, _)| !self.overlay.hides(name))
+            .chain(self.overlay.iter())
     }
-}
 
-/// Why a record or a zone was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BuildError {
-    #[error("more than {0} records")]
-    TooManyRecords(usize),
-    #[error("more than {0} bytes")]
-    TooManyBytes(usize),
-    #[error("a record that cannot be written: {0}")]
-    Unwritable(String),
-    #[error("no SOA at the apex")]
-    NoSoa,
-    #[error("several SOA at the apex")]
-    ManySoa,
-}
+    /// Begins a version that differs from this one in a few sets.
+    pub(crate) fn edit(&self) -> Edit<'_> {
+        Edit { base: self, overlay: self.overlay.clone() }
+    }
 
-struct PendingSet {
-    rtype: RecordType,
-    ttl: u32,
-    packed: Vec<u8>,
-}
-
-/// Collects the records of a version to be.
-pub(crate) struct ZoneBuilder {
-    apex: WireName,
-    limits: ZoneLimits,
-    nodes: HashMap<WireName, Vec<PendingSet>>,
-    records: usize,
-    bytes: usize,
-    /// Records outside the zone or of a class other than IN, left out.
-    pub(crate) ignored: usize,
-    /// The first of them, for the log.
-    pub(crate) first_ignored: Option<WireName>,
-}
-
-/// A map entry, a set's header and two allocations, roughly.
-const OVERHEAD_PER_NAME: usize = 96;
-const OVERHEAD_PER_SET: usize = 48;
-
-impl ZoneBuilder {
-    /// An empty zone.
-    pub(crate) fn new(apex: WireName, limits: ZoneLimits) -> Self {
-        Self {
-            apex,
-            limits,
-            nodes: HashMap::new(),
-            records: 0,
-            bytes: 0,
-            ignored: 0,
-            first_ignored: None,
+    /// The same in one table; `None` if it is so already.
+    pub(crate) fn compacted(&self) -> Option<Result<Self, BuildError>> {
+        if self.overlay.len() == 0 {
+            return None;
         }
-    }
-
-    /// Adds a record. One outside the zone is counted and left out.
-    pub(crate) fn push(&mut self, record: &Record) -> Result<(), BuildError> {
-        let owner = WireName::from_name(&record.name);
-        if record.dns_class != DNSClass::IN {
-            self.ignore(owner);
-            return Ok(());
+        let mut builder =
+            ZoneBuilder::new(self.apex.clone(), ZoneLimits::unlimited());
+        for (owner, node) in self.iter() {
+            for set in node.iter() {
+                for rdata in set.rdata() {
+                    let owner = owner.clone();
+                    let pushed =
+                        builder.push_raw(owner, set.rtype, set.ttl, rdata);
+                    if let Err(error) = pushed {
+                        return Some(Err(error));
+                    }
+                }
+            }
         }
-        let mut rdata = Vec::with_capacity(32);
-        let mut encoder = BinEncoder::new(&mut rdata);
-        encoder.set_name_encoding(NameEncoding::Uncompressed);
-        record
-            .data
-            .emit(&mut encoder)
-            .map_err(|error| BuildError::Unwritable(error.to_string()))?;
-        self.push_raw(owner, record.record_type(), record.ttl, &rdata)
+        Some(builder.finish(self.provenance))
     }
 
-    /// The same with rdata in uncompressed wire form.
-    pub(crate) fn push_raw(
+    /// The one block, if nothing lies over it.
+    pub(super) fn table(&self) -> Option<&Table> {
+        (self.overlay.len() == 0).then_some(&self.table)
+    }
+}
+
+fn node<'z>(
+    apex: &WireName,
+    table: &'z Table,
+    overlay: &'z Overlay,
+    name: &[u8],
+) -> Option<Node<'z>> {
+    match overlay.get(name) {
+        Some(node) => node,
+        None => table.find(name, apex).map(|node| node.sets),
+    }
+}
+
+/// A version in the making, from another one.
+pub(crate) struct Edit<'z> {
+    base: &'z ZoneVersion,
+    overlay: Overlay,
+}
+
+impl Edit<'_> {
+    /// Makes `rdata`, each in uncompressed wire form, the set of this owner
+    /// and type; without any the set is gone. An owner outside the zone
+    /// changes nothing.
+    pub(crate) fn put(
         &mut self,
-        owner: WireName,
+        owner: &WireName,
         rtype: RecordType,
         ttl: u32,
-        rdata: &[u8],
-    ) -> Result<(), BuildError> {
-        if !owner.is_within(&self.apex) {
-            self.ignore(owner);
-            return Ok(());
+        rdata: &[&[u8]],
+    ) {
+        let ZoneVersion { apex, table, .. } = self.base;
+        if owner.is_within(apex) {
+            self.overlay.put(table, apex, owner, (rtype, ttl), rdata);
         }
-        let len = u16::try_from(rdata.len()).map_err(|_| {
-            BuildError::Unwritable("rdata above 65535 bytes".to_owned())
-        })?;
-        // RFC 2181 §8: a TTL with the top bit set counts as zero.
-        let ttl = if ttl > i32::MAX.cast_unsigned() { 0 } else { ttl };
-        self.records += 1;
-        self.bytes += rdata.len() + 2;
-        let name_cost = OVERHEAD_PER_NAME + owner.as_bytes().len();
-        let sets = self.nodes.entry(owner).or_insert_with(|| {
-            self.bytes += name_cost;
-            Vec::with_capacity(1)
-        });
-        let set = match sets.iter_mut().position(|set| set.rtype == rtype) {
-            Some(at) => &mut sets[at],
-            None => {
-                self.bytes += OVERHEAD_PER_SET;
-                sets.push(PendingSet { rtype, ttl, packed: Vec::new() });
-                sets.last_mut().expect("one was just added")
-            }
-        };
-        set.ttl = set.ttl.min(ttl);
-        set.packed.extend_from_slice(&len.to_be_bytes());
-        set.packed.extend_from_slice(rdata);
-        if self.records > self.limits.max_records {
-            return Err(BuildError::TooManyRecords(self.limits.max_records));
-        }
-        if self.bytes > self.limits.max_bytes {
-            return Err(BuildError::TooManyBytes(self.limits.max_bytes));
-        }
-        Ok(())
     }
 
-    fn ignore(&mut self, owner: WireName) {
-        self.ignored += 1;
-        self.first_ignored.get_or_insert(owner);
-    }
-
-    /// Makes the version. Takes time in proportion to the zone: not for an
-    /// async thread when the zone is large.
+    /// The version. One that differs from its table in many names gets a new
+    /// table, which takes time in proportion to the zone.
+    ///
+    /// Errors: no single SOA at the apex; above the limits.
     pub(crate) fn finish(
         self,
+        limits: ZoneLimits,
         provenance: Provenance,
     ) -> Result<ZoneVersion, BuildError> {
-        let Self { apex, mut nodes, mut bytes, .. } = self;
-        let mut missing: HashSet<WireName> = HashSet::new();
-        for owner in nodes.keys().filter(|owner| **owner != apex) {
-            for parent in suffixes(owner.as_bytes()).skip(1) {
-                if parent == apex.as_bytes()
-                    || nodes.contains_key(parent)
-                    || missing.contains(parent)
-                {
-                    break;
-                }
-                missing.extend(WireName::read(parent));
-            }
+        let ZoneVersion { apex, table, .. } = self.base;
+        let many = self.overlay.len() > MAX_OVERLAY;
+        let table = Arc::clone(table);
+        let version =
+            ZoneVersion::of(apex.clone(), table, self.overlay, provenance)?;
+        if version.records > limits.max_records {
+            return Err(BuildError::TooManyRecords(limits.max_records));
         }
-        for name in missing {
-            bytes += OVERHEAD_PER_NAME + name.as_bytes().len();
-            nodes.insert(name, Vec::new());
+        let compacted = if many { version.compacted() } else { None };
+        let version = compacted.unwrap_or(Ok(version))?;
+        match version.bytes > limits.max_bytes {
+            true => Err(BuildError::TooManyBytes(limits.max_bytes)),
+            false => Ok(version),
         }
-        let mut records = 0;
-        let nodes: HashMap<WireName, Box<[RrSet]>> = nodes
-            .into_iter()
-            .map(|(owner, sets)| {
-                let mut sets: Vec<RrSet> = sets
-                    .into_iter()
-                    .map(|set| seal(set, &mut records))
-                    .collect();
-                sets.sort_by_key(|set| u16::from(set.rtype));
-                (owner, sets.into_boxed_slice())
-            })
-            .collect();
-        let soa = apex_soa(&apex, &nodes)?;
-        let RData::SOA(fields) = &soa.data else {
-            return Err(BuildError::NoSoa);
-        };
-        Ok(ZoneVersion {
-            serial: Serial(fields.serial),
-            timers: SoaTimers::from_soa(fields),
-            apex,
-            provenance,
-            records,
-            bytes,
-            soa,
-            nodes,
-        })
     }
 }
 
-/// Sorts the rdata and drops doubles: CNS sends both out of order (its hash
-/// order) and twice.
-fn seal(set: PendingSet, records: &mut usize) -> RrSet {
-    let PendingSet { rtype, ttl, packed } = set;
-    let mut all: Vec<&[u8]> = unpack(&packed).collect();
-    all.sort_unstable();
-    all.dedup();
-    *records += all.len();
-    let mut sealed = Vec::with_capacity(packed.len());
-    for rdata in all {
-        let len =
-            u16::try_from(rdata.len()).expect("was checked on the way in");
-        sealed.extend_from_slice(&len.to_be_bytes());
-        sealed.extend_from_slice(rdata);
-    }
-    RrSet { rtype, ttl, packed: sealed.into_boxed_slice() }
-}
-
-fn apex_soa(
-    apex: &WireName,
-    nodes: &HashMap<WireName, Box<[RrSet]>>,
-) -> Result<Record, BuildError> {
-    let set = nodes
-        .get(apex.as_bytes())
-        .and_then(|sets| sets.iter().find(|s| s.rtype == RecordType::SOA))
-        .ok_or(BuildError::NoSoa)?;
+fn apex_soa(apex: &WireName, node: Node<'_>) -> Result<Record, BuildError> {
+    let set = node.set(RecordType::SOA).ok_or(BuildError::NoSoa)?;
     let mut records = set
         .records(&apex.to_name())
         .map_err(|error| BuildError::Unwritable(error.to_string()))?;
@@ -398,8 +320,15 @@ fn apex_soa(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use hickory_proto::rr::Name;
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::dns::fake::{apex, record, soa_record, version};
+    use crate::dns::fake::{
+        any_records, apex, name, record, soa_record, version,
+    };
 
     #[test]
     fn serials_follow_rfc_1982() {
@@ -425,7 +354,7 @@ mod tests {
             ],
         );
         let key = WireName::from_name(&record("a.inst.o", 0, "A 0.0.0.0").name);
-        let sets = zone.node(key.as_bytes()).unwrap();
+        let sets: Vec<_> = zone.node(key.as_bytes()).unwrap().iter().collect();
         assert_eq!(sets.len(), 2);
         assert_eq!((sets[0].rtype, sets[0].ttl), (RecordType::A, 20));
         assert_eq!(sets[0].rdata().count(), 2);
@@ -437,7 +366,8 @@ mod tests {
         let zone = version(1, &[record("a.inst.o", 30, "A 10.0.0.1")]);
         let node = |text: &str| {
             let name = record(text, 0, "A 0.0.0.0").name;
-            zone.node(WireName::from_name(&name).as_bytes()).map(<[_]>::len)
+            let key = WireName::from_name(&name);
+            zone.node(key.as_bytes()).map(|node| node.iter().count())
         };
         assert_eq!(node("inst.o"), Some(0));
         assert_eq!(node("o"), Some(0));
@@ -486,5 +416,85 @@ mod tests {
         let two = version(1, &[b, a.clone()]);
         assert!(one.same_content(&two));
         assert!(!one.same_content(&version(1, &[a])));
+    }
+
+    /// One difference: a name of few, a type of two, some addresses.
+    type Put = (usize, bool, Vec<u8>);
+
+    fn puts() -> impl Strategy<Value = Vec<Put>> {
+        let addresses = prop::collection::vec(0_u8..4, 0..3);
+        prop::collection::vec((0_usize..8, any::<bool>(), addresses), 0..20)
+    }
+
+    proptest! {
+        /// Whatever changes, the version is the one that would have been
+        /// made of its records: same names, same sets, nothing left behind.
+        #[test]
+        fn an_edited_version_equals_one_made_anew(
+            first in any_records(),
+            rounds in prop::collection::vec(puts(), 0..4),
+        ) {
+            const OWNERS: [&str; 8] =
+                ["a", "b.a", "c.b.a", "b", "zz.b", "*.b", "c", "x.y.z.c"];
+            let mut edited = version(1, &first);
+            let mut sets: BTreeMap<(Name, bool), Vec<u8>> = BTreeMap::new();
+            for round in &rounds {
+                let mut edit = edited.edit();
+                for (owner, is_a, data) in round {
+                    let owner = name(OWNERS[*owner]);
+                    let key = WireName::from_name(&owner);
+                    let rtype =
+                        if *is_a { RecordType::A } else { RecordType::CAA };
+                    let rdata: Vec<[u8; 4]> =
+                        data.iter().map(|n| [10, 0, 0, *n]).collect();
+                    let rdata: Vec<&[u8]> =
+                        rdata.iter().map(<[u8; 4]>::as_slice).collect();
+                    edit.put(&key, rtype, 30, &rdata);
+                    sets.insert((owner, *is_a), data.clone());
+                }
+                edited = edit
+                    .finish(ZoneLimits::default(), edited.provenance)
+                    .unwrap();
+            }
+            let mut builder = ZoneBuilder::new(apex(), ZoneLimits::default());
+            let put = |record: &Record| {
+                let is_a = match record.record_type() {
+                    RecordType::A => true,
+                    RecordType::CAA => false,
+                    _ => return false,
+                };
+                sets.contains_key(&(record.name.clone(), is_a))
+            };
+            let base = version(1, &first);
+            for (owner, node) in base.iter() {
+                for set in node.iter() {
+                    for record in set.records(&owner.to_name()).unwrap() {
+                        if !put(&record) {
+                            builder.push(&record).unwrap();
+                        }
+                    }
+                }
+            }
+            for ((owner, is_a), data) in &sets {
+                let rtype =
+                    if *is_a { RecordType::A } else { RecordType::CAA };
+                let key = WireName::from_name(owner);
+                for n in data {
+                    builder
+                        .push_raw(key.clone(), rtype, 30, &[10, 0, 0, *n])
+                        .unwrap();
+                }
+            }
+            let anew = builder.finish(base.provenance).unwrap();
+            prop_assert!(anew.same_content(&edited), "{anew:?} {edited:?}");
+            prop_assert!(edited.same_content(&anew));
+            prop_assert_eq!(anew.records, edited.records);
+            prop_assert_eq!(anew.names(), edited.iter().count());
+            if let Some(compacted) = edited.compacted() {
+                let compacted = compacted.unwrap();
+                prop_assert!(compacted.same_content(&edited));
+                prop_assert!(compacted.table().is_some());
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use hickory_proto::rr::Record;
 use super::*;
 use crate::dns::fake::{FakePrimary, Mood, name, record, version, zone_name};
 use crate::dns::names::WireName;
+use crate::dns::persist;
 
 struct Bench {
     secondary: Secondary,
@@ -18,6 +19,11 @@ struct Bench {
 
 impl Bench {
     fn new(policy: RefreshPolicy) -> Self {
+        // Tests shrink zones as they like; those that mean to, set it back.
+        Self::guarded(RefreshPolicy { shrink_percent: 0, ..policy })
+    }
+
+    fn guarded(policy: RefreshPolicy) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let settings = TransferSettings {
             store_dir: dir.path().to_owned(),
@@ -39,13 +45,17 @@ impl Bench {
         &mut self,
         primaries: &[&FakePrimary],
     ) -> Result<(), DnsError> {
-        let addrs: Vec<SocketAddr> =
-            primaries.iter().map(|primary| primary.addr).collect();
+        let addrs: Vec<Primary> =
+            primaries.iter().map(|primary| primary.addr.into()).collect();
         let outcome = self.secondary.round(&addrs).await;
         let copy = match &outcome {
             Ok(()) => Ok(()),
-            Err(DnsError::HeldBack { server }) => {
-                Err(DnsError::HeldBack { server: *server })
+            Err(DnsError::HeldBack { server, records, held }) => {
+                Err(DnsError::HeldBack {
+                    server: *server,
+                    records: *records,
+                    held: *held,
+                })
             }
             Err(_) => Err(DnsError::NoPrimary),
         };
@@ -135,6 +145,7 @@ async fn a_failed_transfer_leaves_the_old_version() {
         Mood::Failing,
         Mood::Cutting,
         Mood::Stalling,
+        Mood::Babbling,
         Mood::Silent,
     ] {
         primary.feel(mood);
@@ -148,15 +159,6 @@ async fn a_failed_transfer_leaves_the_old_version() {
     bench.round(&[&primary]).await.unwrap();
     assert_eq!(bench.serial(), Some(8));
     assert_eq!(bench.secondary.cell.status().last_error, None);
-}
-
-#[tokio::test]
-async fn records_of_other_zones_are_left_out() {
-    let primary = FakePrimary::start(7, &many()).await;
-    primary.feel(Mood::Babbling);
-    let mut bench = bench();
-    bench.round(&[&primary]).await.unwrap();
-    assert_eq!(bench.secondary.cell.status().records, 22);
 }
 
 #[tokio::test]
@@ -213,7 +215,30 @@ async fn an_empty_zone_is_held_back() {
     primary.set(6, &[a("back")]);
     bench.round(&[&primary]).await.unwrap();
     assert_eq!((bench.serial(), bench.has("back")), (Some(6), true));
-    assert!(bench.secondary.empty_since.is_none());
+    assert!(bench.secondary.doubt_since.is_none());
+}
+
+#[tokio::test]
+async fn a_zone_that_lost_much_is_held_back() {
+    let primary = FakePrimary::start(7, &many()).await;
+    let mut bench = Bench::guarded(RefreshPolicy::default());
+    bench.round(&[&primary]).await.unwrap();
+    // 22 records with SOA and NS; nine are less than half.
+    primary.set(8, &many()[..8]);
+    let held = bench.round(&[&primary]).await;
+    assert!(matches!(held, Err(DnsError::HeldBack { .. })), "{held:?}");
+    assert_eq!(bench.serial(), Some(7));
+    let status = bench.secondary.cell.status();
+    let doubted = status.held_back.unwrap();
+    assert_eq!((doubted.serial.0, doubted.records), (8, 10));
+    assert!(status.last_error.unwrap().contains("10 records in place of 22"));
+    let counters = bench.secondary.settings.counters.snapshot();
+    assert_eq!(counters.held_back, 1);
+    // Half is left: taken at once, and all is well.
+    primary.set(9, &many()[..9]);
+    bench.round(&[&primary]).await.unwrap();
+    assert_eq!(bench.serial(), Some(9));
+    assert_eq!(bench.secondary.cell.status().held_back, None);
 }
 
 #[tokio::test]
@@ -223,8 +248,8 @@ async fn an_empty_zone_is_believed_after_a_while() {
     bench.round(&[&primary]).await.unwrap();
     primary.set(1000, &[]);
     bench.round(&[&primary]).await.unwrap_err();
-    let wait = bench.secondary.settings.policy.empty_zone_wait;
-    bench.secondary.empty_since = Instant::now().checked_sub(wait);
+    let wait = bench.secondary.settings.policy.hold_back;
+    bench.secondary.doubt_since = Instant::now().checked_sub(wait);
     bench.round(&[&primary]).await.unwrap();
     assert_eq!((bench.serial(), bench.has("v1.inst.o")), (Some(1000), false));
 }
@@ -323,6 +348,30 @@ async fn a_disk_that_fails_is_said_and_the_zone_served() {
 }
 
 #[tokio::test]
+async fn a_zone_past_its_expire_is_withdrawn_by_policy() {
+    let policy = RefreshPolicy {
+        serve_expired: false,
+        expire_min: Duration::ZERO,
+        expire_max: Duration::ZERO,
+        ..RefreshPolicy::default()
+    };
+    let primary = FakePrimary::start(7, &many()).await;
+    let mut bench = Bench::new(policy);
+    bench.round(&[&primary]).await.unwrap();
+    assert!(bench.secondary.cell.version().is_some());
+    primary.feel(Mood::Failing);
+    bench.round(&[&primary]).await.unwrap_err();
+    let cell = Arc::clone(&bench.secondary.cell);
+    assert!(cell.version().is_none() && cell.status().expired);
+    assert_eq!(cell.status().serial, Some(Serial(7)), "still ours");
+    // The primary confirms it: no transfer is needed to serve it again.
+    primary.feel(Mood::Good);
+    bench.round(&[&primary]).await.unwrap();
+    assert!(cell.version().is_some());
+    assert_eq!(primary.transfers(), 1);
+}
+
+#[tokio::test]
 async fn an_expired_zone_is_served_and_called_expired() {
     let cell = ZoneCell::new(zone_name(), Vec::new());
     let expire = version(1, &many()).timers.expire;
@@ -341,14 +390,5 @@ async fn an_expired_zone_is_served_and_called_expired() {
     assert!(!cell.is_expired());
 }
 
-#[tokio::test]
-async fn one_transfer_at_a_time_from_a_primary() {
-    let turns = Turns::default();
-    let primary: SocketAddr = "127.0.0.1:1".parse().unwrap();
-    let held = turns.take(primary).await;
-    let blocked =
-        tokio::time::timeout(Duration::from_millis(20), turns.take(primary));
-    assert!(blocked.await.is_err());
-    drop(held);
-    assert!(turns.take(primary).await.is_some());
-}
+#[path = "ixfr_tests.rs"]
+mod differences;

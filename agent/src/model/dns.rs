@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::primary::Primary;
+
 /// A DNS zone's name: lower case, no trailing dot; the root is `"."`.
 #[derive(
     Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
@@ -69,13 +71,13 @@ impl fmt::Display for ZoneName {
 }
 
 /// A zone we hold a copy of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecondaryZone {
     /// Name of the zone.
     pub name: ZoneName,
     /// Primaries in order of preference; may be empty while none is known
     /// (then the persisted version is served).
-    pub primaries: Vec<SocketAddr>,
+    pub primaries: Vec<Primary>,
 }
 
 /// Who answers behind a forward zone, which decides how rcodes are read.
@@ -104,7 +106,7 @@ pub struct ForwardZone {
 }
 
 /// The whole routing table of the embedded name server.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
     /// Zones answered from our own copies.
     pub secondaries: Vec<SecondaryZone>,

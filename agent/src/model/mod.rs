@@ -9,6 +9,7 @@ pub mod alertmanager;
 pub mod dns;
 pub mod grafana;
 pub mod peers;
+pub mod primary;
 pub mod prometheus;
 mod secret;
 pub mod store;

@@ -390,6 +390,13 @@ impl Board {
             ("notifies", c.notifies),
             ("transfers_ok", c.transfers_ok),
             ("transfers_failed", c.transfers_failed),
+            ("transfers_incremental", c.transfers_incremental),
+            ("differences_odd", c.differences_odd),
+            ("misfits", c.misfits),
+            ("divergences", c.divergences),
+            ("divergent_sets", c.divergent_sets),
+            ("held_back", c.held_back),
+            ("notifies_refused", c.notifies_refused),
         ];
         NamesPart {
             enabled: true,

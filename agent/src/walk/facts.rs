@@ -15,6 +15,7 @@ use crate::config::ConfigFile;
 use crate::discovery::ZoneFacts;
 use crate::host::Host;
 use crate::metadata::auto::MdataFacts;
+use crate::model::dns::SecondaryZone;
 use crate::model::{Caps, Flavor, Role};
 
 /// What is asked of `mdata-get`.
@@ -149,6 +150,8 @@ pub async fn gather(host: &dyn Host, config: &ConfigFile) -> Facts {
             owner_uuid: get("sdc:owner_uuid"),
             network_uuid: outer_network(&nics),
             resolvers,
+            admin_ip: admin_ip(&nics),
+            zones: own_zones(config),
         },
         sapi_url,
         mdata: MdataFacts {
@@ -159,6 +162,28 @@ pub async fn gather(host: &dyn Host, config: &ConfigFile) -> Facts {
         },
         complete,
     }
+}
+
+/// The zones that the agent's file names; what is wrong with a key is said.
+fn own_zones(config: &ConfigFile) -> Vec<SecondaryZone> {
+    let (zones, problems) = config.secondary.zones();
+    for problem in problems {
+        warn!(
+            err.message = %crate::log::chain(&problem),
+            "primary left out"
+        );
+    }
+    zones
+}
+
+/// The address of the admin NIC: CNS is on that network.
+fn admin_ip(nics: &Value) -> Option<IpAddr> {
+    nics.as_array()?.iter().find_map(|nic| {
+        let tag = nic.get("nic_tag")?.as_str()?;
+        let is_admin = tag == "admin" || tag.starts_with("admin_rack_");
+        let ip = nic.get("ip")?.as_str()?.parse().ok()?;
+        is_admin.then_some(ip)
+    })
 }
 
 /// The network of the first NIC that CNS would list: neither admin nor manta.
@@ -198,6 +223,7 @@ mod tests {
         assert_eq!(facts.role, Ok(Role::Prometheus));
         assert_eq!(facts.flavor, Flavor::Triton);
         assert_eq!(facts.zone.network_uuid.as_deref(), Some("n2"));
+        assert_eq!(facts.zone.admin_ip, "10.9.0.9".parse().ok());
         assert_eq!(facts.zone.resolvers.len(), 2);
         let before = facts.clone();
         let mut hiccup = gather(&Fake::default(), &config).await;

@@ -128,6 +128,8 @@ pub(super) async fn run(
 ) {
     let mut cycle = interval(cns.state().config.peers.notify_interval);
     cycle.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Asked from where it answers: secondaries know it by that address.
+    let own = socket.local_addr().map(|at| at.ip()).ok();
     // Aborted when dropped.
     let mut tasks = JoinSet::new();
     loop {
@@ -135,7 +137,7 @@ pub(super) async fn run(
         tokio::select! {
             Some(done) = transferred.recv() => {
                 if tasks.len() < MAX_TASKS {
-                    tasks.spawn(check(cns.clone(), done));
+                    tasks.spawn(check(cns.clone(), own, done));
                 }
             }
             _ = cycle.tick() => {
@@ -178,12 +180,12 @@ fn clean_up(cns: &Cns) -> Vec<(IpAddr, String)> {
 }
 
 /// Asks the address that transferred for the zone's SOA and records it.
-async fn check(cns: Cns, done: Transferred) {
+async fn check(cns: Cns, own: Option<IpAddr>, done: Transferred) {
     let config = cns.state().config.peers.clone();
     for _ in 0..MAX_CHECKS {
         sleep(config.delay).await;
         cns.state().counters.peer_checks += 1;
-        let soa = ask(&config, done.ip, &done.zone, RecordType::SOA);
+        let soa = ask(&config, own, done.ip, &done.zone, RecordType::SOA);
         let serial = soa.await.and_then(|reply| match reply.answers.first() {
             Some(record) => match &record.data {
                 RData::SOA(soa) => Some(soa.serial),
@@ -202,7 +204,7 @@ async fn check(cns: Cns, done: Transferred) {
         }
     }
     for name in ["version.server", "version.bind", "version._cns_meta"] {
-        let reply = ask(&config, done.ip, name, RecordType::TXT).await;
+        let reply = ask(&config, own, done.ip, name, RecordType::TXT).await;
         let text = reply.and_then(|reply| match &reply.answers.first()?.data {
             RData::TXT(text) => Some(text.to_string()),
             _ => None,
@@ -221,6 +223,7 @@ async fn check(cns: Cns, done: Transferred) {
 /// answer comes in time.
 async fn ask(
     config: &PeerConfig,
+    own: Option<IpAddr>,
     ip: IpAddr,
     name: &str,
     record_type: RecordType,
@@ -240,7 +243,8 @@ async fn ask(
     edns.set_max_payload(CHECK_UDP);
     message.set_edns(edns);
     let exchange = async {
-        let socket = UdpSocket::bind((any, 0)).await.ok()?;
+        let own = own.filter(|own| own.is_ipv4() == ip.is_ipv4());
+        let socket = UdpSocket::bind((own.unwrap_or(any), 0)).await.ok()?;
         socket.connect((ip, config.port)).await.ok()?;
         socket.send(&message.to_vec().ok()?).await.ok()?;
         let mut buffer = [0_u8; CHECK_UDP as usize];
