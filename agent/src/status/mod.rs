@@ -9,6 +9,7 @@ mod metrics;
 mod page;
 mod peers;
 mod room;
+mod scrape;
 mod table;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::walk::WalkStatus;
 pub use page::serve;
 pub use peers::PeerPart;
 pub use room::RoomPart;
+pub use scrape::{Reach, serve_others};
 pub use table::table;
 
 /// SAPI silent for longer than this is a fault: no change reaches us.
