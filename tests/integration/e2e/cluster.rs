@@ -8,6 +8,7 @@
 mod changes;
 mod delivery;
 mod pairs;
+mod thanos;
 
 use localdc::world::{Instance, World, joined};
 use serde_json::{Map, Value, json};
