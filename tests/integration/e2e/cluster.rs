@@ -8,6 +8,7 @@
 mod changes;
 mod delivery;
 mod pairs;
+mod partner;
 mod thanos;
 
 use localdc::world::{Instance, World, joined};
