@@ -35,7 +35,7 @@ pub use cert::{
 pub use ensure::{CertPaths, Ensured, ensure};
 pub use fingerprint::{BadFingerprint, Fingerprint};
 pub use key::{AccountKey, KeyKind};
-pub use server::{Served, ServerPaths, ensure_server};
+pub use server::{Served, ServerPaths, ends, ensure_server};
 pub use source::{
     MANTA_ACCOUNT_KEY_FILE, TRITON_ACCOUNT_KEY_FILE, account_key_file,
     account_key_from_metadata, login_from_metadata,

@@ -10,7 +10,7 @@ use localdc::agent_bench::{Bench, eventually};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{MOMENT, NAME, Zone, nothing};
+use super::{MOMENT, NAME, TLS, Zone, nothing};
 
 /// Nobody signed in: everything but /ping is refused, and Grafana does not
 /// even hear of it.
@@ -219,6 +219,15 @@ async fn only_the_datacenters_prometheus_scrapes_from_afar() {
         assert_eq!(from(source, &metrics).await, "403", "{source}");
     }
     assert_eq!(zone.grafana.asked().len(), 0, "Grafana was asked");
+    // The agent says how long the certificate lasts that people see.
+    let url = format!("http://{admin}:9165/metrics");
+    let (_, text) = zone.bench.get(&url).await.unwrap();
+    let name = "config_agent_server_certificate_expires_in_seconds{";
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(line.contains(&format!("{TLS}/cert.pem\"}}")), "{line}");
+    let left = line.rsplit(' ').next().unwrap().parse::<i64>().unwrap();
+    let days = left / 86_400;
+    assert!((395..=397).contains(&days), "{line}");
 }
 
 #[tokio::test]
