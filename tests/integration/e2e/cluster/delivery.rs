@@ -17,8 +17,9 @@ use super::{World, object, soon, text, to_the_webhook, when, world_with};
 /// who would say it.
 const GROUP_WAIT: &str = "6s";
 
-/// The dead one's turn, the wait for it (15 s), and a slow machine.
-const TOLD: Duration = Duration::from_secs(60);
+/// The dead one's turn, the wait for it (15 s), a minute where Prometheus had
+/// no Alertmanager for a reload just when it was to tell, and a slow machine.
+pub(super) const TOLD: Duration = Duration::from_secs(120);
 
 fn member(world: &World, number: usize) -> &Alertmanager {
     world.instances()[number].daemons().alertmanager()

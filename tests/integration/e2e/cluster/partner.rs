@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::super::{LONG, put_metadata};
+use super::delivery::{TOLD, agreed};
 use super::{object, soon, text, to_the_webhook, when, world_with};
 
 /// The shipped alert in a hurry, for the operator's own `rule_groups`: it
@@ -55,6 +56,8 @@ async fn people_are_told_of_a_killed_partner() {
     })
     .await;
     let [watcher, dead] = world.instances() else { panic!("two zones") };
+    let members = [watcher, dead].map(|zone| zone.daemons().alertmanager());
+    agreed(&members, 2).await;
     // For longer than the hurried alert looks back.
     let series = format!(
         "min_over_time(up{{job='prometheus_dc1',instance='{}'}}[12s])",
@@ -66,17 +69,20 @@ async fn people_are_told_of_a_killed_partner() {
     });
     up.await.unwrap();
     put_metadata(&world, json!({"rule_groups": prometheus_down()})).await;
-    soon("the alert's rule", async || {
-        let groups = text(watcher.daemons().rule_groups().await)?;
-        let known = groups.iter().any(|name| name == "in a hurry");
-        when(known, || format!("{groups:?}"))
-    })
-    .await;
+    // In both: an agent that has yet to apply it would start the dead again.
+    for zone in [watcher, dead] {
+        soon("the alert's rule", async || {
+            let groups = text(zone.daemons().rule_groups().await)?;
+            let known = groups.iter().any(|name| name == "in a hurry");
+            when(known, || format!("{groups:?}"))
+        })
+        .await;
+    }
     assert!(told(&world, "firing", dead).is_empty(), "nobody is dead yet");
 
     dead.zone().kill("prometheus", Signal::SIGKILL).await.unwrap();
     dead.zone().stop_unit("prometheus").await.unwrap();
-    let alert = eventually("somebody is told", LONG, async || {
+    let alert = eventually("somebody is told", TOLD, async || {
         let told = told(&world, "firing", dead);
         told.first().cloned().ok_or_else(|| format!("{told:?}"))
     });
@@ -99,7 +105,7 @@ async fn people_are_told_of_a_killed_partner() {
     assert_eq!(alert["annotations"]["runbook"], "prometheusdown", "{alert}");
 
     dead.zone().start_unit("prometheus").await.unwrap();
-    eventually("the end is told", LONG, async || {
+    eventually("the end is told", TOLD, async || {
         let told = told(&world, "resolved", dead);
         when(!told.is_empty(), || format!("{told:?}"))
     })

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::super::{LONG, put_metadata};
-use super::delivery::agreed;
+use super::delivery::{TOLD, agreed};
 use super::{Run, Touch, World, object, soon, text, to_the_webhook, when};
 use super::{TOKEN, world_with};
 
@@ -97,7 +97,7 @@ async fn an_alertmanager_beside_thanos_is_one_of_the_cluster() {
         "rules": [{"alert": "Loud", "expr": "vector(1)", "for": "7s"}]}]);
     put_metadata(&world, json!({"rule_groups": rules})).await;
     let webhook = &world.services().webhook;
-    let told = eventually("somebody tells", LONG, async || {
+    let told = eventually("somebody tells", TOLD, async || {
         let told = webhook.times_told("Loud", "firing");
         when(told > 0, || format!("{:?}", webhook.told()))
     });
