@@ -82,6 +82,10 @@ pub struct ConfigFile {
     pub state_dir: PathBuf,
     /// Where the status page answers; loopback.
     pub status_listen: SocketAddr,
+    /// Where metrics and health are answered to other zones; when absent, at
+    /// every admin and manta address of the zone, on `statusListen`'s port;
+    /// nowhere when empty.
+    pub metrics_listen: Option<Vec<SocketAddr>>,
     /// Where the embedded name server answers; none when empty.
     pub dns_listen: Vec<SocketAddr>,
     /// Zones replicated: how, and which besides those of CNS.
@@ -123,6 +127,7 @@ impl Default for ConfigFile {
             templates_dir: PathBuf::from("/opt/triton/config-agent/templates"),
             state_dir: PathBuf::from("/data/config-agent"),
             status_listen: SocketAddr::from(([127, 0, 0, 1], 9165)),
+            metrics_listen: None,
             dns_listen: vec![SocketAddr::from(([127, 0, 0, 1], 53))],
             secondary: SecondarySection::default(),
             full_poll_interval: 300_000.0,
@@ -196,6 +201,17 @@ impl ConfigFile {
                 "a loopback address",
             );
         }
+        let listen = file.metrics_listen.iter().flatten();
+        for address in listen {
+            // Every address would take loopback's, which is the page's.
+            if address.ip().is_unspecified() || *address == file.status_listen {
+                return value(
+                    "metricsListen",
+                    address.to_string(),
+                    "an address of the zone, other than statusListen",
+                );
+            }
+        }
         Ok(file)
     }
 
@@ -260,6 +276,14 @@ mod tests {
             (r#"{"pollInterval":0}"#, "pollInterval: saw 0, wanted millis"),
             (r#"{"instances":["a","b"]}"#, "instances: saw 2 instances"),
             (r#"{"statusListen":"0.0.0.0:1"}"#, "wanted a loopback address"),
+            (
+                r#"{"metricsListen":["0.0.0.0:9165"]}"#,
+                "metricsListen: saw 0.0.0.0:9165, wanted an address of",
+            ),
+            (
+                r#"{"metricsListen":["127.0.0.1:9165"]}"#,
+                "other than statusListen",
+            ),
             (r#"{"pollInterval":"soon"}"#, "is not a config-agent"),
         ] {
             let error = parse(text).unwrap_err().to_string();

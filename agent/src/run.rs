@@ -32,7 +32,7 @@ use crate::log::chain;
 use crate::metadata::poll::{Cache, Pace, PollFuture, Polled, Poller, Source};
 use crate::model::dns::Routes;
 use crate::probe::Probe;
-use crate::status::{self, Board};
+use crate::status::{self, Board, Reach, Reporter};
 use crate::triton::sapi::{Config, Sapi};
 use crate::triton::{ApiError, Http, Lookup};
 use crate::walk::{Facts, Inputs, Outputs, Walk, WalkStatus, gather};
@@ -122,6 +122,10 @@ pub async fn run(
     let http = Http::new(config.request_timeout(), lookup.clone());
     let sapi = Sapi::new(http, &sapi_url);
     let cache = Cache::new(config.state_dir.join("config.json"), write_secret);
+    let reach = match &config.metrics_listen {
+        Some(addresses) => Reach::Given(addresses.clone()),
+        None => Reach::Own(config.status_listen.port()),
+    };
     let poller = Poller::new(
         SapiSource { sapi, instance: facts.instance.clone() },
         Pace {
@@ -205,8 +209,13 @@ pub async fn run(
     } else {
         loops.keep(found);
     }
+    let reporter: Reporter = Arc::new(move || board.report());
+    let others = Arc::clone(&reporter);
+    let metadata = outputs.metadata.subscribe();
+    loops.start("scrape", |stop| {
+        status::serve_others(reach, metadata, others, stop)
+    });
     loops.start("status", |stop| async move {
-        let reporter = Arc::new(move || board.report());
         if let Err(error) = status::serve(listener, reporter, stop).await {
             error!(err.message = %error, "status page failed");
         }

@@ -14,6 +14,57 @@ use localdc::agent_bench::{Bench, Ended, eventually};
 use localdc::http::Fault;
 use serde_json::{Value, json};
 
+/// Ask at the zone's admin address: metrics, and health as a number. It comes
+/// and goes with the NIC.
+#[tokio::test]
+async fn other_zones_see_metrics_and_health_and_nothing_else() {
+    let mut bench = Bench::new().await;
+    let admin = bench.other_address();
+    bench.admin_address(&admin.to_string());
+    bench.plain("a", "etc/a.conf", "{{#open}}");
+    let agent = bench.start();
+    let fault = bench.said("faults", &["a: "]).await;
+    let at = |path: &str| format!("http://{admin}:9165{path}");
+    let metrics = eventually("metrics at the admin address", async || {
+        let (status, text) = bench.get(&at("/metrics")).await?;
+        (status == 200).then_some(text)
+    })
+    .await;
+    assert!(metrics.contains("config_agent_healthy 0"), "{metrics}");
+    let here = bench.page("/healthz").await.unwrap();
+    assert_eq!(here, (503, format!("{fault}\n")));
+    let there = bench.get(&at("/healthz")).await.unwrap();
+    assert_eq!(there, (503, "faults: 1\n".to_owned()), "no text of a fault");
+    for path in ["/", "/status.json", "/nothing", "/metrics/", "//metrics"] {
+        assert_eq!(bench.get(&at(path)).await.unwrap().0, 404, "{path}");
+    }
+    for (more, status) in [("-X POST -d x", "405"), ("-X TRACE", "405")] {
+        let script = format!(
+            "curl -s {more} -o /dev/null -w '%{{http_code}}' {}",
+            at("/metrics")
+        );
+        assert_eq!(bench.shell(&script).await.stdout, status, "{more}");
+    }
+    // Who holds connections and says nothing keeps nobody out for long.
+    let mut idle = Vec::new();
+    for _ in 0..40 {
+        idle.push(std::net::TcpStream::connect((admin, 9165)).unwrap());
+    }
+    eventually("an answer beside idle connections", async || {
+        let (status, _) = bench.get(&at("/healthz")).await?;
+        (status == 503).then_some(())
+    })
+    .await;
+    drop(idle);
+    agent.stop().await;
+
+    // The operator may say where, or nowhere.
+    bench.configure(json!({"metricsListen": []}));
+    let _agent = bench.start();
+    bench.said("faults", &["a: "]).await;
+    assert_eq!(bench.get(&at("/metrics")).await, None);
+}
+
 async fn status(bench: &Bench, more: &[&str]) -> Ended {
     let config = bench.config_path().display().to_string();
     let mut args = vec!["status", "-f", &config];

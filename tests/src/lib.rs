@@ -24,6 +24,7 @@ pub mod sites;
 pub mod tags;
 #[cfg(test)]
 mod testing;
+pub(crate) mod thanos;
 pub mod vmapi;
 pub mod webhook;
 pub mod world;

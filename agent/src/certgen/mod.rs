@@ -42,7 +42,7 @@ pub use region::{
     Authority, MadeAuthority, RegionPaths, Zonal, ensure_region, judge_given,
     make_authority,
 };
-pub use server::{Served, ServerPaths, ensure_server};
+pub use server::{Served, ServerPaths, ends, ensure_server};
 pub use source::{
     MANTA_ACCOUNT_KEY_FILE, TRITON_ACCOUNT_KEY_FILE, account_key_file,
     account_key_from_metadata, login_from_metadata,

@@ -131,6 +131,22 @@ pub fn ensure_server(
     Ok(Served { ours: true, changed: true, not_after, warnings: Vec::new() })
 }
 
+/// When a certificate ends, whoever brought it: the first one of the file, PEM.
+///
+/// Errors: `Pair` when there is none or it cannot be read as one, `Io`.
+pub fn ends(path: &Path) -> Result<OffsetDateTime, CertgenError> {
+    let unreadable = |why: String| CertgenError::Pair {
+        why: format!("{} is no certificate: {why}", path.display()),
+    };
+    let pem = read(path)?
+        .ok_or_else(|| unreadable("the file is not there".to_owned()))?;
+    let der = container::read_block(&pem, "CERTIFICATE")
+        .map_err(|seen| unreadable(format!("saw {seen}")))?;
+    let (_, cert) = X509Certificate::from_der(&der)
+        .map_err(|error| unreadable(error.to_string()))?;
+    Ok(cert.validity().not_after.to_datetime())
+}
+
 /// What lies there.
 struct Found {
     /// A pair to be left as it is.

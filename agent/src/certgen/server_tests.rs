@@ -48,6 +48,17 @@ fn made_once_with_all_names_and_private() {
 }
 
 #[test]
+fn the_end_of_any_certificate_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = ServerPaths::new(dir.path());
+    let error = |path: &Path| ends(path).unwrap_err().to_string();
+    assert!(error(&paths.cert).contains("the file is not there"));
+    operators(&paths, &["a.test"], NOW + Duration::DAY);
+    assert_eq!(ends(&paths.cert).unwrap(), NOW + Duration::DAY);
+    assert!(error(&paths.key).contains("is no certificate: saw"));
+}
+
+#[test]
 fn ours_is_renewed_under_its_key() {
     let dir = tempfile::tempdir().unwrap();
     let paths = ServerPaths::new(dir.path());

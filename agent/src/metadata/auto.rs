@@ -66,6 +66,18 @@ pub fn auto_metadata(
     auto
 }
 
+/// The zone's addresses on one network, out of metadata with its `auto`
+/// object: `tag` is a NIC tag in upper case, racks' left out, as in
+/// `<TAG>_IPS`. In the order of the NICs.
+pub fn addresses(metadata: &Map<String, Value>, tag: &str) -> Vec<IpAddr> {
+    let auto = metadata.get("auto").and_then(Value::as_object);
+    let list = auto.and_then(|auto| auto.get(&format!("{tag}_IPS")));
+    let list = list.and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(|ip| ip.as_str()?.parse().ok())
+        .filter(|ip: &IpAddr| !ip.is_unspecified())
+        .collect()
+}
+
 struct Nic<'f> {
     tag: Option<&'f str>,
     ip: Option<&'f str>,

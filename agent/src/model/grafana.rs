@@ -4,11 +4,16 @@
 
 //! Server, data sources and front of a zone's Grafana.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::zone::GoLimits;
+
+/// Where Grafana's own metrics are answered: on loopback, and to Prometheus
+/// on the admin network.
+pub const METRICS_PORT: u16 = 9167;
 
 /// The settings of a zone's Grafana and of nginx before it, checked and
 /// complete.
@@ -84,6 +89,11 @@ pub struct Front {
     /// Where metrics and health are answered to anybody: loopback, and what
     /// an operator adds.
     pub metrics_listen: Vec<String>,
+    /// Where metrics are answered to `scrapers` and nobody else: the zone's
+    /// admin addresses. Empty while there is no scraper.
+    pub scrape_listen: Vec<String>,
+    /// Addresses of this datacenter's Prometheus instances.
+    pub scrapers: Vec<IpAddr>,
     /// Names and addresses of a certificate that we make.
     pub names: Vec<String>,
     /// Where the sign-in proxy is asked, as nginx spells it; it lies under

@@ -90,6 +90,16 @@ impl Peer {
             }
     }
 
+    /// Whether `other` does the same work: is of this one's service,
+    /// datacenter, flavor and shard.
+    pub fn is_partner(&self, other: &Self) -> bool {
+        self.instance != other.instance
+            && self.service == other.service
+            && self.datacenter == other.datacenter
+            && self.flavor == other.flavor
+            && self.shard_or_default() == other.shard_or_default()
+    }
+
     /// Datacenter, service and flavor first, for people; ends in the uuid.
     fn key(&self) -> impl Ord + '_ {
         (
@@ -166,17 +176,12 @@ impl Peers {
         self.of(service).filter(move |peer| peer.flavor == flavor)
     }
 
-    /// The others that do the same work as `one`: of its service, datacenter,
-    /// flavor and shard.
+    /// The others that do the same work as `one`.
     pub fn partners<'a>(
         &'a self,
         one: &'a Peer,
     ) -> impl Iterator<Item = &'a Peer> {
-        self.within(&one.service, &one.datacenter).filter(|peer| {
-            peer.instance != one.instance
-                && peer.flavor == one.flavor
-                && peer.shard_or_default() == one.shard_or_default()
-        })
+        self.iter().filter(|peer| one.is_partner(peer))
     }
 
     /// The instances where an Alertmanager runs, everywhere.

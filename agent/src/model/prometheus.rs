@@ -31,9 +31,6 @@ pub struct Prometheus {
     pub replica_label: String,
     /// Where targets come from.
     pub cmon: Cmon,
-    /// Where config-agent's own metrics are: a refused configuration or a
-    /// certificate that ends must reach whoever reads alerts.
-    pub agent_address: String,
     /// Whether this server scrapes the compute nodes; needs an operator's
     /// account, so not for Manta's poseidon.
     pub compute_nodes: bool,

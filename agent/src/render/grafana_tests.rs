@@ -11,7 +11,30 @@ use serde_json::{Value, json};
 use super::{Output, TemplateSet};
 use crate::lint::{self, Kind};
 use crate::metadata::meaning::{Site, model};
-use crate::model::{Caps, Flavor, Peers, Role};
+use crate::model::{Caps, Flavor, Peer, Peers, Role};
+
+/// Two Prometheus instances of the datacenter that `metadata` names, with or
+/// without an address, Manta's, and one elsewhere.
+fn peers(metadata: &Value) -> Peers {
+    let here = metadata["datacenter_name"].as_str().unwrap();
+    let peer = |at: u8, datacenter: &str, flavor: &str, address: Value| {
+        serde_json::from_value::<Peer>(json!({
+            "instance": format!("c0000000-0000-4000-8000-00000000001{at}"),
+            "service": "prometheus", "datacenter": datacenter,
+            "alias": format!("prometheus{at}"), "name": format!("p{at}.test"),
+            "flavor": flavor, "address": address,
+        }))
+        .unwrap()
+    };
+    vec![
+        peer(1, here, "triton", json!("10.99.99.45")),
+        peer(2, here, "triton", json!("fd00::46")),
+        peer(3, here, "triton", Value::Null),
+        peer(4, here, "manta", json!("10.77.77.47")),
+        peer(5, "far-away", "triton", json!("10.88.88.48")),
+    ]
+    .into()
+}
 
 fn site(caps: Caps) -> Site {
     Site {
@@ -28,7 +51,11 @@ fn site(caps: Caps) -> Site {
 }
 
 fn render(metadata: &Value, caps: Caps) -> Output {
-    let model = model(metadata.as_object().unwrap(), &site(caps)).unwrap();
+    let mut site = site(caps);
+    if metadata.get("auto").is_some() {
+        site.peers = peers(metadata);
+    }
+    let model = model(metadata.as_object().unwrap(), &site).unwrap();
     let templates = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../templates")
         .join("grafana");
@@ -43,7 +70,8 @@ fn sites() -> [(&'static str, Value, Caps); 4] {
     let one = json!({
         "datacenter_name": "us-east-1a", "dns_domain": "triton.test",
         "region_name": "us-east",
-        "auto": {"ADMIN_IP": "10.99.99.50", "EXTERNAL_IP": "192.0.2.50"},
+        "auto": {"ADMIN_IP": "10.99.99.50", "EXTERNAL_IP": "192.0.2.50",
+            "ADMIN_IPS": ["10.99.99.50"], "EXTERNAL_IPS": ["192.0.2.50"]},
     });
     let two = json!({
         "datacenter_name": "eu-1", "dns_domain": "triton.test",

@@ -128,6 +128,12 @@ pub(super) fn render(report: &StatusReport) -> String {
         "Life left in the CMON client certificate.",
         r.certificate.as_ref().map(|c| c.expires_in_seconds),
     );
+    let name = "config_agent_server_certificate_expires_in_seconds";
+    out.family(name, "gauge", "Life left in a certificate shown to others.");
+    for served in &r.served {
+        let file = [("file", served.file.as_str())];
+        out.sample(name, &file, served.expires_in_seconds);
+    }
     let counts = super::peers::counts(&r.peers);
     let name = "config_agent_peers";
     out.family(name, "gauge", "Monitoring instances SAPI lists.");

@@ -5,10 +5,12 @@
 //! What an operator and a monitor want to know: one report, gathered when
 //! asked for, shown as a page, as JSON, as metrics and as a health check.
 
+mod certificates;
 mod metrics;
 mod page;
 mod peers;
 mod room;
+mod scrape;
 mod table;
 
 use std::sync::Arc;
@@ -22,9 +24,11 @@ use crate::dns::{DnsCounters, NamesHandle};
 use crate::metadata::poll::{Origin, PollStatus};
 use crate::walk::WalkStatus;
 
+pub use certificates::{CertificatePart, ServedPart};
 pub use page::serve;
 pub use peers::PeerPart;
 pub use room::RoomPart;
+pub use scrape::{Reach, serve_others};
 pub use table::table;
 
 /// SAPI silent for longer than this is a fault: no change reaches us.
@@ -100,6 +104,9 @@ pub struct StatusReport {
     pub files: Vec<crate::apply::FileReport>,
     /// The CMON client certificate.
     pub certificate: Option<CertificatePart>,
+    /// The certificates that the zone's servers show.
+    #[serde(default)]
+    pub served: Vec<ServedPart>,
     /// What CMON lists.
     pub discovery: DiscoveryPart,
     /// Who else monitors, this instance among them.
@@ -187,17 +194,6 @@ pub struct DaemonPart {
     pub state: String,
     /// Whether it answers that it is ready.
     pub ready: bool,
-}
-
-/// The CMON client certificate.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CertificatePart {
-    /// Account login.
-    pub login: String,
-    /// MD5 fingerprint of the account key.
-    pub fingerprint: String,
-    /// Seconds of life left; negative when it is over.
-    pub expires_in_seconds: i64,
 }
 
 /// What CMON lists.
@@ -317,11 +313,14 @@ impl Board {
             },
             daemons: self.daemons.borrow().clone(),
             files: walk.report.files,
-            certificate: walk.certificate.map(|certificate| CertificatePart {
-                login: certificate.login,
-                fingerprint: certificate.fingerprint,
-                expires_in_seconds: signed(now, certificate.not_after),
-            }),
+            certificate: walk
+                .certificate
+                .map(|certificate| CertificatePart::new(certificate, now)),
+            served: walk
+                .served
+                .into_iter()
+                .map(|certificate| ServedPart::new(certificate, now))
+                .collect(),
             discovery: DiscoveryPart {
                 endpoint: probe.endpoint,
                 targets: probe.targets,
@@ -476,14 +475,6 @@ fn judge(
         }
     }
     report.healthy = report.faults.is_empty();
-}
-
-fn signed(now: SystemTime, then: SystemTime) -> i64 {
-    let seconds = |d: Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
-    match then.duration_since(now) {
-        Ok(left) => seconds(left),
-        Err(over) => -seconds(over.duration()),
-    }
 }
 
 /// A report on demand.

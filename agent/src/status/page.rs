@@ -58,8 +58,13 @@ async fn health(State(reporter): State<Reporter>) -> impl IntoResponse {
 }
 
 async fn metrics_text(State(reporter): State<Reporter>) -> impl IntoResponse {
+    exposition(&reporter())
+}
+
+/// The report as Prometheus reads it.
+pub(super) fn exposition(report: &StatusReport) -> impl IntoResponse + use<> {
     let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], metrics::render(&reporter()))
+    ([(header::CONTENT_TYPE, kind)], metrics::render(report))
 }
 
 /// The same tables as in a terminal, readable on any screen.

@@ -97,6 +97,16 @@ pub fn table(report: &StatusReport, colour: bool) -> String {
             None => "none".to_owned(),
         },
     ]);
+    for served in &r.served {
+        rows.push(vec![
+            "certificate".to_owned(),
+            format!(
+                "{}, {} days left",
+                served.file,
+                served.expires_in_seconds / 86_400
+            ),
+        ]);
+    }
     rows.push(vec![
         "discovery".to_owned(),
         match (r.discovery.targets, &r.discovery.error) {

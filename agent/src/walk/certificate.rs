@@ -2,17 +2,41 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! The CMON client certificate as part of a pass: whose key, for whom, where.
+//! Certificates as part of a pass. CMON's client certificate: whose key, for
+//! whom, where. Those of the zone's servers: when they end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use super::CertStatus;
-use crate::certgen::{self, AccountKey, CertPaths};
+use super::{CertStatus, ServedCertificate};
+use crate::certgen::{self, AccountKey, CertPaths, ServerPaths};
 use crate::config::ConfigFile;
-use crate::model::Flavor;
+use crate::model::{Flavor, Model};
+
+/// Reads the certificates that the zone's daemons show to others. One that
+/// cannot be read is in the warnings: its daemon goes on with what it has.
+pub(super) fn served(
+    model: &Model,
+    warnings: &mut Vec<String>,
+) -> Vec<ServedCertificate> {
+    let web =
+        model.grafana.as_ref().map(|_| ServerPaths::new(&model.paths.tls).cert);
+    let tls = model.thanos.as_ref().and_then(|thanos| thanos.tls.as_ref());
+    let grpc = tls.map(|tls| PathBuf::from(&tls.cert));
+    let mut served = Vec::new();
+    for path in web.into_iter().chain(grpc) {
+        match certgen::ends(&path) {
+            Ok(not_after) => served.push(ServedCertificate {
+                file: path.display().to_string(),
+                not_after: not_after.into(),
+            }),
+            Err(error) => warnings.push(crate::log::chain(&error)),
+        }
+    }
+    served
+}
 
 /// Sees to the CMON client certificate.
 pub(super) fn certificate(
@@ -69,4 +93,53 @@ pub fn account_key(
         )
     })?;
     AccountKey::parse(&pem).map_err(chain)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::metadata::meaning::{Site, model};
+    use crate::model::{Caps, Peers, Role};
+
+    #[test]
+    fn the_end_of_what_thanos_shows_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let metadata = json!({
+            "datacenter_name": "dc1", "dns_domain": "t.test",
+            "thanos_tls": {"cert": path("grpc.crt"), "key": path("grpc.key"),
+                "ca": path("ca.crt")},
+        });
+        let site = Site {
+            root: folder.path().to_owned(),
+            role: Role::Thanos,
+            flavor: Flavor::Triton,
+            instance: "c0000000-0000-4000-8000-000000000001".to_owned(),
+            cmon_domain: None,
+            agent_address: ([127, 0, 0, 1], 9165).into(),
+            caps: Caps::default(),
+            compaction: true,
+            peers: Peers::default(),
+        };
+        let model = model(metadata.as_object().unwrap(), &site).unwrap();
+        let mut warnings = Vec::new();
+        assert_eq!(served(&model, &mut warnings), []);
+        let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+        assert!(warning.contains("grpc.crt is no certificate"), "{warning}");
+
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = vec!["thanos.internal".to_owned()];
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.not_after = time::macros::datetime!(2031-02-03 04:05:06 UTC);
+        let cert = params.self_signed(&key).unwrap();
+        std::fs::write(path("grpc.crt"), cert.pem()).unwrap();
+        let found = served(&model, &mut Vec::new());
+        let [found] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(found.not_after, SystemTime::from(params.not_after));
+        assert!(found.file.ends_with("/grpc.crt"), "{found:?}");
+    }
 }

@@ -43,7 +43,7 @@ use crate::render::DaemonSpec;
 pub use certificate::account_key;
 pub use facts::{Facts, gather};
 pub use manifests::render_manifests;
-pub use status::{CertStatus, WalkStatus};
+pub use status::{CertStatus, ServedCertificate, WalkStatus};
 
 /// First pause before a pass that left something undone is repeated.
 const RETRY: Duration = Duration::from_secs(1);

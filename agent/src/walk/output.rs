@@ -118,6 +118,8 @@ impl Walk {
                     output.failed.extend(kept.failed);
                     status.warnings.extend(kept.warnings);
                 }
+                status.served =
+                    certificate::served(&model, &mut status.warnings);
                 for set in role.template_sets() {
                     self.render_set(set, &model, output);
                 }

@@ -23,6 +23,15 @@ pub struct CertStatus {
     pub not_after: SystemTime,
 }
 
+/// A certificate that a daemon here shows to whoever connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedCertificate {
+    /// The file, PEM.
+    pub file: String,
+    /// End of its life.
+    pub not_after: SystemTime,
+}
+
 /// The last pass, and counts since the start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WalkStatus {
@@ -50,6 +59,8 @@ pub struct WalkStatus {
     pub certificate: Option<CertStatus>,
     /// Why there is none, or why it was not renewed.
     pub certificate_error: Option<String>,
+    /// Certificates of the zone's servers, made here or the operator's.
+    pub served: Vec<ServedCertificate>,
     /// What happened to the files.
     pub report: Report,
     /// Passes since the start.

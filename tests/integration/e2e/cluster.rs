@@ -8,6 +8,8 @@
 mod changes;
 mod delivery;
 mod pairs;
+mod partner;
+mod thanos;
 
 use localdc::world::{Instance, World, joined};
 use serde_json::{Map, Value, json};

@@ -4,11 +4,13 @@
 
 //! Who comes in, with what in hand.
 
-use localdc::agent_bench::eventually;
+use std::net::Ipv4Addr;
+
+use localdc::agent_bench::{Bench, eventually};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{MOMENT, NAME, Zone, nothing};
+use super::{MOMENT, NAME, TLS, Zone, nothing};
 
 /// Nobody signed in: everything but /ping is refused, and Grafana does not
 /// even hear of it.
@@ -176,6 +178,56 @@ async fn a_spoofed_identity_never_reaches_grafana() {
     let (status, _) =
         zone.bench.get(&format!("{local}/api/users")).await.unwrap();
     assert_eq!(status, 404, "nothing else without signing in");
+}
+
+/// On the admin network, Grafana's metrics are for Prometheus alone.
+#[tokio::test]
+async fn only_the_datacenters_prometheus_scrapes_from_afar() {
+    let bench = Bench::grafana().await;
+    let [admin, prometheus, other] = [(); 3].map(|()| bench.other_address());
+    bench.admin_address(&admin.to_string());
+    let peer = |alias: &str, datacenter: &str, address| {
+        json!({"instance": alias, "alias": alias, "service": "prometheus",
+            "datacenter": datacenter, "flavor": "triton", "name": alias,
+            "address": address, "listed_by": [datacenter]})
+    };
+    // What discovery found before: nobody answers it here.
+    bench.write(
+        &bench.path("state/found.json"),
+        json!({"peers": [peer("p0", "dc1", prometheus),
+            peer("p1", "dc2", other)]})
+        .to_string(),
+    );
+    let zone = Zone::start_on(bench, nothing()).await;
+    let from = async |source: Ipv4Addr, what: &str| {
+        let script = format!(
+            "curl -s --interface {source} -o /dev/null \
+             -w '%{{http_code}}' {what}"
+        );
+        zone.bench.shell(&script).await.stdout
+    };
+    let metrics = format!("http://{admin}:9167/metrics");
+    assert_eq!(from(prometheus, &metrics).await, "200");
+    let asked = zone.grafana.asked();
+    assert_eq!(asked.last().unwrap().uri, "/metrics");
+    assert_eq!(from(prometheus, &format!("-d x {metrics}")).await, "405");
+    for path in ["/", "/api/health", "/ping", "/metrics/x"] {
+        let url = format!("http://{admin}:9167{path}");
+        assert_eq!(from(prometheus, &url).await, "404", "{path}");
+    }
+    for source in [other, admin, zone.bench.address] {
+        assert_eq!(from(source, &metrics).await, "403", "{source}");
+    }
+    assert_eq!(zone.grafana.asked().len(), 0, "Grafana was asked");
+    // The agent says how long the certificate lasts that people see.
+    let url = format!("http://{admin}:9165/metrics");
+    let (_, text) = zone.bench.get(&url).await.unwrap();
+    let name = "config_agent_server_certificate_expires_in_seconds{";
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(line.contains(&format!("{TLS}/cert.pem\"}}")), "{line}");
+    let left = line.rsplit(' ').next().unwrap().parse::<i64>().unwrap();
+    let days = left / 86_400;
+    assert!((395..=397).contains(&days), "{line}");
 }
 
 #[tokio::test]

@@ -65,7 +65,10 @@ impl Answer {
 
 impl Zone {
     async fn start(metadata: Value) -> Self {
-        let bench = Bench::grafana().await;
+        Self::start_on(Bench::grafana().await, metadata).await
+    }
+
+    async fn start_on(bench: Bench, metadata: Value) -> Self {
         bench.metadata(metadata);
         let conf = bench.file(&format!("{ETC}/nginx.conf"));
         let start = format!("nginx -e stderr -c {}", conf.display());

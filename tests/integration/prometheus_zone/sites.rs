@@ -101,6 +101,9 @@ fn each_site_renders_what_was_reviewed_and_its_checkers_approve() {
         let others = (1..=3).flat_map(pair);
         let mut peers: Vec<Peer> = others.skip(1).chain([own()]).collect();
         peers.push(peer("thanos", "thanos0", 1, 50));
+        // Another datacenter's is watched there.
+        let grafanas = [1, 2].map(|dc| peer("grafana", "grafana0", dc, 60));
+        peers.extend(grafanas);
         peers
     };
     let sites: [(&str, Vec<Peer>, Value); 8] = [
@@ -176,6 +179,36 @@ fn check(output: &Output, root: &Path, site: &str) {
             String::from_utf8_lossy(&done.stderr)
         );
     }
+}
+
+/// A target that nobody answers at would be an alert about nothing.
+#[test]
+fn sidecars_are_scraped_where_they_run() {
+    let bucket = Some("S3 buckets-api.m.test blocks".to_owned());
+    let peers = |thanos: bool| {
+        let mut peers = vec![
+            own(),
+            peer("prometheus", "prometheus1", 1, 31),
+            Peer { bucket: bucket.clone(), ..peer("prometheus", "p2", 1, 32) },
+            Peer { no_sidecar: true, ..peer("prometheus", "p3", 1, 33) },
+        ];
+        peers.extend(thanos.then(|| peer("thanos", "thanos0", 2, 50)));
+        peers
+    };
+    let sidecars = |thanos: bool, sidecar: bool| {
+        let more = json!({"thanos_sidecar": sidecar});
+        let site = site(Path::new("/"), peers(thanos));
+        let watched = read(more, &site).unwrap().prometheus.unwrap().watched;
+        let jobs = watched.into_iter();
+        let jobs = jobs.filter(|job| job.job_name == "thanos_dc1");
+        let groups = jobs.flat_map(|job| job.groups);
+        groups.flat_map(|group| group.targets).collect::<Vec<_>>()
+    };
+    assert_eq!(sidecars(false, false), ["10.1.0.32:10902"]);
+    assert_eq!(
+        sidecars(true, true),
+        ["localhost:10902", "10.1.0.32:10902", "10.1.0.31:10902"]
+    );
 }
 
 #[test]

@@ -88,12 +88,7 @@ impl Bench {
         bench.mdata("sdc:uuid", ids::PROMETHEUS0);
         bench.mdata("sdc:server_uuid", SERVER);
         bench.mdata("sdc:datacenter_name", "dc1");
-        bench.mdata(
-            "sdc:nics",
-            &json!([{"nic_tag": "admin", "ip": "192.0.2.10",
-                "ips": ["192.0.2.10/24"], "primary": true}])
-            .to_string(),
-        );
+        bench.admin_address("192.0.2.10");
         bench.configure(json!({
             "logLevel": "debug",
             "pollInterval": 100,
@@ -222,6 +217,19 @@ impl Bench {
     /// Where this bench's Prometheus answers.
     pub fn prometheus_url(&self, path: &str) -> String {
         format!("http://{}:9090{path}", self.address)
+    }
+
+    /// Gives the zone one NIC, on the admin network. Only an address of
+    /// loopback can be listened on.
+    pub fn admin_address(&self, ip: &str) {
+        let nics = json!([{"nic_tag": "admin", "ip": ip,
+            "ips": [format!("{ip}/24")], "primary": true}]);
+        self.mdata("sdc:nics", &nics.to_string());
+    }
+
+    /// An address of loopback that nobody else has, beside the bench's own.
+    pub fn other_address(&self) -> Ipv4Addr {
+        own_address()
     }
 
     /// Sets a key of the instance's mdata.

@@ -29,6 +29,8 @@ pub mod ids {
     pub const CMON: &str = "b0000000-0000-4000-8000-000000000003";
     /// Service `prometheus` of `manta`.
     pub const MANTA_PROMETHEUS: &str = "b0000000-0000-4000-8000-000000000004";
+    /// Service `thanos` of `sdc`; not in the example.
+    pub const THANOS: &str = "b0000000-0000-4000-8000-000000000005";
     /// Instance of `prometheus` of `sdc`.
     pub const PROMETHEUS0: &str = "c0000000-0000-4000-8000-000000000001";
     /// Instance of `cns`.

@@ -148,6 +148,15 @@ impl Daemons {
         Ok(data["lastConfigTime"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// Names of the rule groups in force.
+    pub async fn rule_groups(&self) -> Result<Vec<String>, WorldError> {
+        let data: Value = self.api("rules").await?;
+        let all = data["groups"].as_array().into_iter().flatten();
+        Ok(all
+            .filter_map(|group| group["name"].as_str().map(str::to_owned))
+            .collect())
+    }
+
     /// Pending and firing alerts.
     pub async fn alerts(&self) -> Result<Vec<Alert>, WorldError> {
         let data: Value = self.api("alerts").await?;

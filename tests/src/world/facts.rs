@@ -50,6 +50,12 @@ pub const PUBLIC: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
 pub const PROMETHEUS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 45);
 const PROMETHEUS_EXTERNAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 45);
 
+/// The thanos zone, where there is one.
+pub const THANOS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 60);
+
+/// The thanos zone's uuid.
+pub const THANOS_UUID: &str = "6a2b1f7f-7b5c-4d1f-8b65-1e9a3c8d0060";
+
 /// The first prometheus zone's uuid.
 pub const PROMETHEUS_UUID: &str = "5f1a0f6e-6a4b-4c0e-9a54-0d8f2b7c0045";
 
@@ -106,9 +112,9 @@ fn nth(first: Ipv4Addr, number: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(first.to_bits() + number)
 }
 
-/// Two compute nodes, two accounts, seven core zones and this many of
-/// Prometheus: `prometheus0`, `prometheus1`, ...
-pub(super) fn facts(instances: usize) -> Facts {
+/// Two compute nodes, two accounts, seven core zones, this many of Prometheus,
+/// `prometheus0`, `prometheus1`, ..., and if asked for, `thanos0`.
+pub(super) fn facts(instances: usize, thanos: bool) -> Facts {
     let account = |uuid: &str, login: &str, key: &str| Account {
         uuid: uuid.to_owned(),
         login: login.to_owned(),
@@ -130,7 +136,7 @@ pub(super) fn facts(instances: usize) -> Facts {
         owner_uuid: ADMIN.to_owned(),
         server_uuid: servers[server].uuid.clone(),
         state: "running".to_owned(),
-        brand: if role_of(alias) == "prometheus" {
+        brand: if matches!(role_of(alias), "prometheus" | "thanos") {
             "lx".to_owned()
         } else {
             "joyent-minimal".to_owned()
@@ -152,7 +158,8 @@ pub(super) fn facts(instances: usize) -> Facts {
         let alias = format!("prometheus{n}");
         vm(&alias, &prometheus_uuid(n), prometheus_ip(n), external, 1)
     });
-    let vms = core.chain(prometheus).collect();
+    let thanos = thanos.then(|| vm("thanos0", THANOS_UUID, THANOS, None, 0));
+    let vms = core.chain(prometheus).chain(thanos).collect();
     Facts {
         datacenter_name: "dc1".to_owned(),
         dns_domain: "triton.test".to_owned(),

@@ -2,15 +2,16 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! One prometheus zone of a world: an instance of SAPI's service
-//! `prometheus`, its daemons, and the ways to them from this machine.
+//! One monitoring zone of a world: an instance of SAPI's service `prometheus`
+//! or `thanos`, its daemons, and the ways to them from this machine.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
-use super::{Daemons, WorldError, WorldSpec, facts, prometheus_zone};
+use super::{Daemons, WorldError, WorldSpec, core_zone, facts};
+use super::{prometheus_zone, thanos_zone};
 use crate::datacenter::Facts;
 use crate::sapi::{Kind, Sapi, ids};
 use crate::zone::{Forward, Network, Zone};
@@ -18,7 +19,7 @@ use crate::zone::{Forward, Network, Zone};
 /// Ports in the zone: Prometheus, the agent's status page, Alertmanager.
 const PORTS: [u16; 3] = [9090, 9165, 9093];
 
-/// A prometheus zone; dropping it ends it.
+/// A monitoring zone; dropping it ends it.
 pub struct Instance {
     // Fields are dropped in this order.
     _ways: Vec<Forward>,
@@ -27,16 +28,23 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Boots the zone with this number; its agent has been started then.
+    /// Boots the zone of the VM with this uuid, in the role that the alias
+    /// says; its agent has been started then.
     pub(super) async fn boot(
         world: &WorldSpec,
         all: &Facts,
         network: &Network,
-        number: usize,
+        uuid: &str,
     ) -> Result<Self, WorldError> {
-        let data = network.data_folder(&prometheus_zone::name(number))?;
-        prometheus_zone::prepare_data(&data)?;
-        let spec = prometheus_zone::spec(world, all, &data, number);
+        let vm = all.vm(uuid).expect("the zone is a VM of the datacenter");
+        let data = network.data_folder(&vm.alias)?;
+        let is_thanos = uuid == facts::THANOS_UUID;
+        let role = if is_thanos { "thanos" } else { "prometheus" };
+        core_zone::prepare_data(&data, role)?;
+        let spec = match is_thanos {
+            true => thanos_zone::spec(world, all, &data, vm),
+            false => prometheus_zone::spec(world, all, &data, vm),
+        };
         let zone = Zone::boot(&world.programs.localdc, network, spec).await?;
         let mut ways = Vec::new();
         for port in PORTS {
@@ -80,16 +88,32 @@ impl Instance {
 pub(super) fn list(sapi: &Sapi, world: &WorldSpec, all: &Facts) {
     for (number, metadata) in world.instances.iter().enumerate() {
         let uuid = facts::prometheus_uuid(number);
-        let vm = all.vm(&uuid).expect("the zone is a VM of the datacenter");
-        sapi.put(
-            Kind::Instance,
-            json!({
-                "uuid": uuid,
-                "service_uuid": ids::PROMETHEUS,
-                "params": {"alias": vm.alias, "server_uuid": vm.server_uuid},
-                "metadata": metadata,
-                "type": "vm",
-            }),
-        );
+        sapi.put(Kind::Instance, listed(all, &uuid, ids::PROMETHEUS, metadata));
     }
+    if let Some(metadata) = &world.thanos {
+        sapi.put(
+            Kind::Service,
+            json!({"uuid": ids::THANOS, "name": "thanos", "type": "vm",
+                "application_uuid": ids::SDC, "params": {}, "metadata": {
+                    "SERVICE_NAME": "thanos"}}),
+        );
+        let uuid = facts::THANOS_UUID;
+        sapi.put(Kind::Instance, listed(all, uuid, ids::THANOS, metadata));
+    }
+}
+
+fn listed(
+    all: &Facts,
+    uuid: &str,
+    service: &str,
+    metadata: &Map<String, Value>,
+) -> Value {
+    let vm = all.vm(uuid).expect("the zone is a VM of the datacenter");
+    json!({
+        "uuid": uuid,
+        "service_uuid": service,
+        "params": {"alias": vm.alias, "server_uuid": vm.server_uuid},
+        "metadata": metadata,
+        "type": "vm",
+    })
 }

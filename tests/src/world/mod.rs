@@ -3,12 +3,13 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! A whole small datacenter with prometheus zones, one or more, in which the
-//! real config-agent, Prometheus and Alertmanager run: what `make demo` shows
-//! and the end-to-end tests look at.
+//! real config-agent, Prometheus and Alertmanager run, and perhaps a thanos
+//! zone: what `make demo` shows and the end-to-end tests look at.
 //!
 //! Nothing of it outlives the `World`: see [`crate::zone`].
 
 mod alertmanager;
+mod core_zone;
 mod daemons;
 mod doors;
 mod error;
@@ -17,6 +18,7 @@ mod instance;
 mod programs;
 mod prometheus_zone;
 mod services;
+mod thanos_zone;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,8 +36,8 @@ pub use doors::{Doors, Ports};
 pub use error::WorldError;
 pub use facts::{
     ADMIN, BINDER, CMON, CMON_EXTERNAL, CNS, EXTERNAL_NETWORK, PROMETHEUS,
-    PROMETHEUS_UUID, PUBLIC, PUBLIC_NAME, SAPI, VMAPI, WEBHOOK, prometheus_ip,
-    prometheus_uuid,
+    PROMETHEUS_UUID, PUBLIC, PUBLIC_NAME, SAPI, THANOS, THANOS_UUID, VMAPI,
+    WEBHOOK, prometheus_ip, prometheus_uuid,
 };
 pub use instance::Instance;
 pub use programs::Programs;
@@ -58,6 +60,8 @@ pub struct WorldSpec {
     /// The prometheus zones, by the metadata of each one's SAPI instance: at
     /// least one, at most ten.
     pub instances: Vec<Map<String, Value>>,
+    /// The thanos zone, if there is one, by the metadata of its SAPI instance.
+    pub thanos: Option<Map<String, Value>>,
     /// Whether CNS lets the zones transfer from the start.
     pub transfers: bool,
     /// Small file systems in the zone, for full-disk tests.
@@ -74,6 +78,7 @@ impl WorldSpec {
             pace: Pace::default(),
             metadata: Map::new(),
             instances: vec![Map::new()],
+            thanos: None,
             transfers: true,
             limits: Vec::new(),
             ports: None,
@@ -113,6 +118,7 @@ pub struct World {
     // Fields are dropped in this order.
     doors: Doors,
     instances: Vec<Instance>,
+    thanos: Option<Instance>,
     switchboard: Switchboard,
     datacenter: Arc<Datacenter>,
     _network: Network,
@@ -133,7 +139,7 @@ impl World {
         assert!((1..=facts::MOST_INSTANCES).contains(&count), "{count} zones");
         tell("network and addresses");
         let network = Network::create("localdc")?;
-        let all = facts::facts(count);
+        let all = facts::facts(count, spec.thanos.is_some());
         let datacenter = Arc::new(Datacenter::new(all.clone()));
         let services =
             Services::new(&datacenter, sapi(&spec, &all), cns(&spec, &all));
@@ -144,14 +150,21 @@ impl World {
         }
         let mut instances = Vec::new();
         for number in 0..count {
-            tell(&format!("zone {}", prometheus_zone::name(number)));
-            let booted = Instance::boot(&spec, &all, &network, number);
+            tell(&format!("zone prometheus{number}"));
+            let uuid = prometheus_uuid(number);
+            let booted = Instance::boot(&spec, &all, &network, &uuid);
             instances.push(booted.await?);
+        }
+        let mut thanos = None;
+        if spec.thanos.is_some() {
+            tell("zone thanos0");
+            let booted = Instance::boot(&spec, &all, &network, THANOS_UUID);
+            thanos = Some(booted.await?);
         }
         let first = instances[0].zone();
         let doors = Doors::open(spec.ports, network.dc(), first).await?;
         let _network = network;
-        Ok(Self { doors, instances, switchboard, datacenter, _network })
+        Ok(Self { doors, instances, thanos, switchboard, datacenter, _network })
     }
 
     /// The stand-ins.
@@ -169,7 +182,12 @@ impl World {
         &self.instances
     }
 
-    /// One of them, to be rebooted or shut down.
+    /// The thanos zone, where the world has one.
+    pub fn thanos(&self) -> Option<&Instance> {
+        self.thanos.as_ref()
+    }
+
+    /// A prometheus zone, to be rebooted or shut down.
     pub fn instance_mut(&mut self, number: usize) -> &mut Instance {
         &mut self.instances[number]
     }
@@ -266,7 +284,7 @@ pub fn joined(error: &dyn std::error::Error) -> String {
 }
 
 fn sapi(spec: &WorldSpec, all: &Facts) -> Sapi {
-    let seed = facts::seed(allowed(spec), &prometheus_zone::sapi_url(all));
+    let seed = facts::seed(allowed(spec), &core_zone::sapi_url(all));
     let sapi = Sapi::example(all, &seed);
     sapi.edit_metadata(Kind::Service, ids::PROMETHEUS, |metadata| {
         let pace = spec.pace;
@@ -295,8 +313,12 @@ fn cns(spec: &WorldSpec, all: &Facts) -> CnsConfig {
 }
 
 fn allowed(spec: &WorldSpec) -> Vec<String> {
-    let zones = if spec.transfers { spec.instances.len() } else { 0 };
-    (0..zones).map(|n| prometheus_ip(n).to_string()).collect()
+    if !spec.transfers {
+        return Vec::new();
+    }
+    let prometheus = (0..spec.instances.len()).map(prometheus_ip);
+    let thanos = spec.thanos.is_some().then_some(THANOS);
+    prometheus.chain(thanos).map(|ip| ip.to_string()).collect()
 }
 
 /// Uuids of what must be scraped, with the name people know.

@@ -93,6 +93,13 @@ async fn pairs_share_a_shard_and_watch_everybody() {
                 let is_up = seen.as_deref() == Some("1");
                 when(is_up, || format!("{}: {seen:?}", other.uuid()))?;
             }
+            // The agent of one's partner too, at its admin address, and of
+            // nobody else.
+            let agents = "sum(up{job='config_agent_dc1'})";
+            let agents = text(instance.daemons().value(agents).await)?;
+            when(agents.as_deref() == Some("2"), || {
+                format!("{agents:?} agents")
+            })?;
             Ok(())
         })
         .await;

@@ -89,8 +89,9 @@ pub(super) static HTTP_PORT: Whole = Whole {
 pub(super) static METRICS_LISTEN: Texts = Texts {
     about: About::value(
         "grafana_metrics_listen",
-        "Where Grafana's own metrics are answered without signing in, beside \
-         127.0.0.1:9167: an address of the admin network, for Prometheus.",
+        "Where Grafana's own metrics are answered to anybody, without signing \
+         in, beside 127.0.0.1:9167. This datacenter's Prometheus is answered \
+         at the zone's admin addresses, port 9167, without it.",
         "[]",
         RELOAD,
     ),

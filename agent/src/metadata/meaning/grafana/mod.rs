@@ -8,15 +8,16 @@ mod keys;
 mod wire;
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use super::super::auto::addresses;
 use super::super::setting::Setting;
 use super::super::wire::Reader;
 use super::About;
-use crate::model::grafana::{DataSource, Front, SourceKind};
+use crate::model::grafana::{DataSource, Front, METRICS_PORT, SourceKind};
 use crate::model::{Flavor, Grafana, Peer};
 
 pub(super) use keys::SETTINGS;
@@ -26,9 +27,6 @@ use wire::{
     KindWire, PROMETHEUS_PORT, RegionWire, SourceUrl, SourceWire, THANOS_PORT,
     is_name,
 };
-
-/// Metrics and health for this zone itself.
-const LOCAL: &str = "127.0.0.1:9167";
 
 /// Grafana's bound for a uid, characters.
 const UID_MOST: usize = 40;
@@ -64,6 +62,7 @@ pub(super) fn grafana(
         auth: format!("unix:{}", run.join("sign-in.sock").display()),
         ..front(reader, https_port, port_suffix)
     };
+    let front = scraped(front, about, metadata);
     let home = reader.or_default(&HOME_DASHBOARD);
     let home_dashboard = if home.starts_with('/') {
         PathBuf::from(home)
@@ -113,7 +112,8 @@ fn front(
         }
         listen
     };
-    let mut metrics_listen = vec![LOCAL.to_owned()];
+    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, METRICS_PORT));
+    let mut metrics_listen = vec![local.to_string()];
     for address in reader.or_default(&METRICS_LISTEN) {
         if !metrics_listen.contains(&address) {
             metrics_listen.push(address);
@@ -127,12 +127,51 @@ fn front(
         },
         port_suffix,
         metrics_listen,
+        scrape_listen: Vec::new(),
+        scrapers: Vec::new(),
         names: Vec::new(),
         auth: String::new(),
         body_mib: reader.or_default(&BODY_SIZE),
         requests_per_second: reader.or_default(&REQUEST_RATE),
         connections: reader.or_default(&CONNECTIONS),
     }
+}
+
+/// Lets this datacenter's Prometheus scrape Grafana at the zone's admin
+/// addresses; where the operator has it answered to anybody, that stands.
+fn scraped(
+    front: Front,
+    about: &About<'_>,
+    metadata: &Map<String, Value>,
+) -> Front {
+    let mut scrapers: Vec<IpAddr> = about
+        .site
+        .peers
+        .within("prometheus", &about.place.datacenter)
+        .filter(|peer| peer.flavor == about.flavor)
+        .filter_map(|peer| peer.address)
+        .collect();
+    scrapers.sort();
+    scrapers.dedup();
+    let mut scrape_listen: Vec<String> = Vec::new();
+    if !scrapers.is_empty() {
+        let own = addresses(metadata, "ADMIN").into_iter();
+        scrape_listen.extend(
+            own.map(|ip| SocketAddr::new(ip, METRICS_PORT).to_string()),
+        );
+    }
+    // nginx takes no address twice, and one for all of a family is that.
+    let taken = |address: &String| {
+        let port = format!(":{METRICS_PORT}");
+        front.metrics_listen.iter().any(|listen| {
+            listen == address
+                || listen
+                    .strip_suffix(&port)
+                    .is_some_and(|ip| matches!(ip, "0.0.0.0" | "[::]" | "::"))
+        })
+    };
+    scrape_listen.retain(|address| !taken(address));
+    Front { scrape_listen, scrapers, ..front }
 }
 
 /// What a certificate of ours is for, in the order of the addresses' tags.

@@ -190,3 +190,29 @@ fn what_sapi_lists_is_asked() {
         ["http://thanos.dc1.t.test:10902"]
     );
 }
+
+#[test]
+fn prometheus_comes_in_where_nothing_else_listens() {
+    let peers = json!([
+        {"service": "prometheus", "datacenter": "dc1", "address": "10.9.0.4"},
+        {"service": "prometheus", "datacenter": "dc1", "address": "10.9.0.3"},
+        {"service": "thanos", "datacenter": "dc1", "address": "10.9.0.5"},
+    ]);
+    let own = json!({"ADMIN_IPS": ["10.9.0.9"], "EXTERNAL_IPS": ["192.0.2.9"]});
+    let front = |listen: &str, peers: &Value| {
+        let metadata = json!({"auto": own, "grafana_metrics_listen": listen});
+        read_among(metadata, peers.clone()).unwrap().front
+    };
+    let found = front("10.9.0.9:9168", &peers);
+    assert_eq!(found.scrape_listen, ["10.9.0.9:9167"]);
+    let scrapers: Vec<String> =
+        found.scrapers.iter().map(ToString::to_string).collect();
+    assert_eq!(scrapers, ["10.9.0.3", "10.9.0.4"]);
+    assert_eq!(found.metrics_listen, ["127.0.0.1:9167", "10.9.0.9:9168"]);
+    // nginx does not start with an address that it has twice.
+    for taken in ["10.9.0.9:9167", "0.0.0.0:9167"] {
+        assert!(front(taken, &peers).scrape_listen.is_empty(), "{taken}");
+    }
+    // Nobody is known who would ask.
+    assert!(front("", &json!([])).scrape_listen.is_empty());
+}

@@ -297,8 +297,9 @@ pub(super) static FEDERATION: Tree<Vec<FederationWire>> = Tree {
 pub(super) static WATCH_PEERS: Switch = Switch {
     about: About::value(
         "watch_peers",
-        "Whether the other Prometheus and Thanos instances of the region are \
-         scraped: a server that is gone cannot say so itself.",
+        "Whether other monitoring zones are scraped, their config-agents \
+         too: the region's Prometheus, this datacenter's Thanos and Grafana. \
+         A server that is gone cannot say so itself.",
         "true",
         RELOAD,
     ),

@@ -73,7 +73,6 @@ pub(super) fn prometheus(
         external_labels,
         replica_label: "replica".to_owned(),
         cmon: cmon(reader, about),
-        agent_address: about.site.agent_address.to_string(),
         compute_nodes: reader
             .get(&SCRAPE_COMPUTE_NODES)
             .unwrap_or(about.flavor == Flavor::Triton),
@@ -290,7 +289,7 @@ fn one_name_each(
 ) {
     let place = &about.place.datacenter;
     let account = &prometheus.cmon.account;
-    let mut names: BTreeSet<String> = ["global_zones", "config_agent", account]
+    let mut names: BTreeSet<String> = ["global_zones", account]
         .into_iter()
         .map(|job| format!("{job}_{place}"))
         .chain(prometheus.watched.iter().map(|job| job.job_name.clone()))

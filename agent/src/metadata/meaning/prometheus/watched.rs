@@ -10,16 +10,21 @@ use std::collections::BTreeMap;
 use super::super::About;
 use crate::model::peers::Peer;
 use crate::model::prometheus::{WatchedGroup, WatchedJob};
-use crate::model::thanos;
+use crate::model::{grafana, thanos};
 
 /// Ports by service and job: where metrics are.
 const PROMETHEUS_PORT: u16 = 9090;
 const SIDECAR_PORT: u16 = 10902;
 const ALERTMANAGER_PORT: u16 = 9093;
+const AGENT_PORT: u16 = 9165;
 
 /// The jobs that scrape this zone's own daemons and, if `others`, every other
 /// Prometheus of the region, the other half of our pair among them, and the
-/// Thanos zones of this datacenter: who is gone cannot say so itself.
+/// Thanos and Grafana zones of this datacenter: who is gone cannot say so
+/// itself.
+///
+/// The agent of another shard is that shard's own to scrape: here its faults
+/// would only be told once more.
 ///
 /// A job's name ends in the datacenter of the instance watched, as it would
 /// there: what dashboards and rules know is the same from both sides.
@@ -29,33 +34,27 @@ pub(super) fn watched(
     alertmanager: bool,
     others: bool,
 ) -> Vec<WatchedJob> {
-    let place = &about.place.datacenter;
     let mut jobs = Jobs::default();
-    jobs.own(about, "prometheus", PROMETHEUS_PORT, None);
+    let agent = about.site.agent_address.to_string();
+    jobs.own(about, "config_agent", agent, None);
+    jobs.own(about, "prometheus", local(PROMETHEUS_PORT), None);
     if sidecar {
-        jobs.own(about, "thanos", SIDECAR_PORT, Some("sidecar"));
+        jobs.own(about, "thanos", local(SIDECAR_PORT), Some("sidecar"));
     }
     if alertmanager {
-        jobs.own(about, "alertmanager", ALERTMANAGER_PORT, None);
+        jobs.own(about, "alertmanager", local(ALERTMANAGER_PORT), None);
     }
-    let peers =
-        about.site.peers.iter().filter(|peer| others && other(peer, about));
-    for peer in peers {
-        if peer.service == "prometheus" {
-            jobs.peer(peer, "prometheus", PROMETHEUS_PORT, None);
-            if sidecar {
-                jobs.peer(peer, "thanos", SIDECAR_PORT, Some("sidecar"));
-            }
+    let peers = about.site.peers.iter();
+    for peer in peers.filter(|peer| others && other(peer, about)) {
+        match peer.service.as_str() {
+            "prometheus" => jobs.prometheus(peer, about, sidecar),
+            _ if peer.datacenter != about.place.datacenter => {}
+            "thanos" => jobs.thanos(peer, about),
+            "grafana" => jobs.grafana(peer, about),
+            _ => {}
         }
         if peer.alertmanager {
             jobs.peer(peer, "alertmanager", ALERTMANAGER_PORT, None);
-        }
-        if peer.datacenter == *place {
-            let runs = thanos::runs(&about.site.peers, peer);
-            for component in &runs {
-                let port = component.http_port(&runs);
-                jobs.peer(peer, "thanos", port, Some(component.as_str()));
-            }
         }
     }
     jobs.0
@@ -69,14 +68,49 @@ pub(super) fn watched(
 struct Jobs(BTreeMap<String, Vec<WatchedGroup>>);
 
 impl Jobs {
+    /// Another Prometheus, anywhere; the agent only of the other half of this
+    /// pair.
+    fn prometheus(&mut self, peer: &Peer, about: &About<'_>, sidecar: bool) {
+        let all = &about.site.peers;
+        self.peer(peer, "prometheus", PROMETHEUS_PORT, None);
+        // As that zone decides for itself; what is set for all of them is set
+        // here too.
+        let asked = sidecar
+            || peer.bucket.is_some()
+            || all.of("thanos").next().is_some();
+        if asked && !peer.no_sidecar {
+            self.peer(peer, "thanos", SIDECAR_PORT, Some("sidecar"));
+        }
+        if all.own().is_some_and(|own| own.is_partner(peer)) {
+            self.peer(peer, "config_agent", AGENT_PORT, None);
+        }
+    }
+
+    fn thanos(&mut self, peer: &Peer, about: &About<'_>) {
+        let runs = thanos::runs(&about.site.peers, peer);
+        for component in &runs {
+            let port = component.http_port(&runs);
+            self.peer(peer, "thanos", port, Some(component.as_str()));
+        }
+        self.peer(peer, "config_agent", AGENT_PORT, None);
+    }
+
+    fn grafana(&mut self, peer: &Peer, about: &About<'_>) {
+        // Its nginx lets in whom it knows: see what a Grafana zone makes of
+        // its peers.
+        if peer.flavor == about.flavor {
+            self.peer(peer, "grafana", grafana::METRICS_PORT, None);
+        }
+        self.peer(peer, "config_agent", AGENT_PORT, None);
+    }
+
     fn own(
         &mut self,
         about: &About<'_>,
         job: &str,
-        port: u16,
+        target: String,
         component: Option<&str>,
     ) {
-        let target = format!("localhost:{port}");
         let own = labels(&about.site.instance, None, component);
         self.add(job, &about.place.datacenter, target, own);
     }
@@ -104,6 +138,10 @@ impl Jobs {
         let group = WatchedGroup { targets: vec![target], labels };
         self.0.entry(format!("{job}_{datacenter}")).or_default().push(group);
     }
+}
+
+fn local(port: u16) -> String {
+    format!("localhost:{port}")
 }
 
 fn labels(
