@@ -30,6 +30,8 @@ pub struct SecondarySection {
     pub address: Option<IpAddr>,
     /// Whether CNS can find us at that address at all.
     pub notify: bool,
+    /// Whether the reverse zones that CNS lists are replicated, too.
+    pub reverse_zones: bool,
     /// Whether differences are asked for, rather than whole zones.
     pub incremental: bool,
     /// Whether differences that do not fit are thrown away.
@@ -91,6 +93,7 @@ impl Default for SecondarySection {
         Self {
             address: None,
             notify: true,
+            reverse_zones: false,
             incremental: policy.incremental,
             strict_differences: policy.strict_differences,
             full_every: ms(policy.full_every),

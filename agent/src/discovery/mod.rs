@@ -149,7 +149,10 @@ impl Discovery {
         let mut zones: Vec<ZoneName> = Vec::new();
         for address in &found.cns {
             match cns::zones(&self.http, *address).await {
-                Ok(list) => zones.extend(forward_zones(&list)),
+                Ok(list) => {
+                    let reverse = self.facts.reverse_zones;
+                    zones.extend(replicated(&list, reverse));
+                }
                 Err(error) => {
                     whole = false;
                     debug!(
@@ -270,14 +273,17 @@ impl Discovery {
     }
 }
 
-/// The forward zones among what CNS serves.
-fn forward_zones(list: &[cns::Zone]) -> impl Iterator<Item = ZoneName> {
-    list.iter().filter_map(|zone| ZoneName::parse(&zone.name).ok()).filter(
-        |zone| {
-            !zone.as_str().ends_with(".in-addr.arpa")
-                && !zone.as_str().ends_with(".ip6.arpa")
-        },
-    )
+/// The forward zones among what CNS serves, and the reverse ones if asked for.
+fn replicated(
+    list: &[cns::Zone],
+    reverse: bool,
+) -> impl Iterator<Item = ZoneName> {
+    let names = list.iter().filter_map(|zone| ZoneName::parse(&zone.name).ok());
+    names.filter(move |zone| {
+        let is_reverse = zone.as_str().ends_with(".in-addr.arpa")
+            || zone.as_str().ends_with(".ip6.arpa");
+        reverse || !is_reverse
+    })
 }
 
 #[cfg(test)]
@@ -287,13 +293,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reverse_zones_are_left_out() {
+    fn reverse_zones_are_left_out_unless_asked_for() {
         let list: Vec<cns::Zone> = serde_json::from_value(json!([
             {"name": "dc1.cns.t.test", "serial": 1},
             {"name": "1.9.10.in-addr.arpa", "serial": 1},
         ]))
         .unwrap();
-        let names: Vec<_> = forward_zones(&list).collect();
+        let names: Vec<_> = replicated(&list, false).collect();
         assert_eq!(names, [ZoneName::parse("dc1.cns.t.test").unwrap()]);
+        assert_eq!(replicated(&list, true).count(), 2);
     }
 }

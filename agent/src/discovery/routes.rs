@@ -80,6 +80,8 @@ pub struct ZoneFacts {
     pub resolvers: Vec<IpAddr>,
     /// Address of the admin NIC, by which CNS knows a secondary.
     pub admin_ip: Option<IpAddr>,
+    /// Whether CNS's reverse zones are replicated, too.
+    pub reverse_zones: bool,
     /// Zones that the agent's own file names, with primaries of their own.
     pub zones: Vec<SecondaryZone>,
 }

@@ -21,28 +21,23 @@
 //! A zone that lost everything, or much, replaces ours only when another
 //! primary agrees, or when it has stayed so for `hold_back` (`guard.rs`).
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::build::ZoneBuilder;
 use super::catalog::ZoneCell;
-use super::changes::{self, Changes};
 use super::counters::Counters;
 use super::error::DnsError;
 use super::fetch::{Target, TransferLimits};
 use super::guard;
 use super::health::Health;
-use super::incoming::{Ask, Incoming};
 use super::refresh::{Need, Offer, RefreshPolicy, jitter, need, next_round};
-use super::store::{Provenance, Serial, ZoneLimits, ZoneVersion};
+use super::store::{Serial, ZoneLimits, ZoneVersion};
 use super::turns::Turns;
 use crate::model::primary::Primary;
 
@@ -57,8 +52,8 @@ pub(crate) struct TransferSettings {
     pub(crate) turns: Turns,
 }
 
-/// The refresh loop of one zone. `install.rs` has what it does with a version
-/// that is believed.
+/// The refresh loop of one zone. `obtain.rs` has how a version comes over,
+/// `judge.rs` and `install.rs` what becomes of it.
 pub(crate) struct Secondary {
     pub(super) cell: Arc<ZoneCell>,
     pub(super) settings: Arc<TransferSettings>,
@@ -68,7 +63,7 @@ pub(crate) struct Secondary {
     /// Since when primaries show a doubtful zone instead of ours.
     pub(super) doubt_since: Option<Instant>,
     /// When the next full transfer is due if nothing else asks for one.
-    full_due: Instant,
+    pub(super) full_due: Instant,
     pub(super) last_touch: Option<Instant>,
     expiry_said: bool,
     /// The version in force is not on disk: the write failed.
@@ -248,7 +243,7 @@ impl Secondary {
         Ok(())
     }
 
-    fn target(&self, primary: &Primary) -> Target {
+    pub(super) fn target(&self, primary: &Primary) -> Target {
         Target::new(primary, self.settings.source, &self.cell.apex)
     }
 
@@ -262,292 +257,6 @@ impl Secondary {
             gives_differences: self.settings.policy.incremental && differences,
         }
     }
-
-    /// What has changed from `held` up to the serial `shown`; the whole zone
-    /// where that is of no use.
-    async fn changes_or_all(
-        &mut self,
-        target: &Target,
-        held: &Arc<ZoneVersion>,
-        shown: Serial,
-    ) -> Result<(ZoneVersion, &'static str), DnsError> {
-        let why = match self.changes(target, held, shown).await {
-            Ok(version) => return Ok((version, "newer serial")),
-            Err(error) => error,
-        };
-        // Whatever went wrong: the next one is a full one.
-        self.health.trust_differences(target.server, false);
-        match why {
-            DnsError::Differences { .. } => {
-                let odd = &self.settings.counters.differences_odd;
-                odd.fetch_add(1, Ordering::Relaxed);
-                info!(
-                    zone = %self.cell.name,
-                    primary = %target.server,
-                    err.message = why.chain(),
-                    "the whole zone is asked for"
-                );
-            }
-            // It may not know IXFR, or not for us.
-            DnsError::Rcode { .. }
-            | DnsError::NotAllowed { .. }
-            | DnsError::Transfer { .. }
-            | DnsError::Message { .. } => {}
-            _ => return Err(why),
-        }
-        let reason = "differences were of no use";
-        Ok((self.all(target, reason).await?, reason))
-    }
-
-    async fn changes(
-        &mut self,
-        target: &Target,
-        held: &Arc<ZoneVersion>,
-        shown: Serial,
-    ) -> Result<ZoneVersion, DnsError> {
-        let started = Instant::now();
-        let odd = |reason: String| DnsError::Differences {
-            server: target.server,
-            reason,
-        };
-        let version = match self
-            .receive(target, Ask::Since(held.serial))
-            .await?
-        {
-            // The SOA we were just shown was newer.
-            Incoming::Current => {
-                return Err(odd("nothing new after a newer SOA".to_owned()));
-            }
-            Incoming::Full(builder) => {
-                let version = self.build(target, builder).await?;
-                self.took_all(target, &version, started, "instead of changes");
-                version
-            }
-            Incoming::Changes(changes) => {
-                if shown.is_newer_than(changes.to) {
-                    let why = "the chain ends before the serial shown";
-                    return Err(odd(why.to_owned()));
-                }
-                let steps = changes.steps.len();
-                let version = self.apply(target, held, changes).await?;
-                self.took_changes(target, &version, started, steps);
-                version
-            }
-        };
-        Ok(version)
-    }
-
-    /// The whole zone.
-    async fn all(
-        &mut self,
-        target: &Target,
-        reason: &'static str,
-    ) -> Result<ZoneVersion, DnsError> {
-        let started = Instant::now();
-        let version = match self.receive(target, Ask::Full).await? {
-            Incoming::Full(builder) => self.build(target, builder).await?,
-            _ => {
-                return Err(DnsError::Transfer {
-                    server: target.server,
-                    reason: "differences nobody asked for".to_owned(),
-                });
-            }
-        };
-        self.took_all(target, &version, started, reason);
-        Ok(version)
-    }
-
-    async fn receive(
-        &self,
-        target: &Target,
-        ask: Ask,
-    ) -> Result<Incoming, DnsError> {
-        let settings = &self.settings;
-        let (zone, times) = (settings.zone_limits, settings.transfer_limits);
-        let received = target.transfer(ask, zone, times).await;
-        let odd = matches!(received, Err(DnsError::Differences { .. }));
-        if received.is_err() && !odd {
-            let failed = &settings.counters.transfers_failed;
-            failed.fetch_add(1, Ordering::Relaxed);
-        }
-        received
-    }
-
-    fn took_all(
-        &mut self,
-        target: &Target,
-        version: &ZoneVersion,
-        started: Instant,
-        reason: &'static str,
-    ) {
-        let settings = &self.settings;
-        settings.counters.transfers_ok.fetch_add(1, Ordering::Relaxed);
-        self.full_due = Instant::now() + jitter(settings.policy.full_every);
-        self.health.trust_differences(target.server, true);
-        debug!(
-            zone = %self.cell.name,
-            primary = %target.server,
-            serial = %version.serial,
-            reason,
-            took_ms = started.elapsed().as_millis(),
-            "zone transferred"
-        );
-    }
-
-    fn took_changes(
-        &self,
-        target: &Target,
-        version: &ZoneVersion,
-        started: Instant,
-        steps: usize,
-    ) {
-        let counters = &self.settings.counters;
-        counters.transfers_ok.fetch_add(1, Ordering::Relaxed);
-        counters.transfers_incremental.fetch_add(1, Ordering::Relaxed);
-        debug!(
-            zone = %self.cell.name,
-            primary = %target.server,
-            serial = %version.serial,
-            steps,
-            took_ms = started.elapsed().as_millis(),
-            "differences transferred"
-        );
-    }
-
-    /// Sorting a large zone takes a while: not on an async thread.
-    async fn build(
-        &self,
-        target: &Target,
-        builder: ZoneBuilder,
-    ) -> Result<ZoneVersion, DnsError> {
-        let server = target.server;
-        let refused = |reason| DnsError::Transfer { server, reason };
-        let from = provenance(server);
-        tokio::task::spawn_blocking(move || builder.finish(from))
-            .await
-            .map_err(|error| refused(error.to_string()))?
-            .map_err(|error| refused(error.to_string()))
-    }
-
-    async fn apply(
-        &self,
-        target: &Target,
-        held: &Arc<ZoneVersion>,
-        changes: Changes,
-    ) -> Result<ZoneVersion, DnsError> {
-        let server = target.server;
-        let odd = |reason| DnsError::Differences { server, reason };
-        let (held, limits) = (Arc::clone(held), self.settings.zone_limits);
-        let from = provenance(server);
-        let applying = move || changes::apply(&held, &changes, limits, from);
-        let applied = tokio::task::spawn_blocking(applying)
-            .await
-            .map_err(|error| odd(error.to_string()))?
-            .map_err(|error| odd(error.to_string()))?;
-        let (absent, present) = (applied.absent, applied.present);
-        let misfits = u64::try_from(absent + present).unwrap_or(u64::MAX);
-        let counter = &self.settings.counters.misfits;
-        counter.fetch_add(misfits, Ordering::Relaxed);
-        if misfits > 0 && self.settings.policy.strict_differences {
-            return Err(odd(format!(
-                "{absent} removals of what is absent, {present} additions of \
-                 what is present"
-            )));
-        }
-        Ok(applied.version)
-    }
-
-    /// A doubtful zone: looks for a better one at the other primaries.
-    async fn judge(
-        &mut self,
-        doubtful: ZoneVersion,
-        current: Option<&ZoneVersion>,
-        primaries: &[Primary],
-    ) -> Result<(), DnsError> {
-        let settings = Arc::clone(&self.settings);
-        let server = doubtful.provenance.primary;
-        let mut agreed = false;
-        for other in primaries.iter().filter(|other| **other != server) {
-            let target = self.target(other);
-            let _turn = settings.turns.take(other.address).await;
-            let second = self.all(&target, "second opinion");
-            match boxed(second).await {
-                Ok(version)
-                    if guard::is_doubtful(
-                        current,
-                        &version,
-                        &settings.policy,
-                    ) =>
-                {
-                    agreed = true;
-                }
-                Ok(version) => {
-                    warn!(
-                        zone = %self.cell.name,
-                        primary = %server,
-                        instead = %other.address,
-                        "doubtful zone passed over for another primary's"
-                    );
-                    self.install(version, current, "second opinion").await;
-                    return Ok(());
-                }
-                Err(error) => {
-                    self.health.failed(other.address, error.chain());
-                }
-            }
-        }
-        let Some(held) = current.filter(|held| !held.is_apex_only()) else {
-            self.install(doubtful, current, "nothing better").await;
-            return Ok(());
-        };
-        let since = *self.doubt_since.get_or_insert_with(Instant::now);
-        let waited = since.elapsed() >= settings.policy.hold_back;
-        if !agreed && !waited {
-            return Err(self.held_back(&doubtful, held, since));
-        }
-        warn!(
-            zone = %self.cell.name,
-            primary = %server,
-            records = doubtful.records,
-            instead_of = held.records,
-            agreed,
-            waited,
-            "zone replaced by a much smaller one"
-        );
-        self.install(doubtful, current, "believed").await;
-        Ok(())
-    }
-
-    fn held_back(
-        &self,
-        doubtful: &ZoneVersion,
-        held: &ZoneVersion,
-        since: Instant,
-    ) -> DnsError {
-        self.settings.counters.held_back.fetch_add(1, Ordering::Relaxed);
-        self.cell.hold_back(Some(guard::HeldBack {
-            primary: doubtful.provenance.primary,
-            serial: doubtful.serial,
-            records: doubtful.records,
-            waiting: since.elapsed(),
-        }));
-        DnsError::HeldBack {
-            server: doubtful.provenance.primary,
-            records: doubtful.records,
-            held: held.records,
-        }
-    }
-}
-
-fn provenance(primary: SocketAddr) -> Provenance {
-    Provenance { primary, changed: SystemTime::now() }
-}
-
-/// Keeps the future of a nested transfer off the loop's own.
-fn boxed<'a, T>(
-    future: impl Future<Output = T> + Send + 'a,
-) -> std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>> {
-    Box::pin(future)
 }
 
 #[cfg(test)]

@@ -200,7 +200,7 @@ fn room(out: &mut Text, zone: &RoomPart) {
 fn zones(out: &mut Text, report: &StatusReport) {
     let flag = u8::from;
     type Metric = (&'static str, &'static str, fn(&ZonePart) -> Option<u64>);
-    let metrics: [Metric; 5] = [
+    let metrics: [Metric; 6] = [
         ("config_agent_zone_serial", "Serial served.", |z| {
             z.serial.map(u64::from)
         }),
@@ -220,6 +220,11 @@ fn zones(out: &mut Text, report: &StatusReport) {
             "Whether no primary confirmed it since the start.",
             |z| Some(u64::from(z.from_disk)),
         ),
+        (
+            "config_agent_zone_held_back_seconds",
+            "For how long a smaller zone has not been believed; 0: none is.",
+            |z| Some(z.held_back.as_ref().map_or(0, |other| other.seconds)),
+        ),
     ];
     for (name, help, value) in metrics {
         out.family(name, "gauge", help);
@@ -227,6 +232,15 @@ fn zones(out: &mut Text, report: &StatusReport) {
             if let Some(value) = value(zone) {
                 out.sample(name, &[("zone", &zone.name)], value);
             }
+        }
+    }
+    let name = "config_agent_zone_primary_failures";
+    out.family(name, "gauge", "Failures in a row of one primary.");
+    for zone in &report.zones {
+        for primary in &zone.primaries {
+            let labels =
+                [("zone", &*zone.name), ("primary", &*primary.address)];
+            out.sample(name, &labels, u64::from(primary.failures));
         }
     }
     let name = "config_agent_upstream_up";

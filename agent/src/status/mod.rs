@@ -12,6 +12,7 @@ mod peers;
 mod room;
 mod scrape;
 mod table;
+mod zones;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -30,6 +31,7 @@ pub use peers::PeerPart;
 pub use room::RoomPart;
 pub use scrape::{Reach, serve_others};
 pub use table::table;
+pub use zones::{HeldBackPart, PrimaryPart, ZonePart};
 
 /// SAPI silent for longer than this is a fault: no change reaches us.
 const SAPI_QUIET: Duration = Duration::from_secs(6 * 3600);
@@ -37,9 +39,6 @@ const SAPI_QUIET: Duration = Duration::from_secs(6 * 3600);
 /// No pass for longer than this is a fault: the longest pause between two is
 /// a day at most, five minutes by default, and every step has a limit.
 const WALK_QUIET: Duration = Duration::from_secs(26 * 3600);
-
-/// A zone unconfirmed for longer than this is a warning: CNS asks for 30 s.
-const ZONE_QUIET: Duration = Duration::from_secs(600);
 
 /// What CMON said when we asked as Prometheus does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -209,27 +208,6 @@ pub struct DiscoveryPart {
     pub age_seconds: Option<u64>,
 }
 
-/// A replicated zone.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ZonePart {
-    /// Name.
-    pub name: String,
-    /// Serial served.
-    pub serial: Option<u32>,
-    /// Primary it came from.
-    pub primary: Option<String>,
-    /// Records served.
-    pub records: usize,
-    /// Seconds since a primary confirmed it.
-    pub age_seconds: Option<u64>,
-    /// Comes from the data folder, not confirmed in this run.
-    pub from_disk: bool,
-    /// Past the SOA's expire.
-    pub expired: bool,
-    /// Why the last refresh failed.
-    pub last_error: Option<String>,
-}
-
 /// An upstream name server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UpstreamPart {
@@ -328,7 +306,7 @@ impl Board {
                 age_seconds: probe.at.map(age),
             },
             peers: peers::parts(&self.found.borrow().peers),
-            zones: self.zones(),
+            zones: zones::parts(self.names.as_ref()),
             upstreams: self.upstreams(),
             names: self.names_part(),
         };
@@ -337,24 +315,6 @@ impl Board {
         }
         judge(&mut report, &poll, now, self.started);
         report
-    }
-
-    fn zones(&self) -> Vec<ZonePart> {
-        let zones = self.names.as_ref().map(NamesHandle::zones);
-        zones
-            .into_iter()
-            .flatten()
-            .map(|zone| ZonePart {
-                name: zone.name.to_string(),
-                serial: zone.serial.map(|serial| serial.0),
-                primary: zone.primary.map(|primary| primary.to_string()),
-                records: zone.records,
-                age_seconds: zone.age.map(|age| age.as_secs()),
-                from_disk: zone.loaded_from_disk,
-                expired: zone.expired,
-                last_error: zone.last_error,
-            })
-            .collect()
     }
 
     fn upstreams(&self) -> Vec<UpstreamPart> {
@@ -454,17 +414,7 @@ fn judge(
     } else if report.discovery.targets == Some(0) {
         report.warnings.push("discovery: CMON lists no zone".to_owned());
     }
-    for zone in &report.zones {
-        let name = &zone.name;
-        let error = zone.last_error.as_deref().unwrap_or("not asked yet");
-        if zone.serial.is_none() {
-            report.faults.push(format!("zone {name}: no copy: {error}"));
-        } else if zone.expired {
-            report.faults.push(format!("zone {name}: expired: {error}"));
-        } else if zone.age_seconds.is_none_or(|s| s > ZONE_QUIET.as_secs()) {
-            report.warnings.push(format!("zone {name}: unconfirmed: {error}"));
-        }
-    }
+    zones::judge(report);
     for upstream in &report.upstreams {
         if !upstream.alive {
             let error = upstream.last_error.as_deref().unwrap_or("silent");

@@ -151,6 +151,7 @@ pub async fn gather(host: &dyn Host, config: &ConfigFile) -> Facts {
             network_uuid: outer_network(&nics),
             resolvers,
             admin_ip: admin_ip(&nics),
+            reverse_zones: config.secondary.reverse_zones,
             zones: own_zones(config),
         },
         sapi_url,
