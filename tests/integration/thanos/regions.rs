@@ -230,12 +230,15 @@ async fn a_new_file_of_the_operator_is_one_restart_and_a_bad_one_none() {
         first.bench.write(&given(name), first.text(name));
     }
     let path = |name| given(name).display().to_string();
+    first.bench.settle(&first.agent).await;
+    let before = first.restarts();
     first.bench.metadata(json!({"thanos_ca_certificate": null,
         "thanos_ca_private_key": null, "thanos_tls": {"cert":
         path("grpc.crt"), "key": path("grpc.key"), "ca": path("ca.crt")}}));
-    eventually("the flags name them", async || {
+    eventually("the flags name them, and count", async || {
         let flags = first.bench.text("opt/triton/thanos/etc/query.flags")?;
-        flags.contains(&path("ca.crt")).then_some(())
+        let names = flags.contains(&path("ca.crt"));
+        (names && first.restarts() > before).then_some(())
     })
     .await;
     first.bench.settle(&first.agent).await;
