@@ -59,6 +59,12 @@ bench:	## measure; prints a table and one line a figure
 	cargo build --release --locked -p monitoring-agent --bins
 	cargo bench --locked -p localdc --bench walk --bench render
 
+.PHONY: bench-dns
+bench-dns:	## measure the name server beside Knot, NSD and BIND
+	@tests/setup.sh bench
+	cargo build --release --locked -p monitoring-agent --bins
+	cargo bench --locked -p localdc --bench dns
+
 .PHONY: fuzz
 fuzz:	## each fuzz target for ten minutes, or SECONDS=n
 	@tests/setup.sh fuzz

@@ -3,10 +3,10 @@
 # License, v. 2.0. If a copy of the MPL was not distributed with this
 # file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-# Brings a Debian 12 machine to where `make demo`, `make test` or `make fuzz`
-# can run.
+# Brings a Debian 12 machine to where `make demo`, `make test`, `make bench-dns`
+# or `make fuzz` can run.
 #
-#   setup.sh demo|test|fuzz     as root, or as a user with sudo
+#   setup.sh demo|test|bench|fuzz   as root, or as a user with sudo
 #
 # Looks first: when all is there, nothing is fetched and nothing is printed.
 # No package it installs is left running or enabled as a system service.
@@ -23,6 +23,8 @@ demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
 # from, bind9-dnsutils has nsupdate, too.
 test_packages=(bind9 binutils knot libxml2-utils nginx nsd openssh-client
     openssl prometheus-alertmanager shellcheck)
+# The name servers to compare with, and what asks them.
+bench_packages=(bind9 dnsperf knot nsd)
 # Tools built from the public registry: crate, version.
 test_tools=(cargo-deny=0.20.2 cargo-nextest=0.9.151)
 
@@ -125,6 +127,10 @@ test)
     ensure_illumos
     for tool in "${test_tools[@]}"; do ensure_tool "$tool"; done
     ;;
+bench)
+    ensure_rust
+    ensure_packages "${demo_packages[@]}" "${bench_packages[@]}"
+    ;;
 fuzz)
     ensure_rust
     ensure_packages "${demo_packages[@]}" g++
@@ -134,5 +140,5 @@ fuzz)
     ;;
 update-lists) apt update >/dev/null ;;
 install-packages) shift; install_packages "$@" ;;
-*) echo "usage: setup.sh demo|test|fuzz" >&2; exit 64 ;;
+*) echo "usage: setup.sh demo|test|bench|fuzz" >&2; exit 64 ;;
 esac

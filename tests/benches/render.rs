@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use localdc::measure::bar;
 use localdc::sites;
 use monitoring_agent::metadata::meaning::{Site, model};
 use monitoring_agent::model::{Caps, Flavor, Peer, Peers, Role};
@@ -45,10 +46,8 @@ fn main() -> Result<()> {
             bytes >> 10
         );
     }
-    let verdict = if worst <= LIMIT { "ok" } else { "short" };
-    println!(
-        "\nbar render_largest_site_cpu_ms {worst:.2} <= {LIMIT} {verdict}"
-    );
+    println!();
+    bar("render_largest_site_cpu_ms", worst, LIMIT);
     Ok(())
 }
 

@@ -19,21 +19,17 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use localdc::http::Fault;
+use localdc::measure::{EmptyZone, bar, released_agent};
 use localdc::sapi::{Kind, Sapi, ids};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::time::ClockId;
-use nix::unistd::Pid;
 use serde_json::{Map, Value, json};
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -70,7 +66,7 @@ fn main() -> Result<()> {
     if !std::env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
-    let program = program()?;
+    let program = released_agent()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -87,10 +83,10 @@ fn main() -> Result<()> {
     let memory = if memory.is_dir() { memory } else { disk };
     let in_memory = passes(&program, memory, address)?;
     let on_disk = passes(&program, disk, address)?;
-    let place = Place::new(&program, memory, address)?;
+    let place = empty_zone(&program, memory, address)?;
     let (poll, resident) = runtime.block_on(polls(&place, &sapi))?;
     sapi.front().set_fault(Fault::Last);
-    let place = Place::new(&program, memory, address)?;
+    let place = empty_zone(&program, memory, address)?;
     let (connecting, _) = runtime.block_on(polls(&place, &sapi))?;
     let ours = Figures {
         pass: milliseconds(in_memory.own),
@@ -142,8 +138,7 @@ fn print(
         ("walk_poll_304_cpu_ms", ours.poll, LIMITS.poll),
         ("walk_resident_mib", ours.resident, LIMITS.resident),
     ] {
-        let verdict = if value <= limit { "ok" } else { "short" };
-        println!("bar {name} {value:.2} <= {limit} {verdict}");
+        bar(name, value, limit);
     }
 }
 
@@ -161,7 +156,7 @@ fn passes(program: &Path, parent: &Path, address: SocketAddr) -> Result<Pass> {
     let mut places = Vec::with_capacity(PASSES);
     let mut passes = Vec::with_capacity(PASSES);
     for _ in 0..PASSES {
-        let place = Place::new(program, parent, address)?;
+        let place = empty_zone(program, parent, address)?;
         passes.push(first_pass(&place)?);
         places.push(place);
     }
@@ -177,29 +172,29 @@ fn passes(program: &Path, parent: &Path, address: SocketAddr) -> Result<Pass> {
     })
 }
 
-fn first_pass(place: &Place) -> Result<Pass> {
+fn first_pass(place: &EmptyZone) -> Result<Pass> {
     let children = || getrusage(UsageWho::RUSAGE_CHILDREN);
     let before = children()?;
     let begin = Instant::now();
-    let mut agent = place.start(&["-s", "-t", "30"])?;
+    let mut agent = place.start(&[], &["-s", "-t", "30"])?;
     // Ended but not yet reaped: its clock can still be read.
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
     waitid(Id::Pid(agent.pid()), flags)?;
     let wall = begin.elapsed();
     let own = agent.cpu()?;
-    let status = agent.0.wait()?;
+    let status = agent.wait()?;
     ensure!(status.success(), "the first pass ended with {status}");
     let after = children()?;
     let all = (after.user_time() + after.system_time())
         - (before.user_time() + before.system_time());
     let all = Duration::from_micros(u64::try_from(all.num_microseconds())?);
-    place.check()?;
+    check(place)?;
     Ok(Pass { own, tools: all.saturating_sub(own), wall })
 }
 
 /// CPU of one poll answered 304, and MiB resident after them.
-async fn polls(place: &Place, sapi: &Sapi) -> Result<(Duration, f64)> {
-    let agent = place.start(&[])?;
+async fn polls(place: &EmptyZone, sapi: &Sapi) -> Result<(Duration, f64)> {
+    let agent = place.start(&[], &[])?;
     let front = sapi.front();
     let reach = async |count| {
         let reached = front.wait_for_total(count);
@@ -207,7 +202,7 @@ async fn polls(place: &Place, sapi: &Sapi) -> Result<(Duration, f64)> {
     };
     let first = front.total() + WARM_POLLS;
     reach(first).await?;
-    place.check()?;
+    check(place)?;
     front.clear_log();
     let (cpu, count) = (agent.cpu()?, front.total());
     reach(count + POLLS).await?;
@@ -219,115 +214,34 @@ async fn polls(place: &Place, sapi: &Sapi) -> Result<(Duration, f64)> {
             bail!("a poll was answered {:?}", request.status);
         }
     }
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid()))?;
-    let resident = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<f64>().ok())
-        .context("/proc gives no VmRSS")?;
-    Ok((spent.div_f64(count as f64), resident / 1024.0))
+    Ok((spent.div_f64(count as f64), agent.resident_mib()?))
 }
 
-/// A running agent; killed when dropped.
-struct Agent(Child);
-
-impl Agent {
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.0.id().cast_signed())
-    }
-
-    /// CPU time of all its threads, past ones too, without its children.
-    fn cpu(&self) -> Result<Duration> {
-        let clock = ClockId::pid_cpu_clock_id(self.pid())?;
-        Ok(clock.now()?.into())
-    }
+/// An empty zone whose agent asks this SAPI.
+fn empty_zone(
+    program: &Path,
+    parent: &Path,
+    sapi: SocketAddr,
+) -> Result<EmptyZone> {
+    let config = json!({
+        "logLevel": "info",
+        "pollInterval": PAUSE,
+        "fullPollInterval": 86_400_000,
+        "sapi": {"url": format!("http://{sapi}")},
+        "dnsListen": ["127.0.0.1:0"],
+    });
+    EmptyZone::new(program, parent, config)
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
-        // An error here means that it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+/// Every file is in force and right: what is fast must have been done.
+fn check(place: &EmptyZone) -> Result<()> {
+    for number in 0..MANIFESTS {
+        let path = place.path().join("root").join(target(number));
+        let text = fs::read_to_string(&path)
+            .with_context(|| path.display().to_string())?;
+        ensure!(text == content(number), "{} is wrong", path.display());
     }
-}
-
-/// An empty zone: root, state folder, configuration, tools. Goes when
-/// dropped.
-struct Place {
-    program: PathBuf,
-    dir: TempDir,
-}
-
-impl Place {
-    fn new(program: &Path, parent: &Path, sapi: SocketAddr) -> Result<Self> {
-        let dir = TempDir::with_prefix_in("config-agent-bench-", parent)?;
-        let path = |name: &str| dir.path().join(name);
-        let config = json!({
-            "logLevel": "info",
-            "pollInterval": PAUSE,
-            "fullPollInterval": 86_400_000,
-            "sapi": {"url": format!("http://{sapi}")},
-            "root": path("root"),
-            "stateDir": path("state"),
-            "templatesDir": path("templates"),
-            "statusListen": "127.0.0.1:0",
-            "dnsListen": ["127.0.0.1:0"],
-        });
-        fs::write(path("config.json"), config.to_string())?;
-        fs::create_dir(path("bin"))?;
-        for (tool, script) in [
-            ("zonename", format!("#!/bin/sh\necho {}\n", ids::PROMETHEUS0)),
-            ("mdata-get", "#!/bin/sh\nexit 1\n".to_owned()),
-        ] {
-            let tool = path("bin").join(tool);
-            fs::write(&tool, script)?;
-            fs::set_permissions(&tool, fs::Permissions::from_mode(0o755))?;
-        }
-        Ok(Self { program: program.to_owned(), dir })
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the agent starts here")]
-    fn start(&self, arguments: &[&str]) -> Result<Agent> {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let bin = self.dir.path().join("bin");
-        let log = fs::File::create(self.dir.path().join("log"))?;
-        let child = Command::new(&self.program)
-            .arg("run")
-            .arg("-f")
-            .arg(self.dir.path().join("config.json"))
-            .args(arguments)
-            .env("PATH", format!("{}:{path}", bin.display()))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| self.program.display().to_string())?;
-        Ok(Agent(child))
-    }
-
-    /// Every file is in force and right: what is fast must have been done.
-    fn check(&self) -> Result<()> {
-        for number in 0..MANIFESTS {
-            let path = self.dir.path().join("root").join(target(number));
-            let text = fs::read_to_string(&path)
-                .with_context(|| path.display().to_string())?;
-            ensure!(text == content(number), "{} is wrong", path.display());
-        }
-        Ok(())
-    }
-}
-
-/// The released agent: it lies beside the folder of this program.
-fn program() -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let folder = own.ancestors().nth(2).context("no folder")?;
-    let program = folder.join("config-agent");
-    ensure!(
-        program.is_file(),
-        "no {}: cargo build --release -p monitoring-agent",
-        program.display()
-    );
-    Ok(program)
+    Ok(())
 }
 
 /// A SAPI with the instance to configure.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use localdc::measure::family;
 use monitoring_agent::model::primary::{Primary, TsigKey};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -190,19 +191,9 @@ impl Real {
         }
     }
 
-    /// The daemon and its children: NSD answers from those.
     fn processes(&self) -> Vec<Pid> {
-        let Some(child) = &self.child else { return Vec::new() };
-        let mut all = vec![pid(child)];
-        let mut at = 0;
-        while let Some(parent) = all.get(at) {
-            let path = format!("/proc/{parent}/task/{parent}/children");
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            let children = text.split_whitespace();
-            all.extend(children.map(|pid| Pid::from_raw(pid.parse().unwrap())));
-            at += 1;
-        }
-        all
+        let child = self.child.as_ref();
+        child.map(|child| family(pid(child))).unwrap_or_default()
     }
 
     pub(super) fn primary(&self) -> Primary {
