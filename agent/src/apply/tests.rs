@@ -2,6 +2,7 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -85,6 +86,7 @@ impl Bench {
                 ready_url: Some("http://d/-/ready".to_owned()),
                 reads: vec![self.path("key").display().to_string()],
                 starts_with: vec![self.path("ca").display().to_string()],
+                judged: BTreeMap::new(),
             }],
             directories: Vec::new(),
         }
@@ -159,6 +161,31 @@ async fn a_file_read_at_the_start_alone_is_one_restart() {
     assert!(bench.pass(&output).await.is_clean());
     assert_eq!(bench.host.asked(), [""; 0], "a reload does");
     assert_eq!(bench.posts(), 1);
+}
+
+#[tokio::test]
+async fn what_nobody_judged_restarts_nothing() {
+    let mut bench = Bench::new();
+    fs::create_dir_all(bench.path("")).unwrap();
+    let ca = bench.path("ca");
+    let mut output = bench.output(vec![bench.file("a", "1")]);
+    let mut judged = |content: &str| {
+        let digest = commit::sha256(content.as_bytes());
+        let path = ca.display().to_string();
+        output.daemons[0].judged = BTreeMap::from([(path, digest)]);
+        output.clone()
+    };
+    fs::write(&ca, "old").unwrap();
+    let old = judged("old");
+    bench.pass(&old).await;
+    assert_eq!(bench.host.asked(), ["enable d"]);
+    // Between the verdict and the pass.
+    fs::write(&ca, "damaged").unwrap();
+    bench.pass(&old).await;
+    assert_eq!(bench.host.asked(), [""; 0]);
+    fs::write(&ca, "new").unwrap();
+    bench.pass(&judged("new")).await;
+    assert_eq!(bench.host.asked(), ["restart d"]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 
 //! Files that go together because one reader reads them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::commit::{self, Present, Staged};
@@ -62,8 +62,9 @@ impl<'a> Unit<'a> {
             Reader::Nobody => {}
             Reader::Command(command) => parts.push_str(command),
             Reader::Daemon(daemon) => {
-                parts.push_str(&content(&daemon.reads));
-                parts.push_str(&content(&daemon.starts_with));
+                parts.push_str(&content(&daemon.reads, &BTreeMap::new()));
+                let judged = &daemon.judged;
+                parts.push_str(&content(&daemon.starts_with, judged));
             }
         }
         commit::sha256(parts.as_bytes())
@@ -74,7 +75,7 @@ impl<'a> Unit<'a> {
     pub(super) fn started_with(&self) -> Option<String> {
         match &self.reader {
             Reader::Daemon(daemon) => {
-                let content = content(&daemon.starts_with);
+                let content = content(&daemon.starts_with, &daemon.judged);
                 let there = !content.is_empty();
                 there.then(|| commit::sha256(content.as_bytes()))
             }
@@ -83,10 +84,14 @@ impl<'a> Unit<'a> {
     }
 }
 
-/// Digests of those files that are there.
-fn content(paths: &[String]) -> String {
+/// Digests of those files that are there, or were when they were judged.
+fn content(paths: &[String], judged: &BTreeMap<String, String>) -> String {
     let mut parts = String::new();
     for path in paths {
+        if let Some(digest) = judged.get(path) {
+            parts.push_str(digest);
+            continue;
+        }
         if let Ok(Present::File { bytes, .. }) = commit::look(Path::new(path)) {
             parts.push_str(&commit::sha256(&bytes));
         }

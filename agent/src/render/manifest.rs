@@ -5,6 +5,7 @@
 //! The config manifest, `templates/<role>/manifest.toml`: what each template
 //! becomes, who checks it and who reads it. Strict, because we write it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer};
@@ -126,6 +127,10 @@ pub struct DaemonSpec {
     /// restarts it. An empty text is no file.
     #[serde(default)]
     pub starts_with: Vec<String>,
+    /// Digests of such files as they were when they were judged, by path: one
+    /// that changes afterwards restarts nothing before it is judged too.
+    #[serde(skip)]
+    pub judged: BTreeMap<String, String>,
 }
 
 impl DaemonSpec {
@@ -148,6 +153,7 @@ impl DaemonSpec {
             ready_url: url(&self.ready_url)?,
             reads: files(&self.reads)?,
             starts_with: files(&self.starts_with)?,
+            judged: BTreeMap::new(),
         })
     }
 }

@@ -6,6 +6,8 @@
 //! rendered. Whoever reads them waits while they are not right, and runs on
 //! with what it has read before.
 
+use std::collections::BTreeMap;
+
 use crate::render::Failed;
 
 /// The verdict.
@@ -13,6 +15,8 @@ use crate::render::Failed;
 pub(crate) struct Kept {
     /// What is not right; holds back the daemon that reads it.
     pub(crate) failed: Vec<Failed>,
+    /// Digests of what was judged, by path: taken before the verdict.
+    pub(crate) judged: BTreeMap<String, String>,
     /// What an operator should know.
     pub(crate) warnings: Vec<String>,
 }

@@ -5,6 +5,8 @@
 //! What a pass wants in force: files of config manifests, of the role, of the
 //! zone's resolver.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -114,7 +116,9 @@ impl Walk {
                         .map(|one| grafana::keep(one, &model.paths, user)),
                     model.thanos.as_ref().map(|one| thanos::keep(one, user)),
                 ];
+                let mut judged = BTreeMap::new();
                 for kept in kept.into_iter().flatten() {
+                    judged.extend(kept.judged);
                     output.failed.extend(kept.failed);
                     status.warnings.extend(kept.warnings);
                 }
@@ -122,6 +126,9 @@ impl Walk {
                     certificate::served(&model, &mut status.warnings);
                 for set in role.template_sets() {
                     self.render_set(set, &model, output);
+                }
+                for daemon in &mut output.daemons {
+                    daemon.judged.clone_from(&judged);
                 }
                 Some(model)
             }

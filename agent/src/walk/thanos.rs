@@ -23,7 +23,10 @@ pub(crate) fn keep(thanos: &Thanos, owner: Option<&str>) -> Kept {
     let Some(tls) = &thanos.tls else { return kept };
     let seen = match &tls.issued {
         Some(issued) => issue(tls, issued, owner),
-        None => judge(tls),
+        None => {
+            kept.judged.extend(digest(&tls.ca));
+            judge(tls)
+        }
     };
     match seen {
         Ok(warnings) => kept.warnings = warnings,
@@ -66,6 +69,15 @@ fn judge(tls: &Tls) -> Result<Vec<String>, String> {
     let (cert, key, ca) = (path(&tls.cert), path(&tls.key), path(&tls.ca));
     judge_given(&cert, &key, &ca, OffsetDateTime::now_utc())
         .map_err(|error| chain(&error))
+}
+
+fn digest(path: &str) -> Option<(String, String)> {
+    match commit::look(Path::new(path)) {
+        Ok(commit::Present::File { bytes, .. }) => {
+            Some((path.to_owned(), commit::sha256(&bytes)))
+        }
+        _ => None,
+    }
 }
 
 /// The files, to be looked at when one changes.
