@@ -18,13 +18,14 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::answer::Answer;
 use super::forward::{ForwardLimits, ForwardPool, Upstreams};
-use super::guard::HeldBack;
-use super::health::PrimaryStatus;
 use super::names::WireName;
+use super::secondary::guard::HeldBack;
+use super::secondary::health::PrimaryStatus;
+use super::serve::answer::Answer;
+use super::serve::local;
+use super::store::persist;
 use super::store::{Serial, ZoneLimits, ZoneVersion};
-use super::{local, persist};
 use crate::model::dns::{Routes, ZoneName};
 use crate::model::primary::Primary;
 

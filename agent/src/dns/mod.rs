@@ -6,61 +6,27 @@
 //! a forwarder for everything else, on loopback, for this zone alone.
 //!
 //! ```text
-//! primary ──▶ fetch · incoming ──▶ store ──▶ answer ──▶ resolve ──▶ front ──▶ resolver
-//!                                  │  ▲                   │
-//!                              persist (data folder)   forward ──▶ binder, public
+//! primary ──▶ secondary/ ──▶ store/ ──▶ serve/ ──▶ resolver
+//!                            ▲  │          │
+//!                       data folder     forward/ ──▶ binder, public
 //! ```
 //!
 //! What never changes: a zone version is immutable, and so is the catalog of
 //! zones; both are swapped whole, readers hold an `Arc` and never wait. Names
 //! answer from the data folder before any primary does, and go on answering
 //! when all of them are gone. Hickory's types stay inside this room.
-//!
-//! Left for later: access lists, answers kept in wire form.
 
-mod answer;
-mod build;
-mod cache;
 mod catalog;
-mod changes;
 mod counters;
-mod doorstep;
 mod dump;
 mod error;
 mod exchange;
-#[cfg(test)]
-mod fake;
-#[cfg(test)]
-mod fake_ixfr;
-mod fast;
-mod fetch;
 mod forward;
-mod front;
-mod guard;
-mod health;
-mod incoming;
-mod install;
-mod judge;
-mod local;
 mod names;
-mod notify;
-mod obtain;
-mod overlay;
-mod persist;
-mod recursive;
-mod refresh;
-mod replay;
-mod resolve;
-mod rrset;
+mod secondary;
 mod seldom;
+mod serve;
 mod store;
-mod table;
-mod transfer;
-mod tsig;
-mod turns;
-mod udp;
-mod upstream;
-mod wire;
 
 use std::collections::HashMap;
 use std::io;
@@ -79,30 +45,30 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use self::cache::CacheLimits;
 pub use self::catalog::ZoneStatus;
 pub use self::counters::DnsCounters;
 pub use self::dump::ZoneRecord;
 pub use self::error::DnsError;
-pub use self::fetch::TransferLimits;
 pub use self::forward::ForwardLimits;
-pub use self::guard::HeldBack;
-pub use self::health::PrimaryStatus;
-pub use self::refresh::RefreshPolicy;
-pub use self::replay::{Replayed, replay, replay_signed};
+pub use self::forward::cache::CacheLimits;
+pub use self::forward::upstream::UpstreamStatus;
+pub use self::secondary::fetch::TransferLimits;
+pub use self::secondary::guard::HeldBack;
+pub use self::secondary::health::PrimaryStatus;
+pub use self::secondary::refresh::RefreshPolicy;
+pub use self::secondary::replay::{Replayed, replay, replay_signed};
 pub use self::store::{Serial, SoaTimers, ZoneLimits};
-pub use self::upstream::UpstreamStatus;
 
 use self::catalog::{Catalog, CatalogSettings};
 use self::counters::Counters;
-use self::doorstep::Doorstep;
-use self::front::Front;
 use self::names::WireName;
-use self::notify::Door;
-use self::resolve::Names;
-use self::transfer::{Secondary, TransferSettings};
-use self::turns::Turns;
-use self::udp::Datagrams;
+use self::secondary::doorstep::Doorstep;
+use self::secondary::notify::Door;
+use self::secondary::transfer::{Secondary, TransferSettings};
+use self::secondary::turns::Turns;
+use self::serve::front::Front;
+use self::serve::resolve::Names;
+use self::serve::udp::Datagrams;
 use crate::model::dns::Routes;
 
 /// How the name server is set up; what it serves comes as `Routes`.
@@ -190,7 +156,7 @@ impl NameServer {
             sockets.push((udp, tcp));
             local_addrs.push(local);
         }
-        if let Err(error) = persist::prepare(&config.store_dir) {
+        if let Err(error) = store::persist::prepare(&config.store_dir) {
             // Full or read-only: names from the primaries beat none at all.
             // Each zone says for itself that it could not be written.
             warn!(

@@ -11,7 +11,7 @@ use hickory_proto::rr::Record;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::dns::fake::{
+use crate::dns::secondary::fake::{
     FakePrimary, FakeServer, Mood, Replies, name, record, reply, zone_name,
 };
 use crate::model::dns::{ForwardZone, SecondaryZone, UpstreamKind, ZoneName};

@@ -1,0 +1,333 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Forwarding against upstreams of every temper.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hickory_proto::op::OpCode;
+
+use super::*;
+use crate::dns::secondary::fake::{
+    FakeServer, Replies, Transport, name, record, reply,
+};
+
+pub(crate) const BINDER: Upstreams = Upstreams::Binder { fallback: false };
+
+pub(crate) fn limits() -> ForwardLimits {
+    ForwardLimits {
+        each: Duration::from_millis(500),
+        whole: Duration::from_millis(2500),
+        ..ForwardLimits::default()
+    }
+}
+
+pub(crate) fn pool_with(
+    kind: Upstreams,
+    addrs: &[SocketAddr],
+    limits: ForwardLimits,
+) -> ForwardPool {
+    let suffix = crate::dns::secondary::fake::zone_name();
+    let in_flight = Arc::new(Semaphore::new(limits.in_flight));
+    ForwardPool::new(suffix, kind, addrs, None, limits, in_flight)
+}
+
+pub(crate) fn pool(kind: Upstreams, servers: &[&FakeServer]) -> ForwardPool {
+    let addrs: Vec<SocketAddr> = servers.iter().map(|s| s.addr).collect();
+    pool_with(kind, &addrs, limits())
+}
+
+/// Knows `a` only; counts what it is asked.
+pub(crate) async fn good() -> (FakeServer, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let server = FakeServer::start(move |query, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let question = &query.queries[0];
+        // As binder does: another case is another name.
+        if !question.name().eq_case(&name("a")) {
+            return reply(query, ResponseCode::Refused).into();
+        }
+        let mut answer = reply(query, ResponseCode::NoError);
+        answer.add_answer(record("a", 60, "A 10.0.0.1"));
+        answer.into()
+    })
+    .await;
+    (server, asked)
+}
+
+pub(crate) async fn always(rcode: ResponseCode) -> FakeServer {
+    FakeServer::start(move |query, _| reply(query, rcode).into()).await
+}
+
+pub(crate) async fn silent() -> FakeServer {
+    FakeServer::start(|_, _| Replies::default()).await
+}
+
+pub(crate) fn soa_ttl(answer: &Answer) -> Option<u32> {
+    match &answer.authorities[..] {
+        [soa] if matches!(soa.data, RData::SOA(_)) => Some(soa.ttl),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_cached_and_spelled_as_asked() {
+    let (server, asked) = good().await;
+    let pool = pool(BINDER, &[&server]);
+    for spelling in ["a", "A"] {
+        let answer =
+            pool.ask(&name(spelling), RecordType::A).await.into_answer();
+        assert_eq!(answer.rcode, ResponseCode::NoError);
+        assert!(answer.answers[0].name.eq_case(&name(spelling)));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn binder_is_asked_for_what_it_knows() {
+    let (server, asked) = good().await;
+    let pool = pool(BINDER, &[&server]);
+    for rtype in [RecordType::AAAA, RecordType::TXT, RecordType::HTTPS] {
+        let answer = pool.ask(&name("a"), rtype).await.into_answer();
+        assert_eq!(answer.rcode, ResponseCode::NoError);
+        assert!(answer.answers.is_empty());
+        assert_eq!(soa_ttl(&answer), Some(30));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn refused_by_one_binder_is_asked_of_the_next() {
+    let refusing = always(ResponseCode::Refused).await;
+    let failing = always(ResponseCode::ServFail).await;
+    let (server, _) = good().await;
+    let pool = pool(BINDER, &[&refusing, &failing, &server]);
+    let answer = pool.ask(&name("a"), RecordType::A).await.into_answer();
+    assert_eq!(answer.answers.len(), 1);
+    assert!(pool.status().all(|upstream| upstream.alive));
+}
+
+#[tokio::test]
+async fn refused_by_all_live_binders_is_nxdomain_for_a_moment() {
+    let (one, asked) = good().await;
+    let two = always(ResponseCode::Refused).await;
+    let dead = silent().await;
+    let pool = pool(BINDER, &[&one, &dead, &two]);
+    for _ in 0..2 {
+        let answer =
+            pool.ask(&name("unknown"), RecordType::A).await.into_answer();
+        assert_eq!(answer.rcode, ResponseCode::NXDomain);
+        assert_eq!(soa_ttl(&answer), Some(BRIEF));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "kept for a few seconds");
+    let started = Instant::now();
+    let answer = pool.ask(&name("unknown2"), RecordType::A).await.into_answer();
+    assert_eq!(answer.rcode, ResponseCode::NXDomain);
+    assert!(started.elapsed() < limits().each, "the dead one is not asked");
+}
+
+#[tokio::test]
+async fn one_failing_binder_makes_unknown_uncertain() {
+    let refusing = always(ResponseCode::Refused).await;
+    let failing = always(ResponseCode::ServFail).await;
+    let pool = pool(BINDER, &[&refusing, &failing]);
+    let answer = pool.ask(&name("a"), RecordType::A).await.into_answer();
+    assert_eq!(answer.rcode, ResponseCode::ServFail);
+}
+
+#[tokio::test]
+async fn notimp_of_binder_is_nodata() {
+    let server = always(ResponseCode::NotImp).await;
+    let pool = pool(BINDER, &[&server]);
+    let answer = pool.ask(&name("a"), RecordType::SRV).await.into_answer();
+    assert_eq!(answer.rcode, ResponseCode::NoError);
+    assert_eq!(soa_ttl(&answer), Some(BRIEF));
+}
+
+#[tokio::test]
+async fn silence_costs_one_wait_then_the_other_is_asked_first() {
+    let dead = silent().await;
+    let (server, _) = good().await;
+    let mut limits = limits();
+    limits.cache.entries = 0;
+    let pool = pool_with(BINDER, &[dead.addr, server.addr], limits);
+    assert_eq!(
+        pool.ask(&name("a"), RecordType::A).await.into_answer().answers.len(),
+        1
+    );
+    let alive: Vec<bool> = pool.status().map(|s| s.alive).collect();
+    assert_eq!(alive, [false, true]);
+    let started = Instant::now();
+    assert_eq!(
+        pool.ask(&name("a"), RecordType::A).await.into_answer().answers.len(),
+        1
+    );
+    assert!(started.elapsed() < limits.each, "not waited for again");
+}
+
+#[tokio::test]
+async fn all_silent_is_servfail_or_an_old_answer() {
+    let quiet = Arc::new(AtomicUsize::new(0));
+    let now = Arc::clone(&quiet);
+    let server = FakeServer::start(move |query, _| {
+        if now.load(Ordering::SeqCst) > 0 {
+            return Replies::default();
+        }
+        let mut answer = reply(query, ResponseCode::NoError);
+        answer.add_answer(record("a", 1, "A 10.0.0.1"));
+        answer.into()
+    })
+    .await;
+    let mut limits = limits();
+    limits.cache.max_ttl = Duration::from_millis(1);
+    let pool = pool_with(Upstreams::Recursive, &[server.addr], limits);
+    assert_eq!(
+        pool.ask(&name("a"), RecordType::A).await.into_answer().answers.len(),
+        1
+    );
+    quiet.store(1, Ordering::SeqCst);
+    // Waits for the silent server: longer than the answer stays fresh.
+    let none = pool.ask(&name("b"), RecordType::A).await.into_answer();
+    assert_eq!(none.rcode, ResponseCode::ServFail);
+    let old = pool.ask(&name("a"), RecordType::A).await.into_answer();
+    assert_eq!(old.answers[0].ttl, 30, "stale, given for half a minute");
+}
+
+#[tokio::test]
+async fn nobody_waits_long_for_the_dead() {
+    let server = silent().await;
+    let pool = pool(Upstreams::Recursive, &[&server]);
+    for n in 0..SURELY_DEAD / 2 {
+        pool.ask(&name(&format!("a{n}")), RecordType::A).await;
+    }
+    let started = Instant::now();
+    let answer = pool.ask(&name("b"), RecordType::A).await.into_answer();
+    assert_eq!(answer.rcode, ResponseCode::ServFail);
+    assert!(started.elapsed() < limits().each);
+}
+
+#[tokio::test]
+async fn a_truncated_answer_is_fetched_by_tcp() {
+    let server = FakeServer::start(|query, transport| {
+        let mut answer = reply(query, ResponseCode::NoError);
+        match transport {
+            Transport::Udp => answer.metadata.truncation = true,
+            Transport::Tcp => {
+                answer.add_answers(
+                    (0..200).map(|_| record("a", 9, "A 10.0.0.1")),
+                );
+            }
+        }
+        answer.into()
+    })
+    .await;
+    let pool = pool(Upstreams::Recursive, &[&server]);
+    let answer = pool.ask(&name("a"), RecordType::A).await.into_answer();
+    assert_eq!(answer.answers.len(), 200);
+}
+
+#[tokio::test]
+async fn forged_replies_are_passed_over() {
+    let server = FakeServer::start(|query, _| {
+        let mut wrong_id = reply(query, ResponseCode::NXDomain);
+        wrong_id.metadata.id ^= 1;
+        let mut wrong_name = reply(query, ResponseCode::NXDomain);
+        wrong_name.queries[0].set_name(name("other"));
+        let mut no_reply = reply(query, ResponseCode::NXDomain);
+        no_reply.metadata.message_type = hickory_proto::op::MessageType::Query;
+        let mut wrong_opcode = reply(query, ResponseCode::NXDomain);
+        wrong_opcode.metadata.op_code = OpCode::Notify;
+        let mut right = reply(query, ResponseCode::NoError);
+        right.add_answer(record("a", 9, "A 10.0.0.1"));
+        Replies {
+            messages: vec![wrong_id, wrong_name, no_reply, wrong_opcode, right],
+            then_close: false,
+        }
+    })
+    .await;
+    let pool = pool(Upstreams::Recursive, &[&server]);
+    let answer = pool.ask(&name("a"), RecordType::A).await.into_answer();
+    assert_eq!(answer.answers.len(), 1);
+}
+
+#[tokio::test]
+async fn recursive_rcodes_stay_what_they_are() {
+    use ResponseCode::{NXDomain, NoError, NotImp, Refused, ServFail};
+    let (one, _) = good().await;
+    for (said, meant) in [
+        (NXDomain, NXDomain),
+        (ServFail, ServFail),
+        (Refused, ServFail),
+        (NotImp, ServFail),
+        // Empty, without AA, RA or SOA: lame.
+        (NoError, ServFail),
+    ] {
+        let server = always(said).await;
+        let alone = pool(Upstreams::Recursive, &[&server]);
+        let answer = alone.ask(&name("a"), RecordType::A).await.into_answer();
+        assert_eq!(answer.rcode, meant, "{said}");
+        if meant == ServFail {
+            let both = pool(Upstreams::Recursive, &[&server, &one]);
+            let answer =
+                both.ask(&name("a"), RecordType::A).await.into_answer();
+            assert_eq!(answer.answers.len(), 1, "{said}, then an answer");
+        }
+    }
+}
+
+#[tokio::test]
+async fn negative_answers_keep_the_soa_and_its_minimum() {
+    let server = FakeServer::start(|query, _| {
+        let mut answer = reply(query, ResponseCode::NoError);
+        answer.metadata.recursion_available = true;
+        let mut soa = crate::dns::secondary::fake::soa_record(1);
+        soa.ttl = 9000;
+        answer.add_authority(soa);
+        answer.into()
+    })
+    .await;
+    let pool = pool(Upstreams::Recursive, &[&server]);
+    let answer = pool.ask(&name("a"), RecordType::AAAA).await.into_answer();
+    assert_eq!(answer.rcode, ResponseCode::NoError);
+    assert_eq!(soa_ttl(&answer), Some(30));
+}
+
+#[tokio::test]
+async fn too_many_questions_are_turned_away() {
+    let (server, _) = good().await;
+    let limits = ForwardLimits { in_flight: 0, ..limits() };
+    let pool = pool_with(BINDER, &[server.addr], limits);
+    let answer = pool.ask(&name("a"), RecordType::A).await.into_answer();
+    assert_eq!(answer.rcode, ResponseCode::ServFail);
+}
+
+#[tokio::test]
+async fn a_server_that_is_back_is_noticed_without_being_waited_for() {
+    let quiet = Arc::new(AtomicUsize::new(1));
+    let now = Arc::clone(&quiet);
+    let moody = FakeServer::start(move |query, _| {
+        if now.load(Ordering::SeqCst) > 0 {
+            return Replies::default();
+        }
+        reply(query, ResponseCode::Refused).into()
+    })
+    .await;
+    let (server, _) = good().await;
+    let mut limits = limits();
+    limits.cache.entries = 0;
+    let pool = pool_with(BINDER, &[moody.addr, server.addr], limits);
+    pool.ask(&name("a"), RecordType::A).await;
+    assert!(!pool.status().next().unwrap().alive);
+    quiet.store(0, Ordering::SeqCst);
+    // Rested, as after its backoff.
+    pool.servers[0].health().retry_at = Some(Instant::now());
+    pool.ask(&name("a"), RecordType::A).await;
+    let back = async {
+        while !pool.status().next().unwrap().alive {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), back).await.unwrap();
+}
