@@ -209,6 +209,7 @@ pub async fn run(
     } else {
         loops.keep(found);
     }
+    let control = board.names.clone();
     let reporter: Reporter = Arc::new(move || board.report());
     let others = Arc::clone(&reporter);
     let metadata = outputs.metadata.subscribe();
@@ -216,7 +217,8 @@ pub async fn run(
         status::serve_others(reach, metadata, others, stop)
     });
     loops.start("status", |stop| async move {
-        if let Err(error) = status::serve(listener, reporter, stop).await {
+        let served = status::serve(listener, reporter, control, stop);
+        if let Err(error) = served.await {
             error!(err.message = %error, "status page failed");
         }
     });

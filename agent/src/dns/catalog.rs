@@ -69,6 +69,8 @@ pub(crate) struct ZoneCell {
     pub(crate) primaries: watch::Sender<Vec<Primary>>,
     /// Wakes the refresh loop; several wakings become one.
     pub(crate) wake: Notify,
+    /// When the last round of the loop that has ended had begun.
+    pub(crate) rounds: watch::Sender<Option<Instant>>,
     state: RwLock<State>,
 }
 
@@ -95,6 +97,7 @@ impl ZoneCell {
             name,
             primaries: watch::Sender::new(primaries),
             wake: Notify::new(),
+            rounds: watch::Sender::new(None),
             state: RwLock::default(),
         }
     }
@@ -237,6 +240,8 @@ pub(crate) enum Route {
 pub(crate) struct Catalog {
     pub(crate) zones: HashMap<WireName, ZoneEntry>,
     pub(crate) forwards: HashMap<WireName, Arc<ForwardPool>>,
+    /// Special names that the resolvers of the root's forward zone know.
+    known_special: Arc<[WireName]>,
 }
 
 /// What a catalog is made with, besides the routes.
@@ -247,6 +252,7 @@ pub(crate) struct CatalogSettings {
     pub(crate) zone_limits: ZoneLimits,
     pub(crate) forward_limits: ForwardLimits,
     pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) known_special: Arc<[WireName]>,
 }
 
 impl Catalog {
@@ -261,7 +267,7 @@ impl Catalog {
         if let Some(answer) = local::localhost(key, name, rtype) {
             return Route::Local(answer);
         }
-        self.longest(key, key.suffixes())
+        self.longest(key, name, rtype, key.suffixes())
     }
 
     /// Finds who answers a name that the forward zone `suffix` knows nothing
@@ -269,15 +275,20 @@ impl Catalog {
     pub(crate) fn route_above(
         &self,
         key: &WireName,
+        name: &Name,
+        rtype: RecordType,
         suffix: &ZoneName,
     ) -> Route {
         let len = WireName::from_zone(suffix).as_bytes().len();
-        self.longest(key, key.suffixes().filter(|above| above.len() < len))
+        let above = key.suffixes().filter(|above| above.len() < len);
+        self.longest(key, name, rtype, above)
     }
 
     fn longest<'k>(
         &self,
         key: &WireName,
+        name: &Name,
+        rtype: RecordType,
         suffixes: impl Iterator<Item = &'k [u8]>,
     ) -> Route {
         for suffix in suffixes {
@@ -285,8 +296,13 @@ impl Catalog {
             if let Some(zone) = self.zones.get(suffix) {
                 return Route::Zone(zone.clone());
             }
-            if is_root && let Some(answer) = local::unforwarded(key) {
-                return Route::Local(answer);
+            if is_root {
+                let known = &self.known_special;
+                if let Some(answer) =
+                    local::unforwarded(key, name, rtype, known)
+                {
+                    return Route::Local(answer);
+                }
             }
             if let Some(pool) = self.forwards.get(suffix) {
                 return Route::Forward(Arc::clone(pool));
@@ -302,7 +318,10 @@ impl Catalog {
         routes: &Routes,
         settings: &CatalogSettings,
     ) -> Catalog {
-        let mut next = Catalog::default();
+        let mut next = Catalog {
+            known_special: Arc::clone(&settings.known_special),
+            ..Catalog::default()
+        };
         for zone in &routes.secondaries {
             let apex = WireName::from_zone(&zone.name);
             if next.zones.contains_key(&apex) {

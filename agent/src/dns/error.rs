@@ -133,6 +133,18 @@ pub enum DnsError {
         /// The text.
         name: String,
     },
+    /// The text is no type of records.
+    #[error("{text:?} is not a type of records")]
+    BadType {
+        /// The text.
+        text: String,
+    },
+    /// Nothing came of a refresh that an operator asked for.
+    #[error("no outcome within {limit:?}; it goes on")]
+    NotRefreshed {
+        /// How long we waited.
+        limit: Duration,
+    },
     /// The name exists, but not with an address; or does not exist.
     #[error("{name} has no address ({rcode})")]
     NoAddress {

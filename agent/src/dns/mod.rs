@@ -17,6 +17,8 @@
 //! when all of them are gone. Hickory's types stay inside this room.
 
 mod catalog;
+mod client;
+mod control;
 mod counters;
 mod dump;
 mod error;
@@ -27,6 +29,7 @@ mod secondary;
 mod seldom;
 mod serve;
 mod store;
+mod text;
 
 use std::collections::HashMap;
 use std::io;
@@ -46,8 +49,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::catalog::ZoneStatus;
+pub use self::client::{Reply, ReplyRecord, query};
+pub use self::control::{Answerer, Way};
 pub use self::counters::DnsCounters;
-pub use self::dump::ZoneRecord;
+pub use self::dump::{DumpForm, ZoneDump, ZoneRecord};
 pub use self::error::DnsError;
 pub use self::forward::ForwardLimits;
 pub use self::forward::cache::CacheLimits;
@@ -69,7 +74,7 @@ use self::secondary::turns::Turns;
 use self::serve::front::Front;
 use self::serve::resolve::Names;
 use self::serve::udp::Datagrams;
-use crate::model::dns::Routes;
+use crate::model::dns::{Routes, ZoneName};
 
 /// How the name server is set up; what it serves comes as `Routes`.
 #[derive(Clone, Debug)]
@@ -95,6 +100,9 @@ pub struct DnsConfig {
     pub forward: ForwardLimits,
     /// An idle TCP client is let go after this.
     pub tcp_idle: Duration,
+    /// Special names, and reverse zones of private addresses, that the public
+    /// resolvers do know: asked of them rather than answered by rule.
+    pub known_special: Vec<ZoneName>,
 }
 
 impl DnsConfig {
@@ -111,6 +119,7 @@ impl DnsConfig {
             forward: ForwardLimits::default(),
             // RFC 7766 §6.2.3: a few seconds.
             tcp_idle: Duration::from_secs(10),
+            known_special: Vec::new(),
         }
     }
 }
@@ -170,6 +179,11 @@ impl NameServer {
             zone_limits: config.zone,
             forward_limits: config.forward,
             in_flight: Arc::new(Semaphore::new(config.forward.in_flight)),
+            known_special: config
+                .known_special
+                .iter()
+                .map(WireName::from_zone)
+                .collect(),
         };
         let now = Arc::clone(&routes.borrow_and_update());
         let catalog = Catalog::default().next(&now, &catalog_settings).await;

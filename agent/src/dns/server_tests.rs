@@ -17,7 +17,7 @@ use crate::dns::secondary::fake::{
 use crate::model::dns::{ForwardZone, SecondaryZone, UpstreamKind, ZoneName};
 
 pub(crate) struct Running {
-    addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     pub(crate) handle: NamesHandle,
     pub(crate) routes: watch::Sender<Arc<Routes>>,
     stop: CancellationToken,

@@ -6,6 +6,7 @@
 //! asked for, shown as a page, as JSON, as metrics and as a health check.
 
 mod certificates;
+mod control;
 mod metrics;
 mod page;
 mod peers;
@@ -26,11 +27,12 @@ use crate::metadata::poll::{Origin, PollStatus};
 use crate::walk::WalkStatus;
 
 pub use certificates::{CertificatePart, ServedPart};
+pub use control::{CHANGE_HEADER, REFRESH_LIMIT};
 pub use page::serve;
 pub use peers::PeerPart;
 pub use room::RoomPart;
 pub use scrape::{Reach, serve_others};
-pub use table::table;
+pub use table::{columns, duration, table};
 pub use zones::{HeldBackPart, PrimaryPart, ZonePart};
 
 /// SAPI silent for longer than this is a fault: no change reaches us.

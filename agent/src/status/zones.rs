@@ -25,6 +25,9 @@ pub struct ZonePart {
     pub primary: Option<String>,
     /// Records served.
     pub records: usize,
+    /// Bytes in memory.
+    #[serde(default)]
+    pub bytes: usize,
     /// Seconds since a primary confirmed it.
     pub age_seconds: Option<u64>,
     /// Comes from the data folder, not confirmed in this run.
@@ -74,6 +77,7 @@ impl From<ZoneStatus> for ZonePart {
             serial: zone.serial.map(|serial| serial.0),
             primary: zone.primary.map(|primary| primary.to_string()),
             records: zone.records,
+            bytes: zone.bytes,
             age_seconds: zone.age.map(|age| age.as_secs()),
             from_disk: zone.loaded_from_disk,
             expired: zone.expired,

@@ -136,6 +136,17 @@ impl Cache {
         }
     }
 
+    /// Forgets the answers at and below a name, or all; says how many.
+    pub(crate) fn forget(&self, below: Option<&WireName>) -> usize {
+        let mut inner = self.lock();
+        let before = inner.map.len();
+        inner.map.retain(|(name, _), _| {
+            below.is_some_and(|below| !name.is_within(below))
+        });
+        // Places whose entry is gone are skipped as those of older ones are.
+        before - inner.map.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing panics while holding it; if it did, the map is still whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -193,6 +204,19 @@ mod tests {
         assert!(has("a"));
         let inner = cache.lock();
         assert!(inner.map.len() <= 2 && inner.order.len() <= 4);
+    }
+
+    #[test]
+    fn a_name_is_forgotten_with_all_below_it() {
+        let cache = Cache::new(CacheLimits::default());
+        let (ttl, now) = (Duration::from_secs(9), Instant::now());
+        for text in ["a", "b.a", "ba"] {
+            cache.put(key(text), answer(9), ttl, 99, now);
+        }
+        assert_eq!(cache.forget(Some(&key("a").0)), 2);
+        assert!(cache.get_stale(&key("b.a"), now).is_none());
+        assert!(cache.get(&key("ba"), now).is_some());
+        assert_eq!(cache.forget(None), 1);
     }
 
     #[test]

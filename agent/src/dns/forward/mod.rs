@@ -173,6 +173,17 @@ impl ForwardPool {
         self.servers.iter().map(|server| server.status(&self.suffix))
     }
 
+    /// Whether it would answer from its cache now.
+    pub(crate) fn is_cached(&self, name: &WireName, rtype: RecordType) -> bool {
+        let key: Key = (name.clone(), rtype);
+        self.cache.get(&key, Instant::now()).is_some()
+    }
+
+    /// Forgets what it has cached at and below a name, or all; says how many.
+    pub(crate) fn forget(&self, below: Option<&WireName>) -> usize {
+        self.cache.forget(below)
+    }
+
     /// Answers a question below the suffix, from the cache if possible;
     /// always, and within `limits.whole`. `Unknown` comes only from a pool
     /// with fallback.

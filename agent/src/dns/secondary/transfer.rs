@@ -98,6 +98,7 @@ impl Secondary {
         loop {
             self.watch_expiry();
             let known = primaries.borrow_and_update().clone();
+            let began = Instant::now();
             let outcome = tokio::select! {
                 outcome = self.round(&known) => outcome,
                 // An interrupted round has changed nothing, or has already
@@ -106,6 +107,7 @@ impl Secondary {
             };
             let ended = Instant::now();
             let delay = self.settle(outcome);
+            cell.rounds.send_replace(Some(began));
             // Each arm but the first only ends the wait; nothing is lost
             // when another one wins.
             tokio::select! {

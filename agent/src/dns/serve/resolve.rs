@@ -161,7 +161,7 @@ async fn walk(
         }
         let key = WireName::from_name(name);
         // Shorter each time, so this ends.
-        route = catalog.route_above(&key, &pool.suffix);
+        route = catalog.route_above(&key, name, rtype, &pool.suffix);
     }
 }
 
