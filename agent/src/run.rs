@@ -355,6 +355,7 @@ async fn start_names(
         config.state_dir.join("zones"),
     );
     dns.refresh = section.policy();
+    config.dns.apply(&mut dns);
     // CNS asks the address that a transfer went to, on port 53, whether it
     // is a secondary; so both are one.
     let own = section.address.or(zone.admin_ip);

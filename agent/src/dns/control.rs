@@ -23,7 +23,9 @@ use crate::model::dns::ZoneName;
 const MAX_WAYS: usize = 16;
 
 /// Who answers, in the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Answerer {
     /// Our copy of a zone.
@@ -134,7 +136,14 @@ fn follow(
             cached: false,
         };
         match route {
-            Route::Local(_) => way.by = Answerer::Local,
+            Route::Local(step) => {
+                way.by = Answerer::Local;
+                ways.push(way);
+                return match step {
+                    Step::Alias(_, target) => Some(target),
+                    Step::Done(_) => None,
+                };
+            }
             Route::Nowhere => {}
             Route::Zone(zone) => {
                 way.zone = Some(zone.cell.name.to_string());
@@ -176,11 +185,7 @@ fn behind(
     rtype: RecordType,
     way: &mut Way,
 ) {
-    way.by = match pool.kind {
-        Upstreams::Binder { .. } => Answerer::Binder,
-        Upstreams::Recursive => Answerer::Public,
-        Upstreams::Primaries => Answerer::Primary,
-    };
+    way.by = pool.answerer();
     way.zone = Some(pool.suffix.to_string());
     way.servers = pool.status().map(|server| server.addr.to_string()).collect();
     way.cached = pool.is_cached(key, rtype);

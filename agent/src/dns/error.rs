@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::tally::Outcome;
+
 /// A cause whose type stays inside the room.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -156,6 +158,19 @@ pub enum DnsError {
 }
 
 impl DnsError {
+    /// What asking a primary came to.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::NotAllowed { .. } => Outcome::Refused,
+            Self::Silent { .. } => Outcome::Silent,
+            Self::Network { .. } => Outcome::Network,
+            Self::Rcode { .. } | Self::Message { .. } => Outcome::Answer,
+            Self::Signature { .. } => Outcome::Signature,
+            Self::HeldBack { .. } => Outcome::HeldBack,
+            _ => Outcome::Invalid,
+        }
+    }
+
     /// The message with all causes, for logs and status.
     pub(crate) fn chain(&self) -> String {
         let mut text = self.to_string();

@@ -4,6 +4,7 @@
 
 //! The replicated zones in the report, and what is wrong with them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,12 @@ pub struct ZonePart {
     /// Those it may come from, as configured.
     #[serde(default)]
     pub primaries: Vec<PrimaryPart>,
+    /// What came of asking the primaries: kind and number.
+    #[serde(default)]
+    pub transfers: BTreeMap<String, u64>,
+    /// Times it was written to disk.
+    #[serde(default)]
+    pub writes: u64,
     /// Why the last refresh failed.
     pub last_error: Option<String>,
 }
@@ -83,6 +90,12 @@ impl From<ZoneStatus> for ZonePart {
             expired: zone.expired,
             held_back: zone.held_back.map(Into::into),
             primaries: zone.primaries.into_iter().map(Into::into).collect(),
+            transfers: zone
+                .transfers
+                .into_iter()
+                .map(|(outcome, count)| (outcome.to_owned(), count))
+                .collect(),
+            writes: zone.writes,
             last_error: zone.last_error,
         }
     }

@@ -31,6 +31,7 @@ use self::upstream::{MAX_BACKOFF, Server, UpstreamStatus};
 use crate::dns::names::WireName;
 use crate::dns::seldom::Seldom;
 use crate::dns::serve::answer::{Answer, synthetic_soa};
+use crate::dns::tally::Tally;
 use crate::model::dns::{ForwardZone, UpstreamKind, ZoneName};
 
 /// Bounds of forwarding.
@@ -118,6 +119,8 @@ impl Told {
 pub(crate) struct ForwardPool {
     pub(crate) suffix: ZoneName,
     pub(crate) kind: Upstreams,
+    /// Questions for names below the suffix.
+    pub(crate) tally: Arc<Tally>,
     servers: Vec<Arc<Server>>,
     limits: ForwardLimits,
     in_flight: Arc<Semaphore>,
@@ -152,6 +155,7 @@ impl ForwardPool {
         Self {
             suffix,
             kind,
+            tally: Arc::default(),
             servers: addrs.iter().map(server).map(Arc::new).collect(),
             limits,
             in_flight,

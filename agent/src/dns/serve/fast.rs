@@ -11,8 +11,6 @@
 //! whatever this file is not sure of. Both must answer alike: a test puts the
 //! same questions to both.
 
-use std::sync::atomic::Ordering;
-
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
@@ -23,6 +21,7 @@ use crate::dns::exchange::UDP_PAYLOAD;
 use crate::dns::names::suffixes;
 use crate::dns::store::ZoneVersion;
 use crate::dns::store::rrset::RrSet;
+use crate::dns::tally::Began;
 
 /// Bytes of a message's header (RFC 1035 §4.1.1).
 const HEAD: usize = 12;
@@ -56,14 +55,12 @@ pub(crate) fn answer(
     counters: &Counters,
     out: &mut Vec<u8>,
 ) -> bool {
-    match try_answer(query, stream, catalog, out) {
-        Some(rcode) => {
-            counters.from_zone.fetch_add(1, Ordering::Relaxed);
-            counters.answered(rcode);
-            true
-        }
-        None => false,
+    let began = Began::seldom(query);
+    let answered = try_answer(query, stream, catalog, out).is_some();
+    if answered {
+        counters.own_times.ended(began);
     }
+    answered
 }
 
 fn try_answer(
@@ -71,19 +68,21 @@ fn try_answer(
     stream: bool,
     catalog: &Catalog,
     out: &mut Vec<u8>,
-) -> Option<ResponseCode> {
+) -> Option<()> {
     let plain = Plain::read(query)?;
     let name = plain.name();
-    if is_special(name) {
+    let synthetic = catalog.synthetic.as_ref();
+    if is_special(name) || synthetic.is_some_and(|zone| zone.may_hold(name)) {
         return None;
     }
-    let version = suffixes(name).find_map(|suffix| {
+    let zone = suffixes(name).find_map(|suffix| {
         match (catalog.zones.get(suffix), catalog.forwards.get(suffix)) {
-            (Some(zone), _) => Some(zone.cell.version()),
+            (Some(zone), _) => Some(Some(zone)),
             (None, Some(_)) => Some(None),
             (None, None) => None,
         }
     })??;
+    let version = zone.cell.version()?;
     let node = version.node(name).or_else(|| from_wildcard(&version, name));
     let set = node.and_then(|node| node.set(plain.rtype));
     let rcode = match node {
@@ -95,13 +94,23 @@ fn try_answer(
         }
         None => ResponseCode::NXDomain,
     };
+    // Whose turn it is, the general way knows.
+    if catalog.round_robin
+        && set.is_some_and(|set| set.rdata().nth(1).is_some())
+    {
+        return None;
+    }
     plain.write(rcode, set, &version, out)?;
     let limit = match (stream, plain.edns) {
         (true, _) => usize::from(u16::MAX),
         (false, None) => PLAIN_LIMIT,
         (false, Some((size, _))) => size.clamp(PLAIN_LIMIT, UDP_PAYLOAD.into()),
     };
-    (out.len() <= limit).then_some(rcode)
+    if out.len() > limit {
+        return None;
+    }
+    zone.cell.tally.count(plain.rtype, rcode);
+    Some(())
 }
 
 /// Names that rules answer before any zone does (`local.rs`).

@@ -89,6 +89,9 @@ impl Front {
     }
 
     async fn decide(&self, request: &Request) -> Answer {
+        if !self.names.admits(request.src().ip()) {
+            return Answer::failure(ResponseCode::Refused);
+        }
         let [query] = request.queries.queries() else {
             return self.rule(Answer::failure(ResponseCode::FormErr));
         };
@@ -147,7 +150,8 @@ impl Front {
 
     /// An answer that no name was looked up for.
     fn rule(&self, answer: Answer) -> Answer {
-        self.names.counters.answered(answer.rcode);
+        let tally = &self.names.counters.no_name;
+        tally.count(RecordType::ZERO, answer.rcode);
         answer
     }
 }

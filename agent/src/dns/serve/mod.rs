@@ -6,8 +6,10 @@
 //! question and the general way for every other.
 
 pub(crate) mod answer;
+pub(crate) mod clients;
 pub(crate) mod fast;
 pub(crate) mod front;
 pub(crate) mod local;
 pub(crate) mod resolve;
+pub(crate) mod synthetic;
 pub(crate) mod udp;

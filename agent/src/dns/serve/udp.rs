@@ -15,17 +15,14 @@ use hickory_net::runtime::TokioTime;
 use hickory_net::xfer::{BufDnsStreamHandle, Protocol};
 use hickory_server::server::{Request, RequestHandler, ResponseHandle};
 use tokio::net::UdpSocket;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::clients::{Clients, Place};
 use super::fast;
 use super::front::Front;
 
-/// Questions on the general way at a time; more are as good as lost, and
-/// stubs ask again.
-const IN_FLIGHT: usize = 2048;
 /// Questions answered on the spot before other tasks get their turn.
 const TURN: usize = 64;
 /// No query is larger.
@@ -39,13 +36,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Datagrams {
     socket: Arc<UdpSocket>,
     front: Arc<Front>,
-    in_flight: Arc<Semaphore>,
+    clients: Arc<Clients>,
 }
 
 impl Datagrams {
     pub(crate) fn new(socket: UdpSocket, front: Arc<Front>) -> Self {
-        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
-        Self { socket: Arc::new(socket), front, in_flight }
+        Self { socket: Arc::new(socket), front, clients: Arc::default() }
     }
 
     /// Answers until `stop`. Whatever a socket of datagrams reports is about
@@ -91,7 +87,7 @@ impl Datagrams {
 
     fn take(&self, query: &[u8], from: SocketAddr, reply: &mut Vec<u8>) {
         let names = &self.front.names;
-        if from.port() == 0 {
+        if from.port() == 0 || !names.admits(from.ip()) {
             return;
         }
         if fast::answer(query, false, &names.catalog(), &names.counters, reply)
@@ -101,11 +97,10 @@ impl Datagrams {
             }
             return;
         }
-        let permit = Arc::clone(&self.in_flight).try_acquire_owned();
-        // Too many: as if it had been lost.
-        let Ok(permit) = permit else { return };
+        // Too many: as if it had been lost, and stubs ask again.
+        let Some(place) = self.clients.place(from) else { return };
         match Request::from_bytes(query.to_vec(), from, Protocol::Udp) {
-            Ok(request) => self.respond(request, permit),
+            Ok(request) => self.respond(request, place),
             Err(_) => {
                 let Some(refusal) = format_error(query) else { return };
                 // Nobody waits for it who knows how to ask.
@@ -116,7 +111,7 @@ impl Datagrams {
 
     /// Answers by a task of its own, which ends within the limit of a
     /// question.
-    fn respond(&self, request: Request, permit: OwnedSemaphorePermit) {
+    fn respond(&self, request: Request, place: Place) {
         // A response is no question: answering it might never end.
         if request.metadata.message_type
             == hickory_proto::op::MessageType::Response
@@ -137,7 +132,7 @@ impl Datagrams {
                     debug!(err.message = %error, "response not sent");
                 }
             }
-            drop(permit);
+            drop(place);
         });
     }
 }
