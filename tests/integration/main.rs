@@ -4,6 +4,7 @@
 
 //! Whole programs against the stand-ins, on addresses of their own.
 
+mod agent_dns;
 mod agent_files;
 mod agent_kill;
 mod agent_prometheus;
