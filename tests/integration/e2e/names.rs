@@ -74,7 +74,7 @@ async fn dig_gets_what_each_source_knows() {
     }
     let said = dig(&world, &format!("@::1 {cmon} A")).await;
     assert_eq!(said.answers, [a(CMON_EXTERNAL)], "over IPv6: {said:?}");
-    let version = dig(&world, "@::1 -c CH version.bind TXT").await;
+    let version = dig(&world, "@::1 version.bind CH TXT").await;
     assert!(version.answers[0].contains("config-agent"), "{version:?}");
     // Binder turns strangers away; to a program that must be an answer it
     // understands, and a quick one.
