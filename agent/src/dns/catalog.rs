@@ -18,6 +18,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::forward::secure::SecureServers;
 use super::forward::{ForwardLimits, ForwardPool, Upstreams};
 use super::names::WireName;
 use super::secondary::guard::HeldBack;
@@ -247,6 +248,7 @@ pub(crate) struct CatalogSettings {
     pub(crate) zone_limits: ZoneLimits,
     pub(crate) forward_limits: ForwardLimits,
     pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) secure: SecureServers,
 }
 
 impl Catalog {
@@ -381,13 +383,14 @@ fn pool(
     // knows better which of several NICs leads there.
     let source =
         settings.source.filter(|_| matches!(kind, Upstreams::Primaries));
-    Arc::new(ForwardPool::new(
+    Arc::new(ForwardPool::secured(
         suffix.clone(),
         kind,
         addrs,
         source,
         settings.forward_limits,
         Arc::clone(&settings.in_flight),
+        &settings.secure,
     ))
 }
 

@@ -50,8 +50,12 @@ pub use self::counters::DnsCounters;
 pub use self::dump::ZoneRecord;
 pub use self::error::DnsError;
 pub use self::forward::ForwardLimits;
-pub use self::forward::cache::CacheLimits;
-pub use self::forward::upstream::UpstreamStatus;
+pub use self::forward::cache::{CacheCounts, CacheLimits};
+pub use self::forward::health::{
+    UpstreamCounts, UpstreamState, UpstreamStatus,
+};
+pub use self::forward::pool::ForwardStatus;
+pub use self::forward::secure::{TlsUpstream, TlsUpstreams};
 pub use self::secondary::fetch::TransferLimits;
 pub use self::secondary::guard::HeldBack;
 pub use self::secondary::health::PrimaryStatus;
@@ -61,6 +65,7 @@ pub use self::store::{Serial, SoaTimers, ZoneLimits};
 
 use self::catalog::{Catalog, CatalogSettings};
 use self::counters::Counters;
+use self::forward::secure::SecureServers;
 use self::names::WireName;
 use self::secondary::doorstep::Doorstep;
 use self::secondary::notify::Door;
@@ -93,6 +98,8 @@ pub struct DnsConfig {
     pub refresh: RefreshPolicy,
     /// Forwarding and its cache.
     pub forward: ForwardLimits,
+    /// Resolvers that are asked by TLS.
+    pub forward_tls: TlsUpstreams,
     /// An idle TCP client is let go after this.
     pub tcp_idle: Duration,
 }
@@ -109,6 +116,7 @@ impl DnsConfig {
             transfer: TransferLimits::default(),
             refresh: RefreshPolicy::default(),
             forward: ForwardLimits::default(),
+            forward_tls: TlsUpstreams::default(),
             // RFC 7766 §6.2.3: a few seconds.
             tcp_idle: Duration::from_secs(10),
         }
@@ -141,7 +149,7 @@ impl NameServer {
     /// Names answer through `handle` from now on, through the listeners once
     /// `run` is polled.
     ///
-    /// Errors: `Bind`. A folder that cannot be used and damaged zone files
+    /// Errors: `Bind`, `Tls`. A folder that cannot be used and damaged zone files
     /// are said, not errors.
     pub async fn start(
         config: DnsConfig,
@@ -170,6 +178,7 @@ impl NameServer {
             zone_limits: config.zone,
             forward_limits: config.forward,
             in_flight: Arc::new(Semaphore::new(config.forward.in_flight)),
+            secure: SecureServers::new(&config.forward_tls)?,
         };
         let now = Arc::clone(&routes.borrow_and_update());
         let catalog = Catalog::default().next(&now, &catalog_settings).await;
@@ -425,10 +434,22 @@ impl NamesHandle {
     /// All upstreams of the forward zones, by suffix and as configured.
     pub fn upstreams(&self) -> Vec<UpstreamStatus> {
         let catalog = self.names.catalog();
-        let mut upstreams: Vec<UpstreamStatus> =
-            catalog.forwards.values().flat_map(|pool| pool.status()).collect();
+        let mut upstreams: Vec<UpstreamStatus> = catalog
+            .forwards
+            .values()
+            .flat_map(|pool| pool.upstreams())
+            .collect();
         upstreams.sort_by(|a, b| a.suffix.cmp(&b.suffix));
         upstreams
+    }
+
+    /// The caches of the forward zones, by suffix.
+    pub fn forwards(&self) -> Vec<ForwardStatus> {
+        let catalog = self.names.catalog();
+        let mut forwards: Vec<ForwardStatus> =
+            catalog.forwards.values().map(|pool| pool.status()).collect();
+        forwards.sort_by(|a, b| a.suffix.cmp(&b.suffix));
+        forwards
     }
 
     /// Counts since the start.

@@ -17,6 +17,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
 use super::answer::from_wildcard;
+use super::forwarded::{self, Asked};
 use crate::dns::catalog::Catalog;
 use crate::dns::counters::Counters;
 use crate::dns::exchange::UDP_PAYLOAD;
@@ -56,23 +57,26 @@ pub(crate) fn answer(
     counters: &Counters,
     out: &mut Vec<u8>,
 ) -> bool {
-    match try_answer(query, stream, catalog, out) {
-        Some(rcode) => {
-            counters.from_zone.fetch_add(1, Ordering::Relaxed);
-            counters.answered(rcode);
-            true
-        }
-        None => false,
-    }
+    let Some(plain) = Plain::read(query) else { return false };
+    let (rcode, source) =
+        if let Some(rcode) = try_answer(&plain, stream, catalog, out) {
+            (rcode, &counters.from_zone)
+        } else if let Some(rcode) = plain.kept(stream, catalog, out) {
+            (rcode, &counters.from_forward)
+        } else {
+            return false;
+        };
+    source.fetch_add(1, Ordering::Relaxed);
+    counters.answered(rcode);
+    true
 }
 
 fn try_answer(
-    query: &[u8],
+    plain: &Plain<'_>,
     stream: bool,
     catalog: &Catalog,
     out: &mut Vec<u8>,
 ) -> Option<ResponseCode> {
-    let plain = Plain::read(query)?;
     let name = plain.name();
     if is_special(name) {
         return None;
@@ -166,6 +170,20 @@ impl<'q> Plain<'q> {
 
     fn name(&self) -> &[u8] {
         &self.name[..self.name_len]
+    }
+
+    /// The same from what others said.
+    fn kept(
+        &self,
+        stream: bool,
+        catalog: &Catalog,
+        out: &mut Vec<u8>,
+    ) -> Option<ResponseCode> {
+        out.clear();
+        let (query, name) = (self.query, self.name());
+        let (rtype, edns) = (self.rtype, self.edns);
+        let asked = Asked { query, name, rtype, edns };
+        forwarded::answer(&asked, stream, catalog, out)
     }
 
     fn write(

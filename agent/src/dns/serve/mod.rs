@@ -7,6 +7,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod fast;
+mod forwarded;
 pub(crate) mod front;
 pub(crate) mod local;
 pub(crate) mod resolve;
