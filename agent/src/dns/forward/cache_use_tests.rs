@@ -157,27 +157,6 @@ async fn silence_is_answered_with_what_was() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_all_is_not_given_when_stale() {
-    let refusing = Arc::new(AtomicBool::new(true));
-    let mood = Arc::clone(&refusing);
-    let server =
-        FakeServer::start(move |query, _| match mood.load(Ordering::SeqCst) {
-            true => reply(query, ResponseCode::Refused).into(),
-            false => Replies::default(),
-        })
-        .await;
-    let pool = pool_with(BINDER, &[server.addr], limits());
-    let negative = ask(&pool, "a").await;
-    assert_eq!(negative.rcode, ResponseCode::NXDomain);
-    assert!(negative.authorities[0].ttl <= 5);
-    refusing.store(false, Ordering::SeqCst);
-    let over = Duration::from_millis(5500);
-    // The one wait that is as long as what it shows.
-    sleep(over).await;
-    assert_eq!(ask(&pool, "a").await.rcode, ResponseCode::ServFail);
-}
-
-#[tokio::test]
 async fn the_dark_holds_few_questions_at_a_time() {
     let dead = silent().await;
     let limits = ForwardLimits { in_flight: 8, ..limits() };

@@ -18,6 +18,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::upstream::Tried;
 use crate::model::dns::ZoneName;
 
@@ -34,6 +36,12 @@ const SHORT: Duration = Duration::from_millis(15);
 const RESEND_MIN: Duration = Duration::from_millis(150);
 const RESEND_MAX: Duration = Duration::from_secs(1);
 const RESEND_UNKNOWN: Duration = Duration::from_millis(300);
+
+/// For how long one that had no answer is asked after the others.
+const FRUITLESS: Duration = Duration::from_secs(30);
+
+/// Smaller is better.
+pub(crate) type Rank = (UpstreamState, bool, u32);
 
 /// Whether an upstream is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +84,7 @@ pub struct UpstreamCounts {
     pub asked: u64,
     /// Replies to them, of any rcode.
     pub replies: u64,
-    /// Replies without an answer for us: SERVFAIL, REFUSED and the like.
+    /// Replies that were no answer: SERVFAIL, and REFUSED by a resolver.
     pub no_answer: u64,
     /// Questions that got no reply in time.
     pub silences: u64,
@@ -97,6 +105,8 @@ pub(crate) struct Health {
     pub(crate) last_error: Option<String>,
     /// A task looks at it.
     pub(crate) probed: bool,
+    /// When it last said that it has no answer, if nothing better came since.
+    fruitless: Option<Instant>,
 }
 
 /// Smoothed time and its variation (RFC 6298 §2).
@@ -196,12 +206,27 @@ impl Health {
         }
     }
 
-    /// Whom to ask first: by state, then by time, in powers of two of a
+    /// It had an answer.
+    pub(crate) fn answered(&mut self) {
+        self.fruitless = None;
+    }
+
+    /// It is alive, but had none: SERVFAIL, REFUSED.
+    pub(crate) fn gave_nothing(&mut self, now: Instant) {
+        self.counts.no_answer += 1;
+        self.fruitless = Some(now);
+    }
+
+    /// Whom to ask first: by state; who had no answer of late after the
+    /// others, however quick to say so; then by time, in powers of two of a
     /// millisecond, so that equals stay in order. Who is unknown goes first
     /// among the good ones, to become known.
-    pub(crate) fn rank(&self) -> (UpstreamState, u32) {
+    pub(crate) fn rank(&self, now: Instant) -> Rank {
+        let fruitless = self.fruitless.is_some_and(|since| {
+            now.saturating_duration_since(since) < FRUITLESS
+        });
         let millis = self.rtt.map_or(0, |rtt| rtt.smoothed.as_millis());
-        (self.state, u128::BITS - millis.leading_zeros())
+        (self.state, fruitless, u128::BITS - millis.leading_zeros())
     }
 }
 
@@ -276,18 +301,34 @@ mod tests {
         assert_eq!(health.state, UpstreamState::Good);
         health.overtaken(Duration::from_millis(100));
         assert_eq!(health.state, UpstreamState::Suspect);
-        assert!(health.rank() > Health::default().rank());
+        let now = Instant::now();
+        assert!(health.rank(now) > Health::default().rank(now));
     }
 
     #[test]
     fn the_nearest_is_asked_first() {
+        let now = Instant::now();
         let rank = |millis| {
             let mut health = Health::default();
             health.note(&reply(millis));
-            health.rank()
+            health.rank(now)
         };
         assert!(rank(1) < rank(10) && rank(10) < rank(100));
         assert_eq!(rank(4), rank(7), "as good as equal");
-        assert!(Health::default().rank() <= rank(0));
+        assert!(Health::default().rank(now) <= rank(0));
+    }
+
+    #[test]
+    fn who_had_no_answer_is_asked_later_for_a_while() {
+        let now = Instant::now();
+        let (mut near, mut far) = (Health::default(), Health::default());
+        near.note(&reply(1));
+        far.note(&reply(50));
+        near.gave_nothing(now);
+        assert!(near.rank(now) > far.rank(now));
+        assert!(near.rank(now + FRUITLESS) < far.rank(now + FRUITLESS));
+        near.answered();
+        assert!(near.rank(now) < far.rank(now));
+        assert_eq!(near.counts.no_answer, 1);
     }
 }

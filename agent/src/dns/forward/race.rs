@@ -15,7 +15,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-use super::health::UpstreamState;
+use super::health::{Rank, UpstreamState};
 use super::judge::{BRIEF, Taken, Verdict, judge};
 use super::kept::Question;
 use super::probe;
@@ -86,6 +86,11 @@ impl Race<'_> {
             if !more && self.tries.is_empty() {
                 break;
             }
+            // Not by the timer, whose grain is a millisecond.
+            if more && next <= Instant::now() {
+                next = self.ask_next();
+                continue;
+            }
             if !more && self.unknown && !self.failed {
                 end = end.min(Instant::now() + GRACE);
             }
@@ -152,13 +157,16 @@ impl Race<'_> {
         let (kind, suffix) = (self.field.kind, self.field.suffix);
         match judge(kind, suffix, &name, rtype, *message) {
             Verdict::Take(taken) => {
+                server.health().answered();
                 self.overtake(at);
                 return Some(taken);
             }
             Verdict::Unknown => self.unknown = true,
-            Verdict::Failed => self.failed = true,
+            Verdict::Failed => {
+                server.health().gave_nothing(Instant::now());
+                self.failed = true;
+            }
         }
-        server.health().counts.no_answer += 1;
         None
     }
 
@@ -181,16 +189,17 @@ impl Race<'_> {
 /// Those worth asking, best first: all with a closed circuit, or all there
 /// are if there is none.
 fn order(servers: &[Arc<Server>]) -> std::vec::IntoIter<&Arc<Server>> {
-    let mut order: Vec<_> =
-        servers.iter().map(|server| (server.health().rank(), server)).collect();
+    let now = Instant::now();
+    let rank = |server: &Arc<Server>| server.health().rank(now);
+    let mut order: Vec<(Rank, &Arc<Server>)> =
+        servers.iter().map(|server| (rank(server), server)).collect();
     // Stable: equals stay as configured.
     order.sort_by_key(|(rank, _)| *rank);
-    let good = order
-        .iter()
-        .filter(|((state, _), _)| *state != UpstreamState::Open)
-        .count();
-    if good > 0 {
-        order.truncate(good);
+    let is_open =
+        |(rank, _): &(Rank, &Arc<Server>)| rank.0 == UpstreamState::Open;
+    if !order.iter().all(is_open) {
+        order.retain(|one| !is_open(one));
     }
-    order.into_iter().map(|(_, server)| server).collect::<Vec<_>>().into_iter()
+    let order: Vec<_> = order.into_iter().map(|(_, server)| server).collect();
+    order.into_iter()
 }
