@@ -13,8 +13,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub mod forward;
 pub mod secondary;
 
+use forward::ForwardSection;
 use secondary::SecondarySection;
 
 use crate::metadata::local::LocalManifestDirs;
@@ -88,6 +90,8 @@ pub struct ConfigFile {
     pub metrics_listen: Option<Vec<SocketAddr>>,
     /// Where the embedded name server answers; none when empty.
     pub dns_listen: Vec<SocketAddr>,
+    /// Names that others answer: how they are asked and kept.
+    pub forward: ForwardSection,
     /// Zones replicated: how, and which besides those of CNS.
     pub secondary: SecondarySection,
     /// Milliseconds after which a poll is unconditional: SAPI's ETag misses
@@ -129,6 +133,7 @@ impl Default for ConfigFile {
             status_listen: SocketAddr::from(([127, 0, 0, 1], 9165)),
             metrics_listen: None,
             dns_listen: vec![SocketAddr::from(([127, 0, 0, 1], 53))],
+            forward: ForwardSection::default(),
             secondary: SecondarySection::default(),
             full_poll_interval: 300_000.0,
             // SAPI loads every manifest one by one; on a busy headnode that
@@ -185,6 +190,9 @@ impl ConfigFile {
             }
         }
         if let Err((key, seen, wanted)) = file.secondary.check() {
+            return value(key, seen, wanted);
+        }
+        if let Err((key, seen, wanted)) = file.forward.check() {
             return value(key, seen, wanted);
         }
         if file.instances.len() > 1 {

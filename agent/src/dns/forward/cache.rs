@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::kept::{Kept, Question};
+use crate::dns::names::WireName;
 
 /// Memory of an answer besides its own bytes and its key's: its slot and its
 /// place in the map, which both may have grown to double, and what the
@@ -169,6 +170,14 @@ impl Cache {
         Some((kept, last))
     }
 
+    /// Whether there is a fresh answer; nobody is counted as having asked.
+    pub(crate) fn has(&self, question: &[u8], now: Instant) -> bool {
+        let mut inner = self.lock();
+        inner.entry(question).is_some_and(|entry| {
+            now.saturating_duration_since(entry.kept.stored) < entry.kept.ttl
+        })
+    }
+
     /// Takes note that a stale answer was given.
     pub(crate) fn gave_stale(&self) {
         self.lock().counts.stale += 1;
@@ -221,6 +230,23 @@ impl Cache {
             inner.evict(&self.limits, now);
         }
         inner.insert(entry);
+    }
+
+    /// Forgets the answers at and below a name, or all; says how many.
+    pub(crate) fn forget(&self, below: Option<&WireName>) -> usize {
+        let mut inner = self.lock();
+        let gone: Vec<Question> = inner
+            .map
+            .keys()
+            .filter(|question| {
+                below.is_none_or(|below| question.is_within(below))
+            })
+            .cloned()
+            .collect();
+        for question in &gone {
+            inner.remove(question.as_bytes());
+        }
+        gone.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

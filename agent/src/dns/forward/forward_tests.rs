@@ -224,3 +224,24 @@ async fn too_many_questions_are_turned_away() {
     let answer = pool.ask(&name("a"), RecordType::A).await.into_answer();
     assert_eq!(answer.rcode, ResponseCode::ServFail);
 }
+
+#[tokio::test]
+async fn what_is_forgotten_is_asked_again() {
+    use crate::dns::names::WireName;
+    let (server, asked) = good().await;
+    let pool = pool(BINDER, &[&server]);
+    let key = WireName::from_name(&name("a"));
+    let ask = async || pool.ask(&name("a"), RecordType::A).await;
+    ask().await;
+    assert!(pool.is_cached(&key, RecordType::A));
+    assert!(!pool.is_cached(&key, RecordType::SRV));
+    let other = WireName::from_name(&name("other"));
+    assert_eq!(pool.forget(Some(&other)), 0);
+    assert_eq!(pool.forget(Some(&key)), 1);
+    assert!(!pool.is_cached(&key, RecordType::A));
+    ask().await;
+    assert_eq!(pool.forget(None), 1);
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    let cache = pool.status().cache;
+    assert_eq!((cache.entries, cache.bytes), (0, 0));
+}

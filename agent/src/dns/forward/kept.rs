@@ -15,7 +15,7 @@ use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use tokio::time::Instant;
 
-use crate::dns::names::WireName;
+use crate::dns::names::{WireName, suffixes};
 use crate::dns::serve::answer::Answer;
 
 /// Bytes of a message's header (RFC 1035 §4.1.1).
@@ -44,6 +44,12 @@ impl Question {
     /// The bytes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Whether the name is `zone` or below it.
+    pub(crate) fn is_within(&self, zone: &WireName) -> bool {
+        let name = self.0.len().saturating_sub(2);
+        suffixes(&self.0[..name]).any(|suffix| suffix == zone.as_bytes())
     }
 
     /// The name, in lower case.

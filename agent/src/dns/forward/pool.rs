@@ -25,6 +25,7 @@ use super::race::{Field, race};
 use super::secure::SecureServers;
 use super::upstream::{Case, Server};
 use super::{ForwardLimits, REFUSED_BY_ALL, Told, Upstreams};
+use crate::dns::names::WireName;
 use crate::dns::seldom::Seldom;
 use crate::dns::serve::answer::Answer;
 use crate::model::dns::ZoneName;
@@ -124,6 +125,19 @@ impl ForwardPool {
 
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = UpstreamStatus> {
         self.core.servers.iter().map(|server| server.status())
+    }
+
+    /// Whether it would answer from its cache now.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the command line"))]
+    pub(crate) fn is_cached(&self, name: &WireName, rtype: RecordType) -> bool {
+        let question = Question::new(&name.to_name(), rtype);
+        self.core.cache.has(question.as_bytes(), Instant::now())
+    }
+
+    /// Forgets what it has cached at and below a name, or all; says how many.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the command line"))]
+    pub(crate) fn forget(&self, below: Option<&WireName>) -> usize {
+        self.core.cache.forget(below)
     }
 
     pub(crate) fn status(&self) -> ForwardStatus {
