@@ -14,9 +14,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub mod dns;
+pub mod forward;
 pub mod secondary;
 
 use dns::DnsSection;
+use forward::ForwardSection;
 use secondary::SecondarySection;
 
 use crate::metadata::local::LocalManifestDirs;
@@ -94,6 +96,8 @@ pub struct ConfigFile {
     pub dns_listen: Vec<SocketAddr>,
     /// How the embedded name server answers.
     pub dns: DnsSection,
+    /// Names that others answer: how they are asked and kept.
+    pub forward: ForwardSection,
     /// Zones replicated: how, and which besides those of CNS.
     pub secondary: SecondarySection,
     /// Milliseconds after which a poll is unconditional: SAPI's ETag misses
@@ -139,6 +143,7 @@ impl Default for ConfigFile {
                 SocketAddr::from((Ipv6Addr::LOCALHOST, 53)),
             ],
             dns: DnsSection::default(),
+            forward: ForwardSection::default(),
             secondary: SecondarySection::default(),
             full_poll_interval: 300_000.0,
             // SAPI loads every manifest one by one; on a busy headnode that
@@ -196,6 +201,9 @@ impl ConfigFile {
         }
         let checked = file.secondary.check().and_then(|()| file.dns.check());
         if let Err((key, seen, wanted)) = checked {
+            return value(key, seen, wanted);
+        }
+        if let Err((key, seen, wanted)) = file.forward.check() {
             return value(key, seen, wanted);
         }
         if file.instances.len() > 1 {

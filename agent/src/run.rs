@@ -71,6 +71,9 @@ pub enum RunError {
     /// The name server could not listen, or fell over.
     #[error("name server failed")]
     Names(#[source] DnsError),
+    /// Upstreams are to be asked by TLS, and nobody knows whom to trust.
+    #[error("could not set up forwarding")]
+    Forward(#[source] crate::config::forward::AuthoritiesError),
     /// The status page could not listen.
     #[error("could not listen on {address} for the status page")]
     Status {
@@ -356,6 +359,8 @@ async fn start_names(
     );
     dns.refresh = section.policy();
     config.dns.apply(&mut dns);
+    dns.forward = config.forward.limits();
+    dns.forward_tls = config.forward.tls().map_err(RunError::Forward)?;
     // CNS asks the address that a transfer went to, on port 53, whether it
     // is a secondary; so both are one.
     let own = section.address.or(zone.admin_ip);

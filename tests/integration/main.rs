@@ -14,6 +14,7 @@ mod agent_secrets;
 mod agent_status;
 mod dashboards;
 mod dns_secondary;
+mod dns_tls;
 mod e2e;
 mod grafana;
 mod metadata;

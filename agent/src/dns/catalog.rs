@@ -19,6 +19,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::forward::secure::SecureServers;
 use super::forward::{ForwardLimits, ForwardPool, Upstreams};
 use super::names::WireName;
 use super::secondary::guard::HeldBack;
@@ -275,6 +276,7 @@ pub(crate) struct CatalogSettings {
     pub(crate) zone_limits: ZoneLimits,
     pub(crate) forward_limits: ForwardLimits,
     pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) secure: SecureServers,
     pub(crate) known_special: Arc<[WireName]>,
     pub(crate) synthetic: Option<Arc<SyntheticZone>>,
     pub(crate) round_robin: bool,
@@ -431,13 +433,14 @@ fn pool(
     // knows better which of several NICs leads there.
     let source =
         settings.source.filter(|_| matches!(kind, Upstreams::Primaries));
-    let mut pool = ForwardPool::new(
+    let mut pool = ForwardPool::secured(
         suffix.clone(),
         kind,
         addrs,
         source,
         settings.forward_limits,
         Arc::clone(&settings.in_flight),
+        &settings.secure,
     );
     if let Some(old) = old {
         // Other servers, the same names.

@@ -187,7 +187,8 @@ fn behind(
 ) {
     way.by = pool.answerer();
     way.zone = Some(pool.suffix.to_string());
-    way.servers = pool.status().map(|server| server.addr.to_string()).collect();
+    way.servers =
+        pool.upstreams().map(|server| server.addr.to_string()).collect();
     way.cached = pool.is_cached(key, rtype);
 }
 

@@ -63,6 +63,15 @@ pub enum DnsError {
         /// How long we waited.
         limit: Duration,
     },
+    /// TLS towards public resolvers cannot be set up.
+    #[error("TLS to upstreams: could not use {what}")]
+    Tls {
+        /// Which part of the settings.
+        what: String,
+        /// What is wrong with it.
+        #[source]
+        source: Cause,
+    },
     /// A server sent bytes that are no DNS message, or our query was none.
     #[error("bad message ({server})")]
     Message {

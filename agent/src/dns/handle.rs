@@ -13,7 +13,8 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use super::catalog::ZoneStatus;
 use super::counters::DnsCounters;
 use super::error::DnsError;
-use super::forward::upstream::UpstreamStatus;
+use super::forward::health::UpstreamStatus;
+use super::forward::pool::ForwardStatus;
 use super::serve::resolve::Names;
 
 /// Look-ups and status, for the rest of the agent. Cheap to clone.
@@ -67,10 +68,22 @@ impl NamesHandle {
     /// All upstreams of the forward zones, by suffix and as configured.
     pub fn upstreams(&self) -> Vec<UpstreamStatus> {
         let catalog = self.names.catalog();
-        let mut upstreams: Vec<UpstreamStatus> =
-            catalog.forwards.values().flat_map(|pool| pool.status()).collect();
+        let mut upstreams: Vec<UpstreamStatus> = catalog
+            .forwards
+            .values()
+            .flat_map(|pool| pool.upstreams())
+            .collect();
         upstreams.sort_by(|a, b| a.suffix.cmp(&b.suffix));
         upstreams
+    }
+
+    /// The caches of the forward zones, by suffix.
+    pub fn forwards(&self) -> Vec<ForwardStatus> {
+        let catalog = self.names.catalog();
+        let mut forwards: Vec<ForwardStatus> =
+            catalog.forwards.values().map(|pool| pool.status()).collect();
+        forwards.sort_by(|a, b| a.suffix.cmp(&b.suffix));
+        forwards
     }
 
     /// Counts since the start.

@@ -56,8 +56,12 @@ pub use self::counters::DnsCounters;
 pub use self::dump::{DumpForm, ZoneDump, ZoneRecord};
 pub use self::error::DnsError;
 pub use self::forward::ForwardLimits;
-pub use self::forward::cache::CacheLimits;
-pub use self::forward::upstream::UpstreamStatus;
+pub use self::forward::cache::{CacheCounts, CacheLimits};
+pub use self::forward::health::{
+    UpstreamCounts, UpstreamState, UpstreamStatus,
+};
+pub use self::forward::pool::ForwardStatus;
+pub use self::forward::secure::{TlsUpstream, TlsUpstreams};
 pub use self::handle::NamesHandle;
 pub use self::secondary::fetch::TransferLimits;
 pub use self::secondary::guard::HeldBack;
@@ -71,6 +75,7 @@ pub use self::totals::QueryCount;
 
 use self::catalog::{Catalog, CatalogSettings};
 use self::counters::Counters;
+use self::forward::secure::SecureServers;
 use self::names::WireName;
 use self::secondary::doorstep::Doorstep;
 use self::secondary::notify::Door;
@@ -106,6 +111,8 @@ pub struct DnsConfig {
     pub save: SavePolicy,
     /// Forwarding and its cache.
     pub forward: ForwardLimits,
+    /// Resolvers that are asked by TLS.
+    pub forward_tls: TlsUpstreams,
     /// An idle TCP client is let go after this.
     pub tcp_idle: Duration,
     /// Special names, and reverse zones of private addresses, that the public
@@ -130,6 +137,7 @@ impl DnsConfig {
             refresh: RefreshPolicy::default(),
             save: SavePolicy::default(),
             forward: ForwardLimits::default(),
+            forward_tls: TlsUpstreams::default(),
             // RFC 7766 §6.2.3: a few seconds.
             tcp_idle: Duration::from_secs(10),
             known_special: Vec::new(),
@@ -168,7 +176,7 @@ impl NameServer {
     /// Names answer through `handle` from now on, through the listeners once
     /// `run` is polled.
     ///
-    /// Errors: `Bind`. A folder that cannot be used and damaged zone files
+    /// Errors: `Bind`, `Tls`. A folder that cannot be used and damaged zone files
     /// are said, not errors.
     pub async fn start(
         config: DnsConfig,
@@ -205,6 +213,7 @@ impl NameServer {
             zone_limits: config.zone,
             forward_limits: config.forward,
             in_flight: Arc::new(Semaphore::new(config.forward.in_flight)),
+            secure: SecureServers::new(&config.forward_tls)?,
             known_special: config
                 .known_special
                 .iter()

@@ -15,6 +15,7 @@
 //! folder to the first answer; its CPU and memory are those when the server
 //! has come to rest, so that what it writes to disk is in them.
 
+mod forward;
 mod load;
 mod peers;
 mod servers;
@@ -58,6 +59,9 @@ fn main() -> Result<()> {
     let cores = cores()?;
     let dir = tempfile::tempdir()?;
     let mut small = Zone::write(dir.path(), SMALL)?;
+    if std::env::args().any(|argument| argument == "forward") {
+        return forward::section(&mut small, cores);
+    }
     let questions = small.questions(QUESTIONS)?;
     let (mut servers, _) = taken_in(&small, cores, &[Kind::Ours], 1)?;
     let small_start = starts(&mut servers, &small, cores)?;
@@ -70,7 +74,7 @@ fn main() -> Result<()> {
     let (mut servers, intake) = taken_in(&large, cores, &both, ROUNDS)?;
     let large_start = starts(&mut servers, &large, cores)?;
     print(&udp, &tcp, &small_start, &large_start, &intake);
-    Ok(())
+    forward::section(&mut small, cores)
 }
 
 /// The first two cores we may use; one does for both if need be.

@@ -15,6 +15,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
 use super::answer::from_wildcard;
+use super::forwarded::{self, Asked};
 use crate::dns::catalog::Catalog;
 use crate::dns::counters::Counters;
 use crate::dns::exchange::UDP_PAYLOAD;
@@ -55,21 +56,25 @@ pub(crate) fn answer(
     counters: &Counters,
     out: &mut Vec<u8>,
 ) -> bool {
+    let Some(plain) = Plain::read(query) else { return false };
     let began = Began::seldom(query);
-    let answered = try_answer(query, stream, catalog, out).is_some();
-    if answered {
+    if try_answer(&plain, stream, catalog, out).is_some() {
         counters.own_times.ended(began);
+        true
+    } else if plain.kept(stream, catalog, out).is_some() {
+        counters.forward_times.ended(began);
+        true
+    } else {
+        false
     }
-    answered
 }
 
 fn try_answer(
-    query: &[u8],
+    plain: &Plain<'_>,
     stream: bool,
     catalog: &Catalog,
     out: &mut Vec<u8>,
 ) -> Option<()> {
-    let plain = Plain::read(query)?;
     let name = plain.name();
     let synthetic = catalog.synthetic.as_ref();
     if is_special(name) || synthetic.is_some_and(|zone| zone.may_hold(name)) {
@@ -175,6 +180,20 @@ impl<'q> Plain<'q> {
 
     fn name(&self) -> &[u8] {
         &self.name[..self.name_len]
+    }
+
+    /// The same from what others said.
+    fn kept(
+        &self,
+        stream: bool,
+        catalog: &Catalog,
+        out: &mut Vec<u8>,
+    ) -> Option<ResponseCode> {
+        out.clear();
+        let (query, name) = (self.query, self.name());
+        let (rtype, edns) = (self.rtype, self.edns);
+        let asked = Asked { query, name, rtype, edns };
+        forwarded::answer(&asked, stream, catalog, out)
     }
 
     fn write(

@@ -8,6 +8,7 @@
 pub(crate) mod answer;
 pub(crate) mod clients;
 pub(crate) mod fast;
+mod forwarded;
 pub(crate) mod front;
 pub(crate) mod local;
 pub(crate) mod resolve;
