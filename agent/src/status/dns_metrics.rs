@@ -12,8 +12,10 @@ pub(super) fn render(out: &mut Text, report: &StatusReport) {
     zones(out, report);
     primaries(out, report);
     upstreams(out, report);
+    opened(out, report);
     if report.names.enabled {
         questions(out, report);
+        caches(out, report);
         events(out, report);
     }
 }
@@ -93,6 +95,85 @@ fn upstreams(out: &mut Text, report: &StatusReport) {
             ("address", upstream.address.as_str()),
         ];
         out.sample(name, &labels, u8::from(upstream.alive));
+    }
+    let name = "config_agent_upstream_rtt_seconds";
+    out.family(name, "gauge", "Usual time to an upstream's reply.");
+    for upstream in &report.upstreams {
+        let labels = [
+            ("suffix", upstream.suffix.as_str()),
+            ("address", upstream.address.as_str()),
+        ];
+        if let Some(rtt) = upstream.rtt_seconds {
+            out.sample(name, &labels, rtt);
+        }
+    }
+    let name = "config_agent_upstream_state";
+    out.family(name, "gauge", "1: whether an upstream is asked, as `state`.");
+    for upstream in &report.upstreams {
+        let labels = [
+            ("suffix", upstream.suffix.as_str()),
+            ("address", upstream.address.as_str()),
+            ("state", upstream.state.as_str()),
+        ];
+        out.sample(name, &labels, 1);
+    }
+    let name = "config_agent_upstream_questions_total";
+    out.family(name, "counter", "What came of asking an upstream.");
+    for upstream in &report.upstreams {
+        for (outcome, count) in &upstream.outcomes {
+            let labels = [
+                ("suffix", upstream.suffix.as_str()),
+                ("address", upstream.address.as_str()),
+                ("outcome", outcome),
+            ];
+            out.sample(name, &labels, count);
+        }
+    }
+}
+
+fn opened(out: &mut Text, report: &StatusReport) {
+    let name = "config_agent_upstream_opened_total";
+    out.family(name, "counter", "Times an upstream was found to be down.");
+    for upstream in &report.upstreams {
+        let labels = [
+            ("suffix", upstream.suffix.as_str()),
+            ("address", upstream.address.as_str()),
+        ];
+        out.sample(name, &labels, upstream.opened);
+    }
+}
+
+fn caches(out: &mut Text, report: &StatusReport) {
+    let caches = &report.names.caches;
+    let name = "config_agent_dns_cache_lookups_total";
+    out.family(name, "counter", "What came of looking into a cache.");
+    for cache in caches {
+        for (result, count) in [("hit", cache.hits), ("miss", cache.misses)] {
+            let labels = [("suffix", &*cache.suffix), ("result", result)];
+            out.sample(name, &labels, count);
+        }
+    }
+    let name = "config_agent_dns_cache_events_total";
+    out.family(name, "counter", "What befell kept answers.");
+    for cache in caches {
+        for (event, count) in [
+            ("stale", cache.stale),
+            ("prefetch", cache.prefetches),
+            ("eviction", cache.evictions),
+        ] {
+            let labels = [("suffix", &*cache.suffix), ("event", event)];
+            out.sample(name, &labels, count);
+        }
+    }
+    let name = "config_agent_dns_cache_entries";
+    out.family(name, "gauge", "Answers of others that are kept.");
+    for cache in caches {
+        out.sample(name, &[("suffix", &cache.suffix)], cache.entries);
+    }
+    let name = "config_agent_dns_cache_bytes";
+    out.family(name, "gauge", "Memory that kept answers take.");
+    for cache in caches {
+        out.sample(name, &[("suffix", &cache.suffix)], cache.bytes);
     }
 }
 

@@ -30,7 +30,7 @@ use crate::walk::WalkStatus;
 
 pub use certificates::{CertificatePart, ServedPart};
 pub use control::{CHANGE_HEADER, REFRESH_LIMIT};
-pub use names::{LatencyPart, NamesPart, QueryPart, UpstreamPart};
+pub use names::{CachePart, LatencyPart, NamesPart, QueryPart, UpstreamPart};
 pub use page::serve;
 pub use peers::PeerPart;
 pub use room::RoomPart;

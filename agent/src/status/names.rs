@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dns::{Answerer, DnsCounters, Latency, NamesHandle, QueryCount};
+use crate::dns::{
+    Answerer, DnsCounters, ForwardStatus, Latency, NamesHandle, QueryCount,
+    UpstreamCounts, UpstreamState,
+};
 
 /// An upstream name server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,8 +22,45 @@ pub struct UpstreamPart {
     pub address: String,
     /// Answered when last asked.
     pub alive: bool,
+    /// Asked by TLS.
+    #[serde(default)]
+    pub tls: bool,
+    /// Whether it is asked: `good`, `suspect` (late of late), `open` (only
+    /// looked at from time to time).
+    #[serde(default)]
+    pub state: String,
+    /// Usual time to its reply.
+    #[serde(default)]
+    pub rtt_seconds: Option<f64>,
+    /// What came of asking it: kind and number.
+    #[serde(default)]
+    pub outcomes: BTreeMap<String, u64>,
+    /// Times that it was found to be down.
+    #[serde(default)]
+    pub opened: u64,
     /// Why it did not.
     pub last_error: Option<String>,
+}
+
+/// The answers of a forward zone that are kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CachePart {
+    /// Forward zone.
+    pub suffix: String,
+    /// Answers kept.
+    pub entries: usize,
+    /// Memory they take.
+    pub bytes: usize,
+    /// Questions answered from it.
+    pub hits: u64,
+    /// Questions that it had no fresh answer for.
+    pub misses: u64,
+    /// Stale answers given, for want of fresh ones.
+    pub stale: u64,
+    /// Answers asked for again before their time was over.
+    pub prefetches: u64,
+    /// Answers of use that made room for others.
+    pub evictions: u64,
 }
 
 /// Queries and transfers since the start.
@@ -33,6 +73,9 @@ pub struct NamesPart {
     /// Queries by source, zone, type and response code.
     #[serde(default)]
     pub queries: Vec<QueryPart>,
+    /// Answers of others that are kept.
+    #[serde(default)]
+    pub caches: Vec<CachePart>,
     /// How long answers took.
     #[serde(default)]
     pub latencies: Vec<LatencyPart>,
@@ -77,6 +120,11 @@ pub(super) fn upstreams(names: Option<&NamesHandle>) -> Vec<UpstreamPart> {
             suffix: upstream.suffix.to_string(),
             address: upstream.addr.to_string(),
             alive: upstream.alive,
+            tls: upstream.tls,
+            state: state(upstream.state).to_owned(),
+            rtt_seconds: upstream.rtt.map(|rtt| rtt.as_secs_f64()),
+            outcomes: outcomes(upstream.counts),
+            opened: upstream.counts.opened,
             last_error: upstream.last_error,
         })
         .collect()
@@ -89,7 +137,40 @@ pub(super) fn part(names: Option<&NamesHandle>) -> NamesPart {
         enabled: true,
         counts: counts(names.counters()),
         queries: names.queries().into_iter().map(Into::into).collect(),
+        caches: names.forwards().into_iter().map(cache).collect(),
         latencies: vec![latency("own", own), latency("forwarded", forwarded)],
+    }
+}
+
+fn state(state: UpstreamState) -> &'static str {
+    match state {
+        UpstreamState::Good => "good",
+        UpstreamState::Suspect => "suspect",
+        UpstreamState::Open => "open",
+    }
+}
+
+fn outcomes(c: UpstreamCounts) -> BTreeMap<String, u64> {
+    let counts = [
+        ("answer", c.replies.saturating_sub(c.no_answer)),
+        ("no_answer", c.no_answer),
+        ("silence", c.silences),
+        ("error", c.errors),
+    ];
+    counts.map(|(name, n)| (name.to_owned(), n)).into()
+}
+
+fn cache(forward: ForwardStatus) -> CachePart {
+    let c = forward.cache;
+    CachePart {
+        suffix: forward.suffix.to_string(),
+        entries: c.entries,
+        bytes: c.bytes,
+        hits: c.hits,
+        misses: c.misses,
+        stale: c.stale,
+        prefetches: c.prefetches,
+        evictions: c.evictions,
     }
 }
 
