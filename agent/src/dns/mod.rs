@@ -231,11 +231,10 @@ impl NameServer {
         let mut listeners: JoinSet<Result<(), DnsError>> = JoinSet::new();
         for (udp, tcp) in sockets {
             let front = Arc::new(Front::new(Arc::clone(&names)));
-            let datagrams = Datagrams::new(udp, front);
+            let datagrams = Datagrams::new(udp, front).map_err(ended)?;
             let stopped = stop.clone();
             listeners.spawn(async move {
-                datagrams.run(stopped).await;
-                Ok(())
+                datagrams.run(stopped).await.map_err(ended)
             });
             let mut server = Server::new(Front::new(Arc::clone(&names)));
             server.register_listener(tcp, tcp_idle, TCP_BACKLOG);
@@ -302,6 +301,11 @@ impl NameServer {
         let _ = timeout(GRACE, ending).await;
         outcome
     }
+}
+
+/// A listener that does not go on.
+fn ended(error: io::Error) -> DnsError {
+    DnsError::Server { source: error.into() }
 }
 
 async fn serve(

@@ -8,6 +8,9 @@
 pub(crate) mod answer;
 pub(crate) mod fast;
 pub(crate) mod front;
+pub(crate) mod general;
 pub(crate) mod local;
+mod plain;
+mod reply;
 pub(crate) mod resolve;
 pub(crate) mod udp;
