@@ -6,6 +6,7 @@
 //! question and the general way for every other.
 
 pub(crate) mod answer;
+mod connection;
 pub(crate) mod fast;
 pub(crate) mod front;
 pub(crate) mod general;
@@ -13,4 +14,5 @@ pub(crate) mod local;
 mod plain;
 mod reply;
 pub(crate) mod resolve;
+pub(crate) mod tcp;
 pub(crate) mod udp;
