@@ -321,7 +321,7 @@ async fn from_outside_there_is_no_answer() {
     assert_eq!(here.rcode, "NOERROR");
     let silent = ask(at(outer), false).await;
     assert!(matches!(silent, Err(DnsError::Silent { .. })), "{silent:?}");
-    assert_eq!(ask(at(outer), true).await.unwrap().rcode, "REFUSED");
+    assert!(ask(at(outer), true).await.is_err());
     assert_eq!(wide.handle.counters().strangers, 2);
     wide.end().await;
 

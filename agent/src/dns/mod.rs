@@ -41,7 +41,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_server::Server;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -84,6 +83,7 @@ use self::secondary::turns::Turns;
 use self::serve::front::Front;
 use self::serve::resolve::Names;
 use self::serve::synthetic::SyntheticZone;
+use self::serve::tcp::Streams;
 use self::serve::udp::Datagrams;
 use crate::model::dns::{Routes, Synthetic, ZoneName};
 
@@ -113,7 +113,8 @@ pub struct DnsConfig {
     pub forward: ForwardLimits,
     /// Resolvers that are asked by TLS.
     pub forward_tls: TlsUpstreams,
-    /// An idle TCP client is let go after this.
+    /// A TCP client that is idle, does not end its message or does not take
+    /// its answers is let go after this.
     pub tcp_idle: Duration,
     /// Special names, and reverse zones of private addresses, that the public
     /// resolvers do know: asked of them rather than answered by rule.
@@ -148,8 +149,6 @@ impl DnsConfig {
     }
 }
 
-/// Responses that may wait for one slow TCP client.
-const TCP_BACKLOG: usize = 128;
 /// What a chain of aliases may take above a single forwarded question.
 const CHAIN_EXTRA: Duration = Duration::from_millis(500);
 /// How long listeners may take to close.
@@ -287,15 +286,17 @@ impl NameServer {
         let mut listeners: JoinSet<Result<(), DnsError>> = JoinSet::new();
         for (udp, tcp) in sockets {
             let front = Arc::new(Front::new(Arc::clone(&names)));
-            let datagrams = Datagrams::new(udp, front);
+            let streams = Streams::new(tcp, Arc::clone(&front), tcp_idle);
+            let datagrams = Datagrams::new(udp, front).map_err(ended)?;
             let stopped = stop.clone();
             listeners.spawn(async move {
-                datagrams.run(stopped).await;
+                datagrams.run(stopped).await.map_err(ended)
+            });
+            let stopped = stop.clone();
+            listeners.spawn(async move {
+                streams.run(stopped).await;
                 Ok(())
             });
-            let mut server = Server::new(Front::new(Arc::clone(&names)));
-            server.register_listener(tcp, tcp_idle, TCP_BACKLOG);
-            listeners.spawn(serve(server, stop.clone()));
         }
         if let Some(doorstep) = doorstep {
             let stop = stop.clone();
@@ -366,18 +367,9 @@ impl NameServer {
     }
 }
 
-async fn serve(
-    mut server: Server<Front>,
-    stop: CancellationToken,
-) -> Result<(), DnsError> {
-    let ended = tokio::select! {
-        ended = server.block_until_done() => ended,
-        () = stop.cancelled() => {
-            let closing = server.shutdown_gracefully();
-            timeout(GRACE, closing).await.unwrap_or(Ok(()))
-        }
-    };
-    ended.map_err(|error| DnsError::Server { source: error.into() })
+/// A listener that does not go on.
+fn ended(error: io::Error) -> DnsError {
+    DnsError::Server { source: error.into() }
 }
 
 /// The refresh loops, one for each zone of the catalog.

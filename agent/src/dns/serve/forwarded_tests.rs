@@ -12,7 +12,7 @@ use hickory_proto::rr::{Name, Record, RecordType};
 
 use crate::dns::exchange;
 use crate::dns::secondary::fake::{FakeServer, name, record, reply};
-use crate::dns::serve::fast;
+use crate::dns::serve::fast::Fast;
 use crate::dns::tests::{Running, forward};
 use crate::model::dns::{Routes, UpstreamKind};
 
@@ -67,11 +67,10 @@ async fn kept_answers_are_given_alike_both_ways() {
         forwards: vec![forward(".", upstream.addr, UpstreamKind::Recursive)],
     };
     let server = Running::start(dir.path(), routes).await;
-    let catalog = server.handle.names.catalog();
-    let counters = &server.handle.names.counters;
+    let quick = Fast::new(Arc::clone(&server.handle.names));
     let short = |query: &Message, out: &mut Vec<u8>| {
         let bytes = query.to_vec().unwrap();
-        fast::answer(&bytes, false, &catalog, counters, out)
+        quick.answer(&bytes, false, out)
     };
     for owner in ["host", "alias", "nowhere", "large"] {
         for asked in [name(owner), shouted(&name(owner))] {
@@ -144,15 +143,9 @@ async fn a_name_of_ours_is_not_looked_for_among_kept_answers() {
     server.routes.send_replace(Arc::new(routes));
     server.until("zone", |s| !s.handle.zones().is_empty()).await;
     let query = exchange::query(name("host"), RecordType::A);
-    let catalog = server.handle.names.catalog();
+    let fast = Fast::new(Arc::clone(&server.handle.names));
     let mut out = Vec::new();
-    let quick = fast::answer(
-        &query.to_vec().unwrap(),
-        false,
-        &catalog,
-        &server.handle.names.counters,
-        &mut out,
-    );
+    let quick = fast.answer(&query.to_vec().unwrap(), false, &mut out);
     assert!(!quick, "the zone has no copy yet");
     let limit = Duration::from_secs(5);
     tokio::time::timeout(limit, server.end()).await.unwrap();
