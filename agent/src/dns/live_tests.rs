@@ -198,8 +198,8 @@ async fn counts_are_by_zone_type_and_code_and_never_fall() {
         (name("cmon"), RecordType::A),
         (name("cmon"), RecordType::A),
         (name("gone"), RecordType::AAAA),
-        (name("v2.cmon"), RecordType::A),
         (host, RecordType::A),
+        (name("v2.cmon"), RecordType::A),
         (Name::from_ascii("localhost.").unwrap(), RecordType::A),
         (Name::from_ascii("x.org.").unwrap(), RecordType::CAA),
     ] {
