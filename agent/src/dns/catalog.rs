@@ -383,7 +383,7 @@ fn pool(
     // knows better which of several NICs leads there.
     let source =
         settings.source.filter(|_| matches!(kind, Upstreams::Primaries));
-    Arc::new(ForwardPool::secured(
+    let pool = ForwardPool::secured(
         suffix.clone(),
         kind,
         addrs,
@@ -391,7 +391,11 @@ fn pool(
         settings.forward_limits,
         Arc::clone(&settings.in_flight),
         &settings.secure,
-    ))
+    );
+    Arc::new(match old {
+        Some(old) => pool.inherit(old),
+        None => pool,
+    })
 }
 
 async fn restore(cell: &ZoneCell, settings: &CatalogSettings) {

@@ -11,6 +11,7 @@
 //! whatever this file is not sure of. Both must answer alike: a test puts the
 //! same questions to both.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hickory_proto::op::ResponseCode;
@@ -21,6 +22,7 @@ use super::forwarded::{self, Asked};
 use crate::dns::catalog::Catalog;
 use crate::dns::counters::Counters;
 use crate::dns::exchange::UDP_PAYLOAD;
+use crate::dns::forward::ForwardPool;
 use crate::dns::names::suffixes;
 use crate::dns::store::ZoneVersion;
 use crate::dns::store::rrset::RrSet;
@@ -58,37 +60,49 @@ pub(crate) fn answer(
     out: &mut Vec<u8>,
 ) -> bool {
     let Some(plain) = Plain::read(query) else { return false };
-    let (rcode, source) =
-        if let Some(rcode) = try_answer(&plain, stream, catalog, out) {
+    let (rcode, source) = match owner(catalog, plain.name()) {
+        Some(Owner::Zone(version)) => {
+            let rcode = try_answer(&plain, stream, &version, out);
             (rcode, &counters.from_zone)
-        } else if let Some(rcode) = plain.kept(stream, catalog, out) {
-            (rcode, &counters.from_forward)
-        } else {
-            return false;
-        };
+        }
+        Some(Owner::Forward(pool)) => {
+            (plain.kept(stream, pool, out), &counters.from_forward)
+        }
+        None => return false,
+    };
+    let Some(rcode) = rcode else { return false };
     source.fetch_add(1, Ordering::Relaxed);
     counters.answered(rcode);
     true
 }
 
-fn try_answer(
-    plain: &Plain<'_>,
-    stream: bool,
-    catalog: &Catalog,
-    out: &mut Vec<u8>,
-) -> Option<ResponseCode> {
-    let name = plain.name();
+/// Who answers a name.
+enum Owner<'c> {
+    Zone(Arc<ZoneVersion>),
+    Forward(&'c ForwardPool),
+}
+
+fn owner<'c>(catalog: &'c Catalog, name: &[u8]) -> Option<Owner<'c>> {
     if is_special(name) {
         return None;
     }
-    let version = suffixes(name).find_map(|suffix| {
+    suffixes(name).find_map(|suffix| {
         match (catalog.zones.get(suffix), catalog.forwards.get(suffix)) {
-            (Some(zone), _) => Some(zone.cell.version()),
-            (None, Some(_)) => Some(None),
+            (Some(zone), _) => Some(zone.cell.version().map(Owner::Zone)),
+            (None, Some(pool)) => Some(Some(Owner::Forward(pool))),
             (None, None) => None,
         }
-    })??;
-    let node = version.node(name).or_else(|| from_wildcard(&version, name));
+    })?
+}
+
+fn try_answer(
+    plain: &Plain<'_>,
+    stream: bool,
+    version: &ZoneVersion,
+    out: &mut Vec<u8>,
+) -> Option<ResponseCode> {
+    let name = plain.name();
+    let node = version.node(name).or_else(|| from_wildcard(version, name));
     let set = node.and_then(|node| node.set(plain.rtype));
     let rcode = match node {
         Some(node) => {
@@ -99,7 +113,7 @@ fn try_answer(
         }
         None => ResponseCode::NXDomain,
     };
-    plain.write(rcode, set, &version, out)?;
+    plain.write(rcode, set, version, out)?;
     let limit = match (stream, plain.edns) {
         (true, _) => usize::from(u16::MAX),
         (false, None) => PLAIN_LIMIT,
@@ -172,18 +186,18 @@ impl<'q> Plain<'q> {
         &self.name[..self.name_len]
     }
 
-    /// The same from what others said.
+    /// What others said, if it is kept.
     fn kept(
         &self,
         stream: bool,
-        catalog: &Catalog,
+        pool: &ForwardPool,
         out: &mut Vec<u8>,
     ) -> Option<ResponseCode> {
         out.clear();
         let (query, name) = (self.query, self.name());
         let (rtype, edns) = (self.rtype, self.edns);
         let asked = Asked { query, name, rtype, edns };
-        forwarded::answer(&asked, stream, catalog, out)
+        forwarded::answer(&asked, stream, pool, out)
     }
 
     fn write(
