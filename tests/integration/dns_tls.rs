@@ -5,6 +5,8 @@
 //! Our name server asks a real BIND by TLS, through a relay that counts the
 //! connections and can cut them.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -21,7 +23,10 @@ use monitoring_agent::model::dns::{
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa,
+    Issuer, KeyPair,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -53,6 +58,8 @@ impl Drop for Bind {
 fn certify(dir: &Path) -> String {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = params.self_signed(&key).unwrap().pem();
     let issuer = Issuer::new(params, key);
@@ -121,11 +128,11 @@ impl Bind {
             .spawn()
             .unwrap();
         let begin = Instant::now();
-        while TcpStream::connect(at).await.is_err() {
+        let log = || std::fs::read_to_string(dir.path().join("log")).unwrap();
+        while !log().contains("all zones loaded") {
             let ended = child.try_wait().unwrap();
             if ended.is_some() || begin.elapsed() > LIMIT {
-                let log = std::fs::read_to_string(dir.path().join("log"));
-                panic!("named: {ended:?}\n{}", log.unwrap_or_default());
+                panic!("named: {ended:?}\n{}", log());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -212,7 +219,10 @@ impl Ours {
     async fn knows(&self, n: usize) {
         let found = self.handle.lookup_ipv4(&format!("n{n}.{ZONE}")).await;
         let wanted = Ipv4Addr::new(10, 0, 0, u8::try_from(n).unwrap());
-        assert_eq!(found.unwrap(), [wanted]);
+        let found = found.unwrap_or_else(|error| {
+            panic!("{error}: {:?}", self.handle.upstreams());
+        });
+        assert_eq!(found, [wanted]);
     }
 }
 

@@ -433,7 +433,7 @@ fn pool(
     // knows better which of several NICs leads there.
     let source =
         settings.source.filter(|_| matches!(kind, Upstreams::Primaries));
-    let mut pool = ForwardPool::secured(
+    let pool = ForwardPool::secured(
         suffix.clone(),
         kind,
         addrs,
@@ -442,11 +442,10 @@ fn pool(
         Arc::clone(&settings.in_flight),
         &settings.secure,
     );
-    if let Some(old) = old {
-        // Other servers, the same names.
-        pool.tally = Arc::clone(&old.tally);
-    }
-    Arc::new(pool)
+    Arc::new(match old {
+        Some(old) => pool.inherit(old),
+        None => pool,
+    })
 }
 
 async fn restore(cell: &ZoneCell, settings: &CatalogSettings) {

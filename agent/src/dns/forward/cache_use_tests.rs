@@ -196,3 +196,21 @@ async fn a_failure_is_not_asked_about_twice_in_a_moment() {
     // A second may pass on a busy machine.
     assert!(asked.load(Ordering::SeqCst) <= 3);
 }
+
+#[tokio::test]
+async fn what_is_known_outlives_a_change_of_upstreams() {
+    let (moody, other) = (Moody::start().await, Moody::start().await);
+    let old = moody.pool(Duration::from_secs(60));
+    ask(&old, "a").await;
+    let addrs = [moody.server.addr, other.server.addr];
+    let new = pool_with(BINDER, &addrs, limits()).inherit(&old);
+    drop(old);
+    assert_eq!(ask(&new, "a").await.answers.len(), 1);
+    assert_eq!((moody.asked(), other.asked()), (1, 0));
+    let known: Vec<bool> = new.upstreams().map(|u| u.rtt.is_some()).collect();
+    assert_eq!(known, [true, false]);
+    // To resolvers a refusal means something else.
+    let kind = Upstreams::Recursive;
+    let another = pool_with(kind, &addrs, limits()).inherit(&new);
+    assert_eq!(another.status().cache.entries, 0);
+}

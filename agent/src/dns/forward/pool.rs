@@ -54,7 +54,7 @@ struct Core {
     servers: Vec<Arc<Server>>,
     limits: ForwardLimits,
     in_flight: Arc<Semaphore>,
-    cache: Cache,
+    cache: Arc<Cache>,
     flights: Arc<Flights>,
     turned_away: Seldom,
 }
@@ -110,12 +110,31 @@ impl ForwardPool {
             kind,
             limits,
             in_flight,
-            cache: Cache::new(limits.cache),
+            cache: Arc::new(Cache::new(limits.cache)),
             flights: Arc::default(),
             turned_away: Seldom::default(),
         };
         let (addrs, core) = (addrs.to_vec(), Arc::new(core));
         Self { suffix, kind, tally: Arc::default(), addrs, core }
+    }
+
+    /// Takes over what is of use still when upstreams change: the answers, and
+    /// how those are doing that stay.
+    pub(crate) fn inherit(mut self, old: &Self) -> Self {
+        self.tally = Arc::clone(&old.tally);
+        if old.kind == self.kind
+            && let Some(core) = Arc::get_mut(&mut self.core)
+        {
+            core.cache = Arc::clone(&old.core.cache);
+            for server in &mut core.servers {
+                let known = &old.core.servers;
+                let same = known.iter().find(|old| old.addr == server.addr);
+                if let Some(same) = same {
+                    *server = Arc::clone(same);
+                }
+            }
+        }
+        self
     }
 
     /// Whether it is already what a pool made of these would be.

@@ -22,6 +22,7 @@ use super::plain::{LowerName, Plain};
 use super::reply::{ASKED, Place, Reply, Section};
 use super::resolve::Names;
 use crate::dns::catalog::{Catalog, ZoneEntry};
+use crate::dns::forward::ForwardPool;
 use crate::dns::names::suffixes;
 use crate::dns::store::ZoneVersion;
 use crate::dns::store::rrset::RrSet;
@@ -76,47 +77,40 @@ impl Fast {
             // Whose turn it is, the general way knows.
             return false;
         }
-        let counters = &self.names.counters;
-        if self.try_answer(&plain, stream, out).is_some() {
-            counters.own_times.ended(began);
-            return true;
+        let times = &self.names.counters;
+        let answered = match self.owner(plain.name.as_bytes()) {
+            Some(Owner::Zone(zone)) => self
+                .try_answer(&plain, zone, stream, out)
+                .map(|()| &times.own_times),
+            Some(Owner::Forward(pool)) => {
+                let (name, rtype) = (plain.name.as_bytes(), plain.rtype);
+                let edns = plain.edns;
+                let asked = Asked { query, name, rtype, edns };
+                forwarded::answer(&asked, stream, pool, out)
+                    .map(|_| &times.forward_times)
+            }
+            None => None,
+        };
+        match answered {
+            Some(times) => times.ended(began),
+            None => out.truncate(begin),
         }
-        out.truncate(begin);
-        if self.kept(&plain, query, stream, out).is_some() {
-            counters.forward_times.ended(began);
-            return true;
-        }
-        out.truncate(begin);
-        false
+        answered.is_some()
     }
 
-    /// The same from what others said.
-    fn kept(
-        &self,
-        plain: &Plain<'_>,
-        query: &[u8],
-        stream: bool,
-        out: &mut Vec<u8>,
-    ) -> Option<ResponseCode> {
-        let (name, rtype, edns) =
-            (plain.name.as_bytes(), plain.rtype, plain.edns);
-        let asked = Asked { query, name, rtype, edns };
-        forwarded::answer(&asked, stream, &self.catalog, out)
-    }
-
+    /// A question is counted with `asked`, the zone of its own name, wherever
+    /// aliases lead.
     fn try_answer(
         &self,
         plain: &Plain<'_>,
+        asked: &ZoneEntry,
         stream: bool,
         out: &mut Vec<u8>,
     ) -> Option<()> {
         let mut reply = Reply::begin(plain, stream, out);
-        let (mut first, mut alias, mut place) = (None, None, ASKED);
+        let (mut zone, mut alias, mut place) = (asked, None, ASKED);
         for _ in 0..=ALIASES {
             let name = alias.as_ref().unwrap_or(&plain.name);
-            let zone = self.zone(name.as_bytes())?;
-            // A question is counted with the zone of its own name.
-            let asked: &ZoneEntry = first.get_or_insert(zone);
             let version = zone.cell.version()?;
             match step(&version, name, place, plain.rtype, &mut reply)? {
                 Step::Done(rcode) => {
@@ -124,15 +118,18 @@ impl Fast {
                     asked.cell.tally.count(plain.rtype, rcode);
                     return Some(());
                 }
-                Step::Alias(target, at) => (alias, place) = (Some(target), at),
+                Step::Alias(target, at) => {
+                    let owner = self.owner(target.as_bytes())?;
+                    let Owner::Zone(next) = owner else { return None };
+                    (zone, alias, place) = (next, Some(target), at);
+                }
             }
         }
         None
     }
 
-    /// The zone that a name belongs to; `None` when there is none, or others
-    /// have a say.
-    fn zone(&self, name: &[u8]) -> Option<&ZoneEntry> {
+    /// Who answers a name; `None` when nobody does, or rules have a say.
+    fn owner(&self, name: &[u8]) -> Option<Owner<'_>> {
         let synthetic = self.catalog.synthetic.as_ref();
         if is_special(name) || synthetic.is_some_and(|zone| zone.may_hold(name))
         {
@@ -141,12 +138,17 @@ impl Fast {
         let Catalog { zones, forwards, .. } = &*self.catalog;
         suffixes(name).filter(|suffix| self.lengths.has(suffix)).find_map(
             |suffix| match (zones.get(suffix), forwards.get(suffix)) {
-                (Some(zone), _) => Some(Some(zone)),
-                (None, Some(_)) => Some(None),
+                (Some(zone), _) => Some(Owner::Zone(zone)),
+                (None, Some(pool)) => Some(Owner::Forward(pool)),
                 (None, None) => None,
             },
-        )?
+        )
     }
+}
+
+enum Owner<'c> {
+    Zone(&'c ZoneEntry),
+    Forward(&'c ForwardPool),
 }
 
 /// Names that rules answer before any zone does (`local.rs`).

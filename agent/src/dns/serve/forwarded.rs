@@ -9,9 +9,8 @@
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
-use crate::dns::catalog::Catalog;
 use crate::dns::exchange::UDP_PAYLOAD;
-use crate::dns::names::suffixes;
+use crate::dns::forward::ForwardPool;
 
 /// The longest name, and a type.
 const QUESTION: usize = 255 + 2;
@@ -29,28 +28,20 @@ pub(crate) struct Asked<'q> {
     pub(crate) edns: Option<(usize, bool)>,
 }
 
-/// Appends the answer to `out`. `None`: the general way must be taken, and
-/// what was appended is not to be used.
+/// Appends what `pool` has kept to `out`. `None`: the general way must be
+/// taken, and what was appended is not to be used.
 ///
 /// `stream`: no limit but that of a message.
 pub(crate) fn answer(
     asked: &Asked<'_>,
     stream: bool,
-    catalog: &Catalog,
+    pool: &ForwardPool,
     out: &mut Vec<u8>,
 ) -> Option<ResponseCode> {
     // Others are asked only for those who want it (RD).
-    // Whose turn it is among addresses, the general way knows.
-    if asked.query.get(2)? & 1 == 0 || catalog.round_robin {
+    if asked.query.get(2)? & 1 == 0 {
         return None;
     }
-    let pool = suffixes(asked.name).find_map(|suffix| {
-        match (catalog.zones.get(suffix), catalog.forwards.get(suffix)) {
-            (Some(_), _) => Some(None),
-            (None, Some(pool)) => Some(Some(pool)),
-            (None, None) => None,
-        }
-    })??;
     let mut question = [0; QUESTION];
     let len = asked.name.len();
     question.get_mut(..len)?.copy_from_slice(asked.name);
