@@ -9,7 +9,9 @@
 //! What is not plain (odd headers, long chains of aliases, names that are
 //! forwarded, answers that do not fit) takes the general way through
 //! `front.rs`; so does whatever this file is not sure of. Both must answer
-//! alike: a test puts the same questions to both.
+//! alike: a test puts the same questions to both. They differ in how names are
+//! compressed (here every owner is a pointer, so a little more fits into a
+//! datagram), and in the spelling of a SOA's owner, here the question's.
 
 use std::sync::Arc;
 

@@ -163,11 +163,13 @@ async fn what_is_no_question_is_told_so() {
     let torn = [&[0, 13, 0, 9, 0, 0, 0, 1][..], &[0; 6], &[9]].concat();
     let all = [response, torn, framed(4, &name("cmon"))].concat();
     stream.write_all(&all).await.unwrap();
-    // Nothing for the response: answers to answers never end.
+    stream.shutdown().await.unwrap();
     let answer = receive(&mut stream).await.unwrap();
     assert_eq!(answer.metadata.id, 9);
     assert_eq!(answer.metadata.response_code, ResponseCode::FormErr);
     assert_eq!(receive(&mut stream).await.unwrap().metadata.id, 4);
+    // Nothing for the response: answers to answers never end.
+    is_closed(&mut stream).await;
     server.end().await;
 }
 
