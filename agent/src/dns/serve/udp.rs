@@ -78,6 +78,8 @@ impl Datagrams {
         })?;
         // Either ends for good.
         tokio::select! {
+            // The thread may see the end first: that is none by itself.
+            biased;
             () = stop.cancelled() => {}
             _ = &mut ended => {
                 return Err(io::Error::other("the thread of a socket ended"));
