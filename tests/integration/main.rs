@@ -21,4 +21,5 @@ mod prometheus_zone;
 mod rules;
 mod thanos;
 mod told;
+mod units;
 mod zone;

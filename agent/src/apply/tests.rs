@@ -429,7 +429,7 @@ async fn a_daemon_an_operator_disabled_stays_so() {
     bench.host.set_state("d", DaemonState::Disabled);
     let output = bench.output(vec![bench.file("a", "2")]);
     let report = bench.pass(&output).await;
-    assert!(report.waiting[0].1.contains("disabled by an operator"));
+    assert!(report.waiting[0].1.contains("stopped by an operator"));
     assert_eq!(bench.host.asked(), [""; 0]);
 }
 
