@@ -447,6 +447,11 @@ async fn flags_put_back_do_not_restart_what_runs_with_them() {
         .unwrap();
     assert!(bench.pass(&output).await.is_clean());
     assert_eq!(bench.host.asked(), [""; 0]);
+    // Gone with a tmpfs at boot: the service manager has given up meanwhile.
+    fs::remove_file(bench.path("flags")).unwrap();
+    bench.host.set_state("d", DaemonState::Maintenance);
+    assert!(bench.pass(&output).await.is_clean());
+    assert_eq!(bench.host.asked()[0], "clear d");
 }
 
 #[tokio::test]
