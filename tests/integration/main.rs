@@ -23,4 +23,5 @@ mod prometheus_zone;
 mod rules;
 mod thanos;
 mod told;
+mod units;
 mod zone;

@@ -129,7 +129,7 @@ pub(super) fn render(report: &StatusReport) -> String {
         r.certificate.as_ref().map(|c| c.expires_in_seconds),
     );
     let name = "config_agent_server_certificate_expires_in_seconds";
-    out.family(name, "gauge", "Life left in a certificate shown to others.");
+    out.family(name, "gauge", "Life left in a certificate shown to others, or in the authority over it.");
     for served in &r.served {
         let file = [("file", served.file.as_str())];
         out.sample(name, &file, served.expires_in_seconds);
