@@ -155,17 +155,25 @@ fn replace(
     report: &mut Report,
 ) -> Result<()> {
     let queries = old.queries(QUERIES);
-    let mut rows = [Row::default(); 5];
+    let mut rows = [Row::default(); 6];
     for kind in [Kind::Knot, Kind::Ours] {
         let seen = replace::measure(kind, old, new, &queries, cores)?;
-        let figures = [seen.p999, seen.worst, seen.lost, seen.wall, seen.peak];
+        let figures = [
+            seen.p999,
+            seen.at_rest,
+            seen.worst,
+            seen.lost,
+            seen.wall,
+            seen.peak,
+        ];
         for (row, figure) in rows.iter_mut().zip(figures) {
             row[kind as usize] = Some(figure);
         }
     }
-    let [p999, worst, lost, wall, peak] = rows;
+    let [p999, at_rest, worst, lost, wall, peak] = rows;
     report.row("1,000,000 replaced at 20,000 q/s, s", wall);
     report.row("  answers, p99.9 ms", p999);
+    report.row("  before that, p99.9 ms", at_rest);
     report.row("  slowest, ms", worst);
     report.row("  lost", lost);
     report.row("  most memory by usual", peak);

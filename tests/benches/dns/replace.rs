@@ -34,6 +34,8 @@ const IDS: usize = 1 << 16;
 pub(crate) struct Replaced {
     /// Milliseconds, of a thousand answers the slowest but one.
     pub(crate) p999: f64,
+    /// The same before anything was replaced: what this machine lets one see.
+    pub(crate) at_rest: f64,
     /// Milliseconds.
     pub(crate) worst: f64,
     pub(crate) lost: f64,
@@ -63,16 +65,15 @@ pub(crate) fn measure(
     let before = probe.address().context("no answer")?;
     let memory = server.running()?.resident_mib()?;
     let asking = Asking::new(server.at, cores.load)?;
-    let mut wall = 0.0;
     let seen = thread::scope(|scope| -> Result<Seen> {
         let sender = scope.spawn(|| asking.send(queries));
         let receiver = scope.spawn(|| asking.receive());
-        let waiting = wait(&server, &probe, before);
+        let waiting = wait(&server, &probe, before, &asking);
         asking.stop.store(true, Ordering::Relaxed);
         let unsent = sender.join().ok().context("the asker fell over")??;
         let times = receiver.join().ok().context("the asker fell over")??;
-        wall = waiting?.as_secs_f64();
-        Ok(Seen { times, unsent })
+        let (told, took) = waiting?;
+        Ok(Seen { times, unsent, told, wall: took.as_secs_f64() })
     })?;
     let peak = server.running()?.peak_mib()? / memory;
     let under_way =
@@ -80,13 +81,16 @@ pub(crate) fn measure(
     let lost = under_way.count()
         + asking.overdue.load(Ordering::Relaxed) as usize
         + seen.unsent;
-    let p999 = quantile(seen.times.iter().copied(), 0.999);
-    let worst = quantile(seen.times.iter().copied(), 1.0);
+    let of = |rests: bool, share| {
+        let times = seen.times.iter().filter(|t| (t.0 < seen.told) == rests);
+        quantile(times.map(|(_, took)| *took), share).context("no answers")
+    };
     Ok(Replaced {
-        p999: p999.context("no answers")?,
-        worst: worst.context("no answers")?,
+        p999: of(false, 0.999)?,
+        at_rest: of(true, 0.999)?,
+        worst: of(false, 1.0)?,
         lost: lost as f64,
-        wall,
+        wall: seen.wall,
         peak,
     })
 }
@@ -104,10 +108,16 @@ fn primary(
     Ok(primary)
 }
 
-/// Tells the secondary and waits until it has the new zone.
-fn wait(server: &Server, probe: &Probe, old: Ipv4Addr) -> Result<Duration> {
+/// Tells the secondary and waits until it has the new zone: when it was told,
+/// and how long it took.
+fn wait(
+    server: &Server,
+    probe: &Probe,
+    old: Ipv4Addr,
+    asking: &Asking,
+) -> Result<(u64, Duration)> {
     sleep(AROUND);
-    let begin = Instant::now();
+    let (told, begin) = (asking.now(), Instant::now());
     notify(server.at)?;
     while probe.address().is_none_or(|address| address == old) {
         let took = begin.elapsed();
@@ -115,15 +125,22 @@ fn wait(server: &Server, probe: &Probe, old: Ipv4Addr) -> Result<Duration> {
         sleep(TICK * 10);
     }
     let took = begin.elapsed();
+    // What it still writes to disk belongs to it.
     sleep(AROUND);
-    Ok(took)
+    Ok((told, took))
 }
 
 struct Seen {
-    /// Milliseconds.
-    times: Vec<f64>,
+    times: Vec<Time>,
     unsent: usize,
+    /// When the secondary was told, nanoseconds.
+    told: u64,
+    /// Seconds until it had the zone.
+    wall: f64,
 }
+
+/// When a question was sent, in nanoseconds; milliseconds to its answer.
+type Time = (u64, f64);
 
 struct Asking {
     socket: UdpSocket,
@@ -189,8 +206,8 @@ impl Asking {
         Ok(unsent)
     }
 
-    /// Receives until nothing comes any more; how long each took, in ms.
-    fn receive(&self) -> Result<Vec<f64>> {
+    /// Receives until nothing comes any more.
+    fn receive(&self) -> Result<Vec<Time>> {
         self.pin()?;
         let mut times = Vec::new();
         let mut reply = [0; 2048];
@@ -204,7 +221,7 @@ impl Asking {
             let id = usize::from(u16::from_be_bytes([reply[0], reply[1]]));
             let sent = self.sent[id].swap(0, Ordering::Relaxed);
             ensure!(length >= 12 && sent != 0, "an answer to no question");
-            times.push((self.now() - sent) as f64 / 1e6);
+            times.push((sent, (self.now() - sent) as f64 / 1e6));
         }
     }
 }
