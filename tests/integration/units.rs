@@ -14,17 +14,18 @@ fn top() -> PathBuf {
 }
 
 fn entries(folder: &str) -> Vec<PathBuf> {
-    let all = fs::read_dir(top().join(folder)).unwrap();
-    all.map(|entry| entry.unwrap().path()).collect()
+    let all = fs::read_dir(top().join(folder)).expect("our own folder");
+    all.map(|entry| entry.expect("an entry").path()).collect()
 }
 
 /// Every target of every manifest, as it is in a zone.
 fn rendered() -> BTreeSet<String> {
     let mut targets = BTreeSet::new();
     for folder in entries("templates") {
-        let role = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let role = folder.file_name().expect("a role").display();
         let etc = format!("/opt/triton/{role}/etc");
-        let text = fs::read_to_string(folder.join("manifest.toml")).unwrap();
+        let text = fs::read_to_string(folder.join("manifest.toml"))
+            .expect("each role has a manifest");
         let lines = text.lines().filter_map(|line| {
             line.strip_prefix("target = \"")?.strip_suffix('"')
         });
