@@ -32,7 +32,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-const ZONE: &str = "tls.example.test";
+const ZONE: &str = "tls.example.net";
 /// The name in the server's certificate.
 const NAME: &str = "dns.example.test";
 const LIMIT: Duration = Duration::from_secs(40);
