@@ -32,6 +32,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+/// Not below `test`, which is answered locally (RFC 6761).
 const ZONE: &str = "tls.example.net";
 /// The name in the server's certificate.
 const NAME: &str = "dns.example.test";
@@ -236,10 +237,16 @@ async fn many_questions_share_a_tls_connection() {
     futures_util::future::join_all(asking).await;
     let large = ours.handle.lookup_ipv4(&format!("large.{ZONE}")).await;
     assert_eq!(large.unwrap().len(), 90);
+    // No such name, and a name without an address.
+    let no_name = ours.handle.lookup_ipv4(&format!("no.{ZONE}")).await;
+    let no_name = no_name.unwrap_err().to_string();
+    assert!(no_name.contains("Non-Existent Domain"), "{no_name}");
+    let empty = ours.handle.lookup_ipv4(ZONE).await;
+    assert!(!format!("{empty:?}").contains("Server Failure"), "{empty:?}");
     assert_eq!(relay.opened(), 1);
     let upstream = ours.handle.upstreams().remove(0);
     assert!(upstream.tls && upstream.alive && upstream.rtt.is_some());
-    assert_eq!((upstream.addr, upstream.counts.replies), (relay.at, 61));
+    assert_eq!((upstream.addr, upstream.counts.replies), (relay.at, 63));
 
     // Cut by the other end: opened again by the next question.
     relay.cut.notify_waiters();

@@ -15,17 +15,18 @@
 //! `probe.rs`). What a rcode means depends on who said it (`judge.rs`):
 //! REFUSED from binder means "unknown name".
 //!
-//! The exchange is ours (`upstream.rs`, `pipe.rs`) and not hickory-resolver's.
-//! There REFUSED, NOTIMP and SERVFAIL from one upstream end the try for all,
-//! an alias is forgotten when its end has no such record, and the next server
-//! waits for the whole time limit of the one before.
+//! To public resolvers by TLS, hickory-resolver's pool keeps the connection,
+//! one pool for each of them (`line.rs`). The choice among servers, the
+//! exchange in clear (`upstream.rs`) and the cache are ours. In hickory's
+//! REFUSED, NOTIMP and SERVFAIL from one upstream end the try for all, and the
+//! next server waits for the whole time limit of the one before.
 
 pub(crate) mod cache;
 mod flights;
 pub(crate) mod health;
 mod judge;
 mod kept;
-mod pipe;
+mod line;
 pub(crate) mod pool;
 mod probe;
 mod race;

@@ -20,7 +20,7 @@ use super::flights::{Flights, Waiting, land};
 use super::health::{UpstreamState, UpstreamStatus};
 use super::judge::{NODATA_TTL, Taken, binder_knows};
 use super::kept::{Kept, Question, Ttl};
-use super::pipe::Pipe;
+use super::line::Line;
 use super::race::{Field, race};
 use super::secure::SecureServers;
 use super::upstream::{Case, Server};
@@ -98,11 +98,11 @@ impl ForwardPool {
         let case = if recursive { Case::Unknown } else { Case::Never };
         let server = |addr: &SocketAddr| {
             let found = secure.find(*addr).filter(|_| recursive);
-            let (addr, pipe) = match found {
-                Some((addr, way)) => (addr, Some(Pipe::new(way, source))),
+            let (addr, line) = match found {
+                Some((addr, way)) => (addr, Some(Line::new(addr, way, source))),
                 None => (*addr, None),
             };
-            Server::new(suffix.clone(), addr, source, case, pipe)
+            Server::new(suffix.clone(), addr, source, case, line)
         };
         let core = Core {
             servers: addrs.iter().map(server).collect(),

@@ -14,7 +14,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use rustls_platform_verifier::BuilderVerifierExt;
 
-use super::pipe::Secure;
+use super::line::Secure;
 use crate::dns::error::DnsError;
 
 /// One resolver to be asked by TLS wherever it is an upstream, and never
@@ -57,6 +57,7 @@ impl SecureServers {
                 what: format!("the name {:?}", server.name),
                 source: cause.into(),
             })?;
+            let name = name.to_str().into_owned().into();
             let secure = Secure { config: Arc::clone(&config), name };
             servers.insert(server.address, (server.port, secure));
         }

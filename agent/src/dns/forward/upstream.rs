@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 use super::health::{Health, UpstreamState, UpstreamStatus};
 use super::kept::Question;
-use super::pipe::Pipe;
+use super::line::Line;
 use crate::dns::error::DnsError;
 use crate::dns::exchange;
 use crate::model::dns::ZoneName;
@@ -61,7 +61,7 @@ pub(crate) struct Server {
     pub(crate) suffix: ZoneName,
     source: Option<IpAddr>,
     /// Questions go this way, if by TLS.
-    pipe: Option<Pipe>,
+    line: Option<Line>,
     case: AtomicU8,
     health: Mutex<Health>,
 }
@@ -74,13 +74,13 @@ impl Server {
         addr: SocketAddr,
         source: Option<IpAddr>,
         case: Case,
-        pipe: Option<Pipe>,
+        line: Option<Line>,
     ) -> Arc<Self> {
         Arc::new(Self {
             addr,
             suffix,
             source,
-            pipe,
+            line,
             case: AtomicU8::new(case as u8),
             health: Mutex::default(),
         })
@@ -100,7 +100,7 @@ impl Server {
         UpstreamStatus {
             suffix: self.suffix.clone(),
             addr: self.addr,
-            tls: self.pipe.is_some(),
+            tls: self.line.is_some(),
             alive: health.state != UpstreamState::Open,
             state: health.state,
             rtt: health.rtt(),
@@ -117,8 +117,8 @@ impl Server {
     ) -> Tried {
         let started = Instant::now();
         let asking = async {
-            match &self.pipe {
-                Some(pipe) => self.by_pipe(pipe, question, started).await,
+            match &self.line {
+                Some(line) => self.by_tls(line, question, started).await,
                 None => self.by_datagram(question, started).await,
             }
         };
@@ -132,14 +132,14 @@ impl Server {
         tried
     }
 
-    async fn by_pipe(
+    async fn by_tls(
         &self,
-        pipe: &Pipe,
+        line: &Line,
         question: &Question,
         started: Instant,
     ) -> Result<Tried, DnsError> {
         let query = exchange::query(question.name(), question.rtype());
-        let message = Box::new(pipe.ask(self.addr, query).await?);
+        let message = Box::new(line.ask(query).await?);
         Ok(Tried::Reply { message, time: Some(started.elapsed()) })
     }
 
