@@ -57,6 +57,8 @@ pub use self::secondary::guard::HeldBack;
 pub use self::secondary::health::PrimaryStatus;
 pub use self::secondary::refresh::RefreshPolicy;
 pub use self::secondary::replay::{Replayed, replay, replay_signed};
+pub use self::serve::offline::{Answered, Offline};
+pub use self::store::reread::{Reread, reread};
 pub use self::store::{Serial, SoaTimers, ZoneLimits};
 
 use self::catalog::{Catalog, CatalogSettings};

@@ -9,5 +9,6 @@ pub(crate) mod answer;
 pub(crate) mod fast;
 pub(crate) mod front;
 pub(crate) mod local;
+pub(crate) mod offline;
 pub(crate) mod resolve;
 pub(crate) mod udp;
