@@ -60,7 +60,7 @@ bench:	## measure; prints a table and one line a figure
 	cargo bench --locked -p localdc --bench walk --bench render
 
 .PHONY: bench-dns
-bench-dns:	## measure the name server beside Knot, NSD and BIND
+bench-dns:	## measure the name server beside Knot, NSD, BIND, unbound
 	@tests/setup.sh bench
 	cargo build --release --locked -p monitoring-agent --bins
 	cargo bench --locked -p localdc --bench dns

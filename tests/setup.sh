@@ -26,7 +26,7 @@ test_packages=(bind9 binutils golang-go knot libfaketime libxml2-utils
     musl-tools nginx nsd openssh-client openssl prometheus-alertmanager
     shellcheck)
 # The name servers to compare with, and what asks them.
-bench_packages=(bind9 dnsperf knot nsd)
+bench_packages=(bind9 dnsperf knot nsd unbound)
 # Tools built from the public registry: crate, version.
 test_tools=(cargo-deny=0.20.2 cargo-nextest=0.9.151)
 
@@ -73,7 +73,7 @@ install_packages() {
         return 1
     fi
     for unit in knot named nginx nsd prometheus prometheus-alertmanager \
-        prometheus-node-exporter
+        prometheus-node-exporter unbound
     do
         [[ " $* " == *" ${unit/#named/bind9} "* ]] || continue
         # Both kinds of init: containers often have neither running.

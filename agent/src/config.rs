@@ -6,15 +6,19 @@
 //! existing zone setup keeps working, and ours beside them. Unknown keys
 //! pass with a warning.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub mod dns;
+pub mod forward;
 pub mod secondary;
 
+use dns::DnsSection;
+use forward::ForwardSection;
 use secondary::SecondarySection;
 
 use crate::metadata::local::LocalManifestDirs;
@@ -86,8 +90,14 @@ pub struct ConfigFile {
     /// every admin and manta address of the zone, on `statusListen`'s port;
     /// nowhere when empty.
     pub metrics_listen: Option<Vec<SocketAddr>>,
-    /// Where the embedded name server answers; none when empty.
+    /// Where the embedded name server answers, programs of this zone alone;
+    /// nowhere when empty. An address of IPv6 that the zone lacks is passed
+    /// over.
     pub dns_listen: Vec<SocketAddr>,
+    /// How the embedded name server answers.
+    pub dns: DnsSection,
+    /// Names that others answer: how they are asked and kept.
+    pub forward: ForwardSection,
     /// Zones replicated: how, and which besides those of CNS.
     pub secondary: SecondarySection,
     /// Milliseconds after which a poll is unconditional: SAPI's ETag misses
@@ -128,7 +138,12 @@ impl Default for ConfigFile {
             state_dir: PathBuf::from("/data/config-agent"),
             status_listen: SocketAddr::from(([127, 0, 0, 1], 9165)),
             metrics_listen: None,
-            dns_listen: vec![SocketAddr::from(([127, 0, 0, 1], 53))],
+            dns_listen: vec![
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 53)),
+                SocketAddr::from((Ipv6Addr::LOCALHOST, 53)),
+            ],
+            dns: DnsSection::default(),
+            forward: ForwardSection::default(),
             secondary: SecondarySection::default(),
             full_poll_interval: 300_000.0,
             // SAPI loads every manifest one by one; on a busy headnode that
@@ -184,7 +199,11 @@ impl ConfigFile {
                 );
             }
         }
-        if let Err((key, seen, wanted)) = file.secondary.check() {
+        let checked = file.secondary.check().and_then(|()| file.dns.check());
+        if let Err((key, seen, wanted)) = checked {
+            return value(key, seen, wanted);
+        }
+        if let Err((key, seen, wanted)) = file.forward.check() {
             return value(key, seen, wanted);
         }
         if file.instances.len() > 1 {

@@ -71,6 +71,9 @@ pub enum RunError {
     /// The name server could not listen, or fell over.
     #[error("name server failed")]
     Names(#[source] DnsError),
+    /// Upstreams are to be asked by TLS, and nobody knows whom to trust.
+    #[error("could not set up forwarding")]
+    Forward(#[source] crate::config::forward::AuthoritiesError),
     /// The status page could not listen.
     #[error("could not listen on {address} for the status page")]
     Status {
@@ -209,6 +212,7 @@ pub async fn run(
     } else {
         loops.keep(found);
     }
+    let control = board.names.clone();
     let reporter: Reporter = Arc::new(move || board.report());
     let others = Arc::clone(&reporter);
     let metadata = outputs.metadata.subscribe();
@@ -216,7 +220,8 @@ pub async fn run(
         status::serve_others(reach, metadata, others, stop)
     });
     loops.start("status", |stop| async move {
-        if let Err(error) = status::serve(listener, reporter, stop).await {
+        let served = status::serve(listener, reporter, control, stop);
+        if let Err(error) = served.await {
             error!(err.message = %error, "status page failed");
         }
     });
@@ -353,6 +358,9 @@ async fn start_names(
         config.state_dir.join("zones"),
     );
     dns.refresh = section.policy();
+    config.dns.apply(&mut dns);
+    dns.forward = config.forward.limits();
+    dns.forward_tls = config.forward.tls().map_err(RunError::Forward)?;
     // CNS asks the address that a transfer went to, on port 53, whether it
     // is a secondary; so both are one.
     let own = section.address.or(zone.admin_ip);

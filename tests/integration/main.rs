@@ -4,6 +4,7 @@
 
 //! Whole programs against the stand-ins, on addresses of their own.
 
+mod agent_dns;
 mod agent_files;
 mod agent_kill;
 mod agent_prometheus;
@@ -16,6 +17,7 @@ mod dns_answers;
 mod dns_faults;
 mod dns_resolvers;
 mod dns_secondary;
+mod dns_tls;
 mod e2e;
 mod grafana;
 mod metadata;
@@ -24,4 +26,5 @@ mod prometheus_zone;
 mod rules;
 mod thanos;
 mod told;
+mod units;
 mod zone;

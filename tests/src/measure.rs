@@ -89,15 +89,26 @@ impl Measured {
     ///
     /// Errors: it has ended.
     pub fn resident_mib(&self) -> Result<f64> {
+        self.mib("VmRSS:")
+    }
+
+    /// The most MiB that were resident since the start.
+    ///
+    /// Errors: it has ended.
+    pub fn peak_mib(&self) -> Result<f64> {
+        self.mib("VmHWM:")
+    }
+
+    fn mib(&self, label: &str) -> Result<f64> {
         let status =
             fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let kib = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .find_map(|line| line.strip_prefix(label))
             .and_then(|rest| {
                 rest.trim().strip_suffix(" kB")?.parse::<f64>().ok()
             })
-            .context("/proc gives no VmRSS")?;
+            .with_context(|| format!("/proc gives no {label}"))?;
         Ok(kib / 1024.0)
     }
 

@@ -50,7 +50,7 @@ pub(super) struct Needs {
     /// Flags changed: it must start anew.
     pub(super) restart: bool,
     /// It was never started on this root file system. Otherwise one that is
-    /// disabled was disabled by an operator, and stays so.
+    /// disabled was disabled, or stopped, by an operator, and stays so.
     pub(super) enable: bool,
 }
 
@@ -75,9 +75,11 @@ pub(super) async fn take(
             host.control(name, Action::Restart).await.map_err(unavailable)?;
             come_up(host, http, daemon).await
         }
-        DaemonState::Disabled if !needs.enable => Err(Declined::Unavailable(
-            format!("{name} was disabled by an operator; it stays so"),
-        )),
+        DaemonState::Disabled if !needs.enable => {
+            Err(Declined::Unavailable(format!(
+                "{name} was disabled or stopped by an operator; it stays so"
+            )))
+        }
         DaemonState::Disabled | DaemonState::Offline => {
             host.control(name, Action::Enable).await.map_err(unavailable)?;
             come_up(host, http, daemon).await

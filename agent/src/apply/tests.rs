@@ -429,7 +429,7 @@ async fn a_daemon_an_operator_disabled_stays_so() {
     bench.host.set_state("d", DaemonState::Disabled);
     let output = bench.output(vec![bench.file("a", "2")]);
     let report = bench.pass(&output).await;
-    assert!(report.waiting[0].1.contains("disabled by an operator"));
+    assert!(report.waiting[0].1.contains("stopped by an operator"));
     assert_eq!(bench.host.asked(), [""; 0]);
 }
 
@@ -447,6 +447,11 @@ async fn flags_put_back_do_not_restart_what_runs_with_them() {
         .unwrap();
     assert!(bench.pass(&output).await.is_clean());
     assert_eq!(bench.host.asked(), [""; 0]);
+    // Gone with a tmpfs at boot: the service manager has given up meanwhile.
+    fs::remove_file(bench.path("flags")).unwrap();
+    bench.host.set_state("d", DaemonState::Maintenance);
+    assert!(bench.pass(&output).await.is_clean());
+    assert_eq!(bench.host.asked()[0], "clear d");
 }
 
 #[tokio::test]

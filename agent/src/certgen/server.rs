@@ -131,20 +131,24 @@ pub fn ensure_server(
     Ok(Served { ours: true, changed: true, not_after, warnings: Vec::new() })
 }
 
-/// When a certificate ends, whoever brought it: the first one of the file, PEM.
+/// When the certificates of a PEM file end, whoever brought it. The first one
+/// is the server's; of authorities that are trusted, the last to end counts.
 ///
-/// Errors: `Pair` when there is none or it cannot be read as one, `Io`.
-pub fn ends(path: &Path) -> Result<OffsetDateTime, CertgenError> {
+/// Errors: `Pair` when there is none or one cannot be read, `Io`.
+pub fn ends(path: &Path) -> Result<Vec<OffsetDateTime>, CertgenError> {
     let unreadable = |why: String| CertgenError::Pair {
         why: format!("{} is no certificate: {why}", path.display()),
     };
     let pem = read(path)?
         .ok_or_else(|| unreadable("the file is not there".to_owned()))?;
-    let der = container::read_block(&pem, "CERTIFICATE")
+    let all = container::read_blocks(&pem, "CERTIFICATE")
         .map_err(|seen| unreadable(format!("saw {seen}")))?;
-    let (_, cert) = X509Certificate::from_der(&der)
-        .map_err(|error| unreadable(error.to_string()))?;
-    Ok(cert.validity().not_after.to_datetime())
+    let end = |der: &Vec<u8>| {
+        let (_, cert) = X509Certificate::from_der(der)
+            .map_err(|error| unreadable(error.to_string()))?;
+        Ok(cert.validity().not_after.to_datetime())
+    };
+    all.iter().map(end).collect()
 }
 
 /// What lies there.

@@ -54,7 +54,7 @@ fn the_end_of_any_certificate_is_told() {
     let error = |path: &Path| ends(path).unwrap_err().to_string();
     assert!(error(&paths.cert).contains("the file is not there"));
     operators(&paths, &["a.test"], NOW + Duration::DAY);
-    assert_eq!(ends(&paths.cert).unwrap(), NOW + Duration::DAY);
+    assert_eq!(ends(&paths.cert).unwrap(), [NOW + Duration::DAY]);
     assert!(error(&paths.key).contains("is no certificate: saw"));
 }
 

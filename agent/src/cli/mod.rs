@@ -15,9 +15,11 @@ macro_rules! say {
 
 mod authority;
 mod certgen;
+mod dns;
 mod keys;
 mod lint;
 mod offline;
+mod page;
 mod status;
 mod trial;
 
@@ -93,6 +95,8 @@ enum Verb {
     Schema(keys::SchemaArgs),
     /// Show how the running agent fares
     Status(status::StatusArgs),
+    /// Look into the running name server: zones, questions, cache
+    Dns(dns::DnsArgs),
     /// Make or renew the client certificate for CMON
     Certgen(certgen::CertgenArgs),
     /// Judge a file whose daemon has no checker of its own
@@ -147,6 +151,7 @@ pub fn config_agent(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Explain(args) => keys::explain(args),
         Verb::Schema(args) => keys::print_schema(args),
         Verb::Status(args) => block_on(status::status(args)),
+        Verb::Dns(args) => block_on(dns::dns(args)),
         Verb::Certgen(args) => {
             log::start("config-agent", tracing::Level::WARN, Stream::Stderr);
             certgen::certgen(args)
@@ -300,16 +305,22 @@ mod tests {
         assert_eq!(run.timeout, Some(120));
     }
 
+    fn help(name: &str, verb: &clap::Command) -> String {
+        let text = verb.clone().term_width(79).render_long_help();
+        format!("\n---- {name}\n{text}")
+    }
+
     #[test]
     fn help_is_reviewed() {
         let mut command = Cli::command().term_width(79);
         let mut text = command.render_long_help().to_string();
         for verb in command.get_subcommands_mut().filter(|v| !v.is_hide_set()) {
-            text.push_str(&format!(
-                "\n---- {}\n{}",
-                verb.get_name().to_owned(),
-                verb.clone().term_width(79).render_long_help()
-            ));
+            let name = verb.get_name().to_owned();
+            text.push_str(&help(&name, verb));
+            for below in verb.get_subcommands() {
+                let name = format!("{name} {}", below.get_name());
+                text.push_str(&help(&name, below));
+            }
         }
         insta::assert_snapshot!(text);
     }

@@ -4,14 +4,12 @@
 
 //! Verb status: asks the running agent.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::CONFIG;
-use crate::config::ConfigFile;
+use super::page::PageArgs;
 use crate::status::{StatusReport, table};
 use crate::triton::Http;
 
@@ -23,25 +21,13 @@ pub(super) struct StatusArgs {
     /// Print the whole report as JSON
     #[arg(long)]
     json: bool,
-    /// Configuration file, for the address of the status page
-    #[arg(long, short = 'f', default_value = CONFIG)]
-    config: PathBuf,
-    /// Address of the status page, over the configuration's
-    #[arg(long, value_name = "HOST:PORT")]
-    address: Option<std::net::SocketAddr>,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 pub(super) async fn status(args: StatusArgs) -> Result<bool> {
-    let address = match args.address {
-        Some(address) => address,
-        None => match ConfigFile::load(&args.config) {
-            Ok(config) => config.status_listen,
-            Err(error) if args.config.exists() => return Err(error.into()),
-            Err(_) => ConfigFile::default().status_listen,
-        },
-    };
     let http = Http::new(Duration::from_secs(5), None);
-    let url = format!("http://{address}/status.json");
+    let url = args.page.url("/status.json")?;
     let answer = http
         .get(&url, &[], 16 << 20)
         .await

@@ -84,6 +84,8 @@ pub struct ZoneFacts {
     pub reverse_zones: bool,
     /// Zones that the agent's own file names, with primaries of their own.
     pub zones: Vec<SecondaryZone>,
+    /// Domains that the agent's own file forwards.
+    pub forwards: Vec<ForwardZone>,
 }
 
 /// Reads the seed out of merged metadata.
@@ -218,6 +220,12 @@ pub fn routes(found: &Found, facts: &ZoneFacts) -> Routes {
         // Binders among them refuse what is not theirs, so ask all.
         forward(&root, &facts.resolvers, UpstreamKind::Binder, false);
     }
+    // What the operator says of a domain is all that counts there.
+    let own = |zone: &ForwardZone| {
+        facts.forwards.iter().any(|own| own.suffix == zone.suffix)
+    };
+    forwards.retain(|zone| !own(zone));
+    forwards.extend(facts.forwards.iter().cloned());
     Routes { secondaries, forwards }
 }
 
@@ -405,6 +413,37 @@ mod tests {
                 ("dc2.cns.t.test", other.ip()),
             ]
         );
+    }
+
+    #[test]
+    fn a_domain_of_the_agents_file_is_asked_of_whom_it_says() {
+        let zone = |text: &str| ZoneName::parse(text).unwrap();
+        let metadata = json!({
+            "datacenter_name": "dc1", "dns_domain": "t.test",
+            "dns_resolvers": "192.0.2.53",
+        });
+        let other: SocketAddr = "192.0.2.1:5353".parse().unwrap();
+        let own = |suffix: &str| ForwardZone {
+            suffix: zone(suffix),
+            upstreams: vec![other],
+            kind: UpstreamKind::Recursive,
+            fallback: false,
+        };
+        let facts = ZoneFacts {
+            forwards: vec![own("."), own("corp.test")],
+            ..ZoneFacts::default()
+        };
+        let seed = seed(metadata.as_object().unwrap(), Flavor::Triton, &facts);
+        assert!(!seed.resolvers.is_empty());
+        let found = Found { seed, ..Found::default() };
+        let table = routes(&found, &facts);
+        let of = |suffix: &str| {
+            let suffix = zone(suffix);
+            let mut all = table.forwards.iter().filter(|f| f.suffix == suffix);
+            (all.next().unwrap().upstreams.clone(), all.count())
+        };
+        assert_eq!(of("."), (vec![other], 0));
+        assert_eq!(of("corp.test"), (vec![other], 0));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
 
@@ -18,14 +19,17 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::forward::secure::SecureServers;
 use super::forward::{ForwardLimits, ForwardPool, Upstreams};
 use super::names::WireName;
 use super::secondary::guard::HeldBack;
 use super::secondary::health::PrimaryStatus;
-use super::serve::answer::Answer;
+use super::serve::answer::Step;
 use super::serve::local;
+use super::serve::synthetic::SyntheticZone;
 use super::store::persist;
 use super::store::{Serial, ZoneLimits, ZoneVersion};
+use super::tally::{Outcomes, Tally};
 use crate::model::dns::{Routes, ZoneName};
 use crate::model::primary::Primary;
 
@@ -56,6 +60,10 @@ pub struct ZoneStatus {
     pub held_back: Option<HeldBack>,
     /// The primaries, as configured.
     pub primaries: Vec<PrimaryStatus>,
+    /// What came of asking the primaries so far: kind and number.
+    pub transfers: Vec<(&'static str, u64)>,
+    /// Times it was written to disk.
+    pub writes: u64,
     /// Why the last refresh, or the last write to disk, failed.
     pub last_error: Option<String>,
 }
@@ -69,6 +77,14 @@ pub(crate) struct ZoneCell {
     pub(crate) primaries: watch::Sender<Vec<Primary>>,
     /// Wakes the refresh loop; several wakings become one.
     pub(crate) wake: Notify,
+    /// When the last round of the loop that has ended had begun.
+    pub(crate) rounds: watch::Sender<Option<Instant>>,
+    /// Questions for names in the zone.
+    pub(crate) tally: Tally,
+    /// What came of asking its primaries.
+    pub(crate) outcomes: Outcomes,
+    /// Times it was written to disk.
+    pub(crate) writes: AtomicU64,
     state: RwLock<State>,
 }
 
@@ -95,6 +111,10 @@ impl ZoneCell {
             name,
             primaries: watch::Sender::new(primaries),
             wake: Notify::new(),
+            rounds: watch::Sender::new(None),
+            tally: Tally::default(),
+            outcomes: Outcomes::default(),
+            writes: AtomicU64::new(0),
             state: RwLock::default(),
         }
     }
@@ -198,6 +218,8 @@ impl ZoneCell {
             expired: version.zip(age).is_some_and(|(v, age)| age > expire(v)),
             held_back: state.held_back.clone(),
             primaries: state.primaries.clone(),
+            transfers: self.outcomes.counts(),
+            writes: self.writes.load(Ordering::Relaxed),
             last_error: state
                 .refresh_error
                 .clone()
@@ -228,7 +250,8 @@ pub(crate) struct ZoneEntry {
 pub(crate) enum Route {
     Zone(ZoneEntry),
     Forward(Arc<ForwardPool>),
-    Local(Answer),
+    /// A rule of ours: with the answer, or where it leads.
+    Local(Step),
     Nowhere,
 }
 
@@ -237,6 +260,12 @@ pub(crate) enum Route {
 pub(crate) struct Catalog {
     pub(crate) zones: HashMap<WireName, ZoneEntry>,
     pub(crate) forwards: HashMap<WireName, Arc<ForwardPool>>,
+    /// Special names that the resolvers of the root's forward zone know.
+    known_special: Arc<[WireName]>,
+    /// Names of our own making.
+    pub(crate) synthetic: Option<Arc<SyntheticZone>>,
+    /// Whether addresses of one name take turns at being first.
+    pub(crate) round_robin: bool,
 }
 
 /// What a catalog is made with, besides the routes.
@@ -247,6 +276,10 @@ pub(crate) struct CatalogSettings {
     pub(crate) zone_limits: ZoneLimits,
     pub(crate) forward_limits: ForwardLimits,
     pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) secure: SecureServers,
+    pub(crate) known_special: Arc<[WireName]>,
+    pub(crate) synthetic: Option<Arc<SyntheticZone>>,
+    pub(crate) round_robin: bool,
 }
 
 impl Catalog {
@@ -259,9 +292,13 @@ impl Catalog {
         rtype: RecordType,
     ) -> Route {
         if let Some(answer) = local::localhost(key, name, rtype) {
-            return Route::Local(answer);
+            return Route::Local(Step::Done(answer));
         }
-        self.longest(key, key.suffixes())
+        let synthetic = self.synthetic.as_ref();
+        if let Some(step) = synthetic.and_then(|zone| zone.step(key, name)) {
+            return Route::Local(step);
+        }
+        self.longest(key, name, rtype, key.suffixes())
     }
 
     /// Finds who answers a name that the forward zone `suffix` knows nothing
@@ -269,15 +306,20 @@ impl Catalog {
     pub(crate) fn route_above(
         &self,
         key: &WireName,
+        name: &Name,
+        rtype: RecordType,
         suffix: &ZoneName,
     ) -> Route {
         let len = WireName::from_zone(suffix).as_bytes().len();
-        self.longest(key, key.suffixes().filter(|above| above.len() < len))
+        let above = key.suffixes().filter(|above| above.len() < len);
+        self.longest(key, name, rtype, above)
     }
 
     fn longest<'k>(
         &self,
         key: &WireName,
+        name: &Name,
+        rtype: RecordType,
         suffixes: impl Iterator<Item = &'k [u8]>,
     ) -> Route {
         for suffix in suffixes {
@@ -285,8 +327,13 @@ impl Catalog {
             if let Some(zone) = self.zones.get(suffix) {
                 return Route::Zone(zone.clone());
             }
-            if is_root && let Some(answer) = local::unforwarded(key) {
-                return Route::Local(answer);
+            if is_root {
+                let known = &self.known_special;
+                if let Some(answer) =
+                    local::unforwarded(key, name, rtype, known)
+                {
+                    return Route::Local(Step::Done(answer));
+                }
             }
             if let Some(pool) = self.forwards.get(suffix) {
                 return Route::Forward(Arc::clone(pool));
@@ -302,7 +349,12 @@ impl Catalog {
         routes: &Routes,
         settings: &CatalogSettings,
     ) -> Catalog {
-        let mut next = Catalog::default();
+        let mut next = Catalog {
+            known_special: Arc::clone(&settings.known_special),
+            synthetic: settings.synthetic.clone(),
+            round_robin: settings.round_robin,
+            ..Catalog::default()
+        };
         for zone in &routes.secondaries {
             let apex = WireName::from_zone(&zone.name);
             if next.zones.contains_key(&apex) {
@@ -381,14 +433,19 @@ fn pool(
     // knows better which of several NICs leads there.
     let source =
         settings.source.filter(|_| matches!(kind, Upstreams::Primaries));
-    Arc::new(ForwardPool::new(
+    let pool = ForwardPool::secured(
         suffix.clone(),
         kind,
         addrs,
         source,
         settings.forward_limits,
         Arc::clone(&settings.in_flight),
-    ))
+        &settings.secure,
+    );
+    Arc::new(match old {
+        Some(old) => pool.inherit(old),
+        None => pool,
+    })
 }
 
 async fn restore(cell: &ZoneCell, settings: &CatalogSettings) {

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hickory_proto::op::ResponseCode;
+use super::tally::{Tally, Times};
 
 /// Counts since the start. Queries are counted once, by response code and
 /// again by who answered the name asked for.
@@ -56,21 +56,25 @@ pub struct DnsCounters {
     pub held_back: u64,
     /// NOTIFY and SOA questions from strangers.
     pub notifies_refused: u64,
+    /// Questions from outside this zone: not answered.
+    pub strangers: u64,
 }
 
 /// The live form of `DnsCounters`.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    noerror: AtomicU64,
-    nxdomain: AtomicU64,
-    servfail: AtomicU64,
-    refused: AtomicU64,
-    other_rcode: AtomicU64,
-    pub(crate) from_zone: AtomicU64,
-    pub(crate) from_primary: AtomicU64,
-    pub(crate) from_forward: AtomicU64,
-    pub(crate) from_local: AtomicU64,
-    pub(crate) from_nowhere: AtomicU64,
+    /// Answered by rule: localhost, special names.
+    pub(crate) local: Tally,
+    /// Nobody is configured for the name.
+    pub(crate) nobody: Tally,
+    /// Not even looked up: odd opcodes, class CHAOS, NOTIFY.
+    pub(crate) no_name: Tally,
+    /// Of zones and forward zones that are served no more.
+    pub(crate) gone: Tally,
+    /// How long answers of our own took.
+    pub(crate) own_times: Times,
+    /// How long those took for which others may have been asked.
+    pub(crate) forward_times: Times,
     pub(crate) notifies: AtomicU64,
     pub(crate) transfers_ok: AtomicU64,
     pub(crate) transfers_failed: AtomicU64,
@@ -81,35 +85,14 @@ pub(crate) struct Counters {
     pub(crate) divergent_sets: AtomicU64,
     pub(crate) held_back: AtomicU64,
     pub(crate) notifies_refused: AtomicU64,
+    pub(crate) strangers: AtomicU64,
 }
 
 impl Counters {
-    /// Counts one answered query.
-    pub(crate) fn answered(&self, rcode: ResponseCode) {
-        let counter = match rcode {
-            ResponseCode::NoError => &self.noerror,
-            ResponseCode::NXDomain => &self.nxdomain,
-            ResponseCode::ServFail => &self.servfail,
-            ResponseCode::Refused => &self.refused,
-            _ => &self.other_rcode,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
+    /// All but the counts of queries, which lie with the zones.
     pub(crate) fn snapshot(&self) -> DnsCounters {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut counts = DnsCounters {
-            queries: 0,
-            noerror: get(&self.noerror),
-            nxdomain: get(&self.nxdomain),
-            servfail: get(&self.servfail),
-            refused: get(&self.refused),
-            other_rcode: get(&self.other_rcode),
-            from_zone: get(&self.from_zone),
-            from_primary: get(&self.from_primary),
-            from_forward: get(&self.from_forward),
-            from_local: get(&self.from_local),
-            from_nowhere: get(&self.from_nowhere),
+        DnsCounters {
             notifies: get(&self.notifies),
             transfers_ok: get(&self.transfers_ok),
             transfers_failed: get(&self.transfers_failed),
@@ -120,12 +103,27 @@ impl Counters {
             divergent_sets: get(&self.divergent_sets),
             held_back: get(&self.held_back),
             notifies_refused: get(&self.notifies_refused),
-        };
-        counts.queries = counts.noerror
-            + counts.nxdomain
-            + counts.servfail
-            + counts.refused
-            + counts.other_rcode;
-        counts
+            strangers: get(&self.strangers),
+            ..DnsCounters::default()
+        }
+    }
+}
+
+impl DnsCounters {
+    /// Adds a tally's questions; their number.
+    pub(crate) fn add(&mut self, tally: &Tally) -> u64 {
+        let before = self.queries;
+        for (_, rcode, count) in tally.counts() {
+            self.queries += count;
+            let counter = match rcode {
+                "NOERROR" => &mut self.noerror,
+                "NXDOMAIN" => &mut self.nxdomain,
+                "SERVFAIL" => &mut self.servfail,
+                "REFUSED" => &mut self.refused,
+                _ => &mut self.other_rcode,
+            };
+            *counter += count;
+        }
+        self.queries - before
     }
 }

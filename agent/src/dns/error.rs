@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::tally::Outcome;
+
 /// A cause whose type stays inside the room.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -60,6 +62,15 @@ pub enum DnsError {
         server: SocketAddr,
         /// How long we waited.
         limit: Duration,
+    },
+    /// TLS towards public resolvers cannot be set up.
+    #[error("TLS to upstreams: could not use {what}")]
+    Tls {
+        /// Which part of the settings.
+        what: String,
+        /// What is wrong with it.
+        #[source]
+        source: Cause,
     },
     /// A server sent bytes that are no DNS message, or our query was none.
     #[error("bad message ({server})")]
@@ -133,6 +144,18 @@ pub enum DnsError {
         /// The text.
         name: String,
     },
+    /// The text is no type of records.
+    #[error("{text:?} is not a type of records")]
+    BadType {
+        /// The text.
+        text: String,
+    },
+    /// Nothing came of a refresh that an operator asked for.
+    #[error("no outcome within {limit:?}; it goes on")]
+    NotRefreshed {
+        /// How long we waited.
+        limit: Duration,
+    },
     /// The name exists, but not with an address; or does not exist.
     #[error("{name} has no address ({rcode})")]
     NoAddress {
@@ -144,6 +167,19 @@ pub enum DnsError {
 }
 
 impl DnsError {
+    /// What asking a primary came to.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            Self::NotAllowed { .. } => Outcome::Refused,
+            Self::Silent { .. } => Outcome::Silent,
+            Self::Network { .. } => Outcome::Network,
+            Self::Rcode { .. } | Self::Message { .. } => Outcome::Answer,
+            Self::Signature { .. } => Outcome::Signature,
+            Self::HeldBack { .. } => Outcome::HeldBack,
+            _ => Outcome::Invalid,
+        }
+    }
+
     /// The message with all causes, for logs and status.
     pub(crate) fn chain(&self) -> String {
         let mut text = self.to_string();

@@ -37,6 +37,7 @@ pub(crate) fn query(name: Name, rtype: RecordType) -> Message {
 /// address to ask from, where one is wanted.
 ///
 /// Errors: `Network`, `Silent`, `Message`.
+#[cfg(test)]
 pub(crate) async fn ask(
     server: SocketAddr,
     source: Option<IpAddr>,
@@ -44,7 +45,8 @@ pub(crate) async fn ask(
     limit: Duration,
 ) -> Result<Message, DnsError> {
     let asking = async {
-        let reply = ask_udp(server, source, query).await?;
+        let accepts = |reply: &Message| answers(reply, query);
+        let (reply, _) = ask_udp(server, source, query, limit, accepts).await?;
         if reply.metadata.truncation {
             return ask_tcp(server, source, query).await;
         }
@@ -55,29 +57,49 @@ pub(crate) async fn ask(
         .map_err(|_| DnsError::Silent { server, limit })?
 }
 
-async fn ask_udp(
+/// One datagram, sent again after `resend`, twice that and so on, until
+/// `accepts` takes a reply; how often it was sent comes with it. No time limit
+/// of its own.
+///
+/// Errors: `Network`, `Message`.
+pub(crate) async fn ask_udp(
     server: SocketAddr,
     source: Option<IpAddr>,
     query: &Message,
-) -> Result<Message, DnsError> {
+    resend: Duration,
+    mut accepts: impl FnMut(&Message) -> bool,
+) -> Result<(Message, u32), DnsError> {
     let network = |source| DnsError::Network { server, source };
     // Port 0: the system draws a random one.
     let socket = connect_udp(server, source).await?;
     let bytes = encode(server, query)?;
-    socket.send(&bytes).await.map_err(network)?;
     let mut buffer = vec![0; 4096];
-    loop {
-        let len = socket.recv(&mut buffer).await.map_err(network)?;
-        // Not ours, or not DNS: a late or forged datagram. Keep waiting.
-        if let Ok(reply) = Message::from_vec(&buffer[..len])
-            && answers(&reply, query)
-        {
-            return Ok(reply);
+    let mut wait = resend;
+    for sent in 1_u32.. {
+        socket.send(&bytes).await.map_err(network)?;
+        let receiving = async {
+            loop {
+                let len = socket.recv(&mut buffer).await.map_err(network)?;
+                // Not ours, or not DNS: late or forged. Keep waiting.
+                if let Ok(reply) = Message::from_vec(&buffer[..len])
+                    && accepts(&reply)
+                {
+                    return Ok(reply);
+                }
+            }
+        };
+        if let Ok(received) = timeout(wait, receiving).await {
+            return received.map(|reply| (reply, sent));
         }
+        wait = wait.saturating_mul(2);
     }
+    Err(DnsError::Silent { server, limit: wait })
 }
 
-async fn ask_tcp(
+/// The same question over a connection of its own. No time limit of its own.
+///
+/// Errors: `Network`, `Message`; also when the reply is another question's.
+pub(crate) async fn ask_tcp(
     server: SocketAddr,
     source: Option<IpAddr>,
     query: &Message,
@@ -96,7 +118,7 @@ async fn ask_tcp(
 
 /// Whether `reply` is a response to exactly `query`. Names compare without
 /// case: some servers lower it. A failure may come without the question.
-fn answers(reply: &Message, query: &Message) -> bool {
+pub(crate) fn answers(reply: &Message, query: &Message) -> bool {
     reply.metadata.id == query.metadata.id
         && reply.metadata.message_type == MessageType::Response
         && reply.metadata.op_code == query.metadata.op_code

@@ -17,52 +17,66 @@
 //! when all of them are gone. Hickory's types stay inside this room.
 
 mod catalog;
+mod client;
+mod control;
 mod counters;
 mod dump;
 mod error;
 mod exchange;
 mod forward;
+mod handle;
 mod names;
 mod secondary;
 mod seldom;
 mod serve;
 mod store;
+mod tally;
+mod text;
+mod totals;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, RData, RecordType};
-use hickory_server::Server;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::catalog::ZoneStatus;
+pub use self::client::{Reply, ReplyRecord, query};
+pub use self::control::{Answerer, Way};
 pub use self::counters::DnsCounters;
-pub use self::dump::ZoneRecord;
+pub use self::dump::{DumpForm, ZoneDump, ZoneRecord};
 pub use self::error::DnsError;
 pub use self::forward::ForwardLimits;
-pub use self::forward::cache::CacheLimits;
-pub use self::forward::upstream::UpstreamStatus;
+pub use self::forward::cache::{CacheCounts, CacheLimits};
+pub use self::forward::health::{
+    UpstreamCounts, UpstreamState, UpstreamStatus,
+};
+pub use self::forward::pool::ForwardStatus;
+pub use self::forward::secure::{TlsUpstream, TlsUpstreams};
+pub use self::handle::NamesHandle;
 pub use self::secondary::fetch::TransferLimits;
 pub use self::secondary::guard::HeldBack;
 pub use self::secondary::health::PrimaryStatus;
 pub use self::secondary::refresh::RefreshPolicy;
 pub use self::secondary::replay::{Replayed, replay, replay_signed};
+pub use self::secondary::saver::SavePolicy;
 pub use self::serve::offline::{Answered, Offline};
 pub use self::store::reread::{Reread, reread};
 pub use self::store::{Serial, SoaTimers, ZoneLimits};
+pub use self::tally::Latency;
+pub use self::totals::QueryCount;
 
 use self::catalog::{Catalog, CatalogSettings};
 use self::counters::Counters;
+use self::forward::secure::SecureServers;
 use self::names::WireName;
 use self::secondary::doorstep::Doorstep;
 use self::secondary::notify::Door;
@@ -70,8 +84,10 @@ use self::secondary::transfer::{Secondary, TransferSettings};
 use self::secondary::turns::Turns;
 use self::serve::front::Front;
 use self::serve::resolve::Names;
+use self::serve::synthetic::SyntheticZone;
+use self::serve::tcp::Streams;
 use self::serve::udp::Datagrams;
-use crate::model::dns::Routes;
+use crate::model::dns::{Routes, Synthetic, ZoneName};
 
 /// How the name server is set up; what it serves comes as `Routes`.
 #[derive(Clone, Debug)]
@@ -93,10 +109,22 @@ pub struct DnsConfig {
     pub transfer: TransferLimits,
     /// When to refresh, what to believe.
     pub refresh: RefreshPolicy,
+    /// When zones are written to `store_dir`.
+    pub save: SavePolicy,
     /// Forwarding and its cache.
     pub forward: ForwardLimits,
-    /// An idle TCP client is let go after this.
+    /// Resolvers that are asked by TLS.
+    pub forward_tls: TlsUpstreams,
+    /// A TCP client that is idle, does not end its message or does not take
+    /// its answers is let go after this.
     pub tcp_idle: Duration,
+    /// Special names, and reverse zones of private addresses, that the public
+    /// resolvers do know: asked of them rather than answered by rule.
+    pub known_special: Vec<ZoneName>,
+    /// Names of our own making.
+    pub synthetic: Option<Synthetic>,
+    /// Whether the addresses of one name take turns at being first.
+    pub round_robin: bool,
 }
 
 impl DnsConfig {
@@ -110,19 +138,25 @@ impl DnsConfig {
             zone: ZoneLimits::default(),
             transfer: TransferLimits::default(),
             refresh: RefreshPolicy::default(),
+            save: SavePolicy::default(),
             forward: ForwardLimits::default(),
+            forward_tls: TlsUpstreams::default(),
             // RFC 7766 §6.2.3: a few seconds.
             tcp_idle: Duration::from_secs(10),
+            known_special: Vec::new(),
+            synthetic: None,
+            // Most resolvers choose for themselves.
+            round_robin: false,
         }
     }
 }
 
-/// Responses that may wait for one slow TCP client.
-const TCP_BACKLOG: usize = 128;
 /// What a chain of aliases may take above a single forwarded question.
 const CHAIN_EXTRA: Duration = Duration::from_millis(500);
 /// How long listeners may take to close.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long the zones that are not on disk yet may take to get there.
+const SAVE_GRACE: Duration = Duration::from_secs(8);
 /// Several binds of one port number for UDP and TCP may race with others.
 const BIND_TRIES: usize = 16;
 
@@ -143,7 +177,7 @@ impl NameServer {
     /// Names answer through `handle` from now on, through the listeners once
     /// `run` is polled.
     ///
-    /// Errors: `Bind`. A folder that cannot be used and damaged zone files
+    /// Errors: `Bind`, `Tls`. A folder that cannot be used and damaged zone files
     /// are said, not errors.
     pub async fn start(
         config: DnsConfig,
@@ -152,9 +186,17 @@ impl NameServer {
         let mut sockets = Vec::new();
         let mut local_addrs = Vec::new();
         for addr in &config.listen {
-            let (udp, tcp, local) = bind(*addr)
-                .await
-                .map_err(|source| DnsError::Bind { addr: *addr, source })?;
+            let (udp, tcp, local) = match bind(*addr).await {
+                Ok(bound) => bound,
+                // Not every zone has IPv6; IPv4 will do.
+                Err(error) if addr.is_ipv6() && is_absent(&error) => {
+                    warn!(%addr, err.message = %error, "no such address here");
+                    continue;
+                }
+                Err(source) => {
+                    return Err(DnsError::Bind { addr: *addr, source });
+                }
+            };
             sockets.push((udp, tcp));
             local_addrs.push(local);
         }
@@ -172,21 +214,33 @@ impl NameServer {
             zone_limits: config.zone,
             forward_limits: config.forward,
             in_flight: Arc::new(Semaphore::new(config.forward.in_flight)),
+            secure: SecureServers::new(&config.forward_tls)?,
+            known_special: config
+                .known_special
+                .iter()
+                .map(WireName::from_zone)
+                .collect(),
+            synthetic: config
+                .synthetic
+                .as_ref()
+                .map(|own| Arc::new(SyntheticZone::new(own))),
+            round_robin: config.round_robin,
         };
         let now = Arc::clone(&routes.borrow_and_update());
         let catalog = Catalog::default().next(&now, &catalog_settings).await;
         let counters = Arc::new(Counters::default());
-        let names = Arc::new(Names::new(
-            catalog,
-            Arc::clone(&counters),
-            config.forward.whole + CHAIN_EXTRA,
-        ));
+        let own = local_addrs.iter().map(SocketAddr::ip);
+        let own = own.filter(|ip| !ip.is_unspecified()).collect();
+        let limit = config.forward.whole + CHAIN_EXTRA;
+        let names = Names::new(catalog, Arc::clone(&counters), limit);
+        let names = Arc::new(names.admitting(own));
         let transfer_settings = Arc::new(TransferSettings {
             store_dir: config.store_dir,
             source: config.transfer_source,
             zone_limits: config.zone,
             transfer_limits: config.transfer,
             policy: config.refresh,
+            save: config.save,
             counters,
             turns: Turns::default(),
         });
@@ -212,7 +266,8 @@ impl NameServer {
         NamesHandle { names: Arc::clone(&self.names) }
     }
 
-    /// Where it listens, in the order of `DnsConfig::listen`, ports filled in.
+    /// Where it listens, in the order of `DnsConfig::listen`, ports filled in;
+    /// without addresses of IPv6 that the zone does not have.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
     }
@@ -233,15 +288,17 @@ impl NameServer {
         let mut listeners: JoinSet<Result<(), DnsError>> = JoinSet::new();
         for (udp, tcp) in sockets {
             let front = Arc::new(Front::new(Arc::clone(&names)));
-            let datagrams = Datagrams::new(udp, front);
+            let streams = Streams::new(tcp, Arc::clone(&front), tcp_idle);
+            let datagrams = Datagrams::new(udp, front).map_err(ended)?;
             let stopped = stop.clone();
             listeners.spawn(async move {
-                datagrams.run(stopped).await;
+                datagrams.run(stopped).await.map_err(ended)
+            });
+            let stopped = stop.clone();
+            listeners.spawn(async move {
+                streams.run(stopped).await;
                 Ok(())
             });
-            let mut server = Server::new(Front::new(Arc::clone(&names)));
-            server.register_listener(tcp, tcp_idle, TCP_BACKLOG);
-            listeners.spawn(serve(server, stop.clone()));
         }
         if let Some(doorstep) = doorstep {
             let stop = stop.clone();
@@ -278,10 +335,14 @@ impl NameServer {
                     // Nobody left to change them: the last ones stay.
                     has_routes = changed.is_ok();
                     let now = Arc::clone(&routes.borrow_and_update());
+                    if let Err(error) = secondaries.settle().await {
+                        break Err(DnsError::Server { source: error.into() });
+                    }
                     let next = names
                         .catalog()
                         .next(&now, &self.catalog_settings)
                         .await;
+                    names.retire(&next);
                     names.swap(next);
                     secondaries.follow(&names.catalog());
                 }
@@ -294,30 +355,23 @@ impl NameServer {
             }
         };
         secondaries.stop.cancel();
-        let ending = async {
-            while secondaries.tasks.join_next().await.is_some() {}
+        let ending =
+            async { while secondaries.tasks.join_next().await.is_some() {} };
+        let closing = async {
             if outcome.is_ok() {
                 while listeners.join_next().await.is_some() {}
             }
         };
         // Whatever is late is dropped with its set.
-        let _ = timeout(GRACE, ending).await;
+        let _ =
+            tokio::join!(timeout(SAVE_GRACE, ending), timeout(GRACE, closing));
         outcome
     }
 }
 
-async fn serve(
-    mut server: Server<Front>,
-    stop: CancellationToken,
-) -> Result<(), DnsError> {
-    let ended = tokio::select! {
-        ended = server.block_until_done() => ended,
-        () = stop.cancelled() => {
-            let closing = server.shutdown_gracefully();
-            timeout(GRACE, closing).await.unwrap_or(Ok(()))
-        }
-    };
-    ended.map_err(|error| DnsError::Server { source: error.into() })
+/// A listener that does not go on.
+fn ended(error: io::Error) -> DnsError {
+    DnsError::Server { source: error.into() }
 }
 
 /// The refresh loops, one for each zone of the catalog.
@@ -329,6 +383,19 @@ struct Secondaries {
 }
 
 impl Secondaries {
+    /// Waits for those that were told to stop: they may be writing what is
+    /// read when their zone comes back.
+    async fn settle(&mut self) -> Result<(), JoinError> {
+        let settling = async {
+            while self.tasks.len() > self.running.len() {
+                self.tasks.join_next().await.transpose()?;
+            }
+            Ok(())
+        };
+        // Whatever is late, is late; the file is whole all the same.
+        timeout(SAVE_GRACE, settling).await.unwrap_or(Ok(()))
+    }
+
     fn follow(&mut self, catalog: &Catalog) {
         self.running.retain(|apex, stop| {
             let wanted = catalog.zones.contains_key(apex);
@@ -351,6 +418,13 @@ impl Secondaries {
             self.tasks.spawn(secondary.run(stop));
         }
     }
+}
+
+/// Whether the zone lacks an address, or its whole family.
+fn is_absent(error: &io::Error) -> bool {
+    let family = nix::errno::Errno::EAFNOSUPPORT as i32;
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(family)
 }
 
 /// Binds UDP and TCP to one port number.
@@ -376,69 +450,8 @@ async fn bind(
     }
 }
 
-/// Look-ups and status, for the rest of the agent. Cheap to clone.
-#[derive(Clone)]
-pub struct NamesHandle {
-    names: Arc<Names>,
-}
-
-impl NamesHandle {
-    /// The IPv4 addresses of `name`, found the way a query is, without a
-    /// socket. An address in text form is its own answer.
-    ///
-    /// Errors: `BadName`; `NoAddress` with the response code.
-    pub async fn lookup_ipv4(
-        &self,
-        name: &str,
-    ) -> Result<Vec<Ipv4Addr>, DnsError> {
-        if let Ok(addr) = name.parse() {
-            return Ok(vec![addr]);
-        }
-        let bad = |_| DnsError::BadName { name: name.to_owned() };
-        let mut asked = Name::from_ascii(name).map_err(bad)?;
-        asked.set_fqdn(true);
-        let answer = self.names.resolve(&asked, RecordType::A, true).await;
-        let addrs: Vec<Ipv4Addr> = answer
-            .answers
-            .iter()
-            .filter_map(|record| match &record.data {
-                RData::A(addr) => Some(addr.0),
-                _ => None,
-            })
-            .collect();
-        if addrs.is_empty() || answer.rcode != ResponseCode::NoError {
-            return Err(DnsError::NoAddress {
-                name: name.to_owned(),
-                rcode: answer.rcode.to_string(),
-            });
-        }
-        Ok(addrs)
-    }
-
-    /// All replicated zones, by name.
-    pub fn zones(&self) -> Vec<ZoneStatus> {
-        let catalog = self.names.catalog();
-        let mut zones: Vec<ZoneStatus> =
-            catalog.zones.values().map(|zone| zone.cell.status()).collect();
-        zones.sort_by(|a, b| a.name.cmp(&b.name));
-        zones
-    }
-
-    /// All upstreams of the forward zones, by suffix and as configured.
-    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
-        let catalog = self.names.catalog();
-        let mut upstreams: Vec<UpstreamStatus> =
-            catalog.forwards.values().flat_map(|pool| pool.status()).collect();
-        upstreams.sort_by(|a, b| a.suffix.cmp(&b.suffix));
-        upstreams
-    }
-
-    /// Counts since the start.
-    pub fn counters(&self) -> DnsCounters {
-        self.names.counters.snapshot()
-    }
-}
-
+#[cfg(test)]
+mod live_tests;
 #[cfg(test)]
 #[path = "server_tests.rs"]
 mod tests;

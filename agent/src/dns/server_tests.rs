@@ -6,8 +6,10 @@
 
 use std::path::Path;
 
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
-use hickory_proto::rr::Record;
+use hickory_proto::op::{
+    Edns, Message, MessageType, OpCode, Query, ResponseCode,
+};
+use hickory_proto::rr::{Name, Record, RecordType};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -17,7 +19,7 @@ use crate::dns::secondary::fake::{
 use crate::model::dns::{ForwardZone, SecondaryZone, UpstreamKind, ZoneName};
 
 pub(crate) struct Running {
-    addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     pub(crate) handle: NamesHandle,
     pub(crate) routes: watch::Sender<Arc<Routes>>,
     stop: CancellationToken,
@@ -37,7 +39,7 @@ impl Running {
         Self::start_with(config, routes).await
     }
 
-    async fn start_with(config: DnsConfig, routes: Routes) -> Self {
+    pub(crate) async fn start_with(config: DnsConfig, routes: Routes) -> Self {
         let (sender, receiver) = watch::channel(Arc::new(routes));
         let server = NameServer::start(config, receiver).await.unwrap();
         let addr = server.local_addrs()[0];
@@ -88,11 +90,8 @@ impl Running {
 
     pub(crate) async fn end(self) {
         self.stop.cancel();
-        timeout(Duration::from_secs(10), self.task)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        let ended = timeout(Duration::from_secs(10), self.task).await;
+        ended.unwrap().unwrap().unwrap();
     }
 }
 
@@ -191,7 +190,7 @@ async fn a_replicated_zone_is_answered_in_full() {
 
     assert_eq!(
         server.handle.lookup_ipv4("v1.cmon.dc1.cns.example").await.unwrap(),
-        [Ipv4Addr::new(10, 0, 0, 9)]
+        [std::net::Ipv4Addr::new(10, 0, 0, 9)]
     );
     let none = server.handle.lookup_ipv4("nowhere.dc1.cns.example.").await;
     assert!(matches!(none, Err(DnsError::NoAddress { .. })));

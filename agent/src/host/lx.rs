@@ -26,7 +26,11 @@ fn argv(daemon: &str, action: Action) -> Vec<String> {
     words.iter().map(|w| (*w).to_owned()).chain([unit]).collect()
 }
 
-/// Reads `systemctl show -p LoadState,ActiveState,UnitFileState`.
+/// Reads `systemctl show -p LoadState,ActiveState,UnitFileState,Job`.
+///
+/// A unit that is enabled but idle, with no job waiting for it, was stopped by
+/// hand: systemd starts those it is to start by a job, and ours start again
+/// whenever they end. It counts as disabled, as `svcadm disable -t` does.
 fn state(output: &str) -> DaemonState {
     let property = |name: &str| {
         output.lines().find_map(|line| {
@@ -36,12 +40,14 @@ fn state(output: &str) -> DaemonState {
     if property("LoadState") == Some("not-found") {
         return DaemonState::Absent;
     }
+    // systemctl leaves the line out where there is no job.
+    let waits = property("Job").is_some_and(|job| !job.is_empty());
     match property("ActiveState") {
         Some("active" | "reloading") => DaemonState::Online,
         Some("failed") => DaemonState::Maintenance,
         Some("activating" | "deactivating") => DaemonState::Offline,
         Some("inactive") => match property("UnitFileState") {
-            Some("enabled") => DaemonState::Offline,
+            Some("enabled") if waits => DaemonState::Offline,
             _ => DaemonState::Disabled,
         },
         _ => DaemonState::Absent,
@@ -68,7 +74,7 @@ impl Host for Lx {
                 "systemctl",
                 "show",
                 "-p",
-                "LoadState,ActiveState,UnitFileState",
+                "LoadState,ActiveState,UnitFileState,Job",
                 &unit,
             ])
             .await?;
@@ -99,16 +105,19 @@ mod tests {
 
     #[test]
     fn states_are_read_from_systemctl_show() {
-        for (load, active, file, want) in [
-            ("loaded", "active", "enabled", DaemonState::Online),
-            ("loaded", "inactive", "disabled", DaemonState::Disabled),
-            ("loaded", "inactive", "enabled", DaemonState::Offline),
-            ("loaded", "failed", "enabled", DaemonState::Maintenance),
-            ("loaded", "activating", "enabled", DaemonState::Offline),
-            ("not-found", "inactive", "", DaemonState::Absent),
+        for (load, active, file, job, want) in [
+            ("loaded", "active", "enabled", "", DaemonState::Online),
+            ("loaded", "inactive", "disabled", "", DaemonState::Disabled),
+            ("loaded", "inactive", "enabled", "Job=7", DaemonState::Offline),
+            ("loaded", "inactive", "enabled", "Job=", DaemonState::Disabled),
+            ("loaded", "inactive", "enabled", "", DaemonState::Disabled),
+            ("loaded", "failed", "enabled", "", DaemonState::Maintenance),
+            ("loaded", "activating", "enabled", "", DaemonState::Offline),
+            ("not-found", "inactive", "", "", DaemonState::Absent),
         ] {
             let output = format!(
-                "LoadState={load}\nActiveState={active}\nUnitFileState={file}\n"
+                "LoadState={load}\nActiveState={active}\n\
+                 UnitFileState={file}\n{job}\n"
             );
             assert_eq!(state(&output), want, "{output}");
         }

@@ -5,6 +5,7 @@
 //! The operating system around us: daemons under SMF or systemd, instance
 //! metadata, and every process we start. Knows nothing of what it is for.
 
+pub mod datagrams;
 mod exec;
 pub mod fake;
 mod lx;

@@ -105,6 +105,16 @@ pub struct ForwardZone {
     pub fallback: bool,
 }
 
+/// Names of our own making: `UUID.suffix` and `cmon.suffix` are aliases of
+/// `target`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Synthetic {
+    /// Suffix of those names.
+    pub suffix: ZoneName,
+    /// A name with CMON's addresses.
+    pub target: ZoneName,
+}
+
 /// The whole routing table of the embedded name server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routes {

@@ -111,6 +111,8 @@ pub struct Paths {
     pub data: PathBuf,
     /// Client key and certificate for CMON.
     pub tls: PathBuf,
+    /// What must not outlive a boot of the zone: on a tmpfs, on both systems.
+    pub run: PathBuf,
     /// The zone's `resolv.conf`.
     pub resolv_conf: PathBuf,
 }
@@ -122,6 +124,7 @@ impl Paths {
             etc: root.join("opt/triton").join(role.as_str()).join("etc"),
             data: root.join("data").join(role.as_str()),
             tls: root.join("data").join(role.as_str()).join("tls"),
+            run: root.join("var/run/config-agent"),
             resolv_conf: root.join("etc/resolv.conf"),
         }
     }

@@ -9,7 +9,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::{RoomPart, StatusReport, ZonePart};
+use super::{RoomPart, StatusReport};
 
 /// Renders `report` as exposition text, version 0.0.4.
 pub(super) fn render(report: &StatusReport) -> String {
@@ -129,7 +129,7 @@ pub(super) fn render(report: &StatusReport) -> String {
         r.certificate.as_ref().map(|c| c.expires_in_seconds),
     );
     let name = "config_agent_server_certificate_expires_in_seconds";
-    out.family(name, "gauge", "Life left in a certificate shown to others.");
+    out.family(name, "gauge", "Life left in a certificate shown to others, or in the authority over it.");
     for served in &r.served {
         let file = [("file", served.file.as_str())];
         out.sample(name, &file, served.expires_in_seconds);
@@ -160,7 +160,7 @@ pub(super) fn render(report: &StatusReport) -> String {
         r.discovery.age_seconds.map(|_| flag(r.discovery.error.is_none())),
     );
     room(&mut out, &r.zone);
-    zones(&mut out, report);
+    super::dns_metrics::render(&mut out, report);
     out.0
 }
 
@@ -197,72 +197,11 @@ fn room(out: &mut Text, zone: &RoomPart) {
     );
 }
 
-fn zones(out: &mut Text, report: &StatusReport) {
-    let flag = u8::from;
-    type Metric = (&'static str, &'static str, fn(&ZonePart) -> Option<u64>);
-    let metrics: [Metric; 6] = [
-        ("config_agent_zone_serial", "Serial served.", |z| {
-            z.serial.map(u64::from)
-        }),
-        ("config_agent_zone_records", "Records served.", |z| {
-            Some(z.records as u64)
-        }),
-        (
-            "config_agent_zone_age_seconds",
-            "Since a primary confirmed the zone.",
-            |z| z.age_seconds,
-        ),
-        ("config_agent_zone_expired", "Whether it is past expire.", |z| {
-            Some(u64::from(z.expired))
-        }),
-        (
-            "config_agent_zone_from_disk",
-            "Whether no primary confirmed it since the start.",
-            |z| Some(u64::from(z.from_disk)),
-        ),
-        (
-            "config_agent_zone_held_back_seconds",
-            "For how long a smaller zone has not been believed; 0: none is.",
-            |z| Some(z.held_back.as_ref().map_or(0, |other| other.seconds)),
-        ),
-    ];
-    for (name, help, value) in metrics {
-        out.family(name, "gauge", help);
-        for zone in &report.zones {
-            if let Some(value) = value(zone) {
-                out.sample(name, &[("zone", &zone.name)], value);
-            }
-        }
-    }
-    let name = "config_agent_zone_primary_failures";
-    out.family(name, "gauge", "Failures in a row of one primary.");
-    for zone in &report.zones {
-        for primary in &zone.primaries {
-            let labels =
-                [("zone", &*zone.name), ("primary", &*primary.address)];
-            out.sample(name, &labels, u64::from(primary.failures));
-        }
-    }
-    let name = "config_agent_upstream_up";
-    out.family(name, "gauge", "Whether an upstream answered last time.");
-    for upstream in &report.upstreams {
-        let labels = [
-            ("suffix", upstream.suffix.as_str()),
-            ("address", upstream.address.as_str()),
-        ];
-        out.sample(name, &labels, flag(upstream.alive));
-    }
-    let name = "config_agent_names_total";
-    out.family(name, "counter", "Queries by result and source; transfers.");
-    for (what, count) in &report.names.counts {
-        out.sample(name, &[("what", what.as_str())], count);
-    }
-}
-
-struct Text(String);
+/// Exposition text in the making.
+pub(super) struct Text(String);
 
 impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}");
         let _ = writeln!(self.0, "# TYPE {name} {kind}");
     }
@@ -280,7 +219,7 @@ impl Text {
         }
     }
 
-    fn sample(
+    pub(super) fn sample(
         &mut self,
         name: &str,
         labels: &[(&str, &str)],

@@ -6,7 +6,10 @@
 //! asked for, shown as a page, as JSON, as metrics and as a health check.
 
 mod certificates;
+mod control;
+mod dns_metrics;
 mod metrics;
+mod names;
 mod page;
 mod peers;
 mod room;
@@ -21,16 +24,18 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::discovery::{Failures, Found};
-use crate::dns::{DnsCounters, NamesHandle};
+use crate::dns::NamesHandle;
 use crate::metadata::poll::{Origin, PollStatus};
 use crate::walk::WalkStatus;
 
 pub use certificates::{CertificatePart, ServedPart};
+pub use control::{CHANGE_HEADER, REFRESH_LIMIT};
+pub use names::{CachePart, LatencyPart, NamesPart, QueryPart, UpstreamPart};
 pub use page::serve;
 pub use peers::PeerPart;
 pub use room::RoomPart;
 pub use scrape::{Reach, serve_others};
-pub use table::table;
+pub use table::{columns, duration, table};
 pub use zones::{HeldBackPart, PrimaryPart, ZonePart};
 
 /// SAPI silent for longer than this is a fault: no change reaches us.
@@ -208,28 +213,6 @@ pub struct DiscoveryPart {
     pub age_seconds: Option<u64>,
 }
 
-/// An upstream name server.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct UpstreamPart {
-    /// Forward zone.
-    pub suffix: String,
-    /// Address.
-    pub address: String,
-    /// Answered when last asked.
-    pub alive: bool,
-    /// Why it did not.
-    pub last_error: Option<String>,
-}
-
-/// Queries and transfers since the start.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct NamesPart {
-    /// Whether the embedded name server runs.
-    pub enabled: bool,
-    /// Queries by response code, then by who knew.
-    pub counts: std::collections::BTreeMap<String, u64>,
-}
-
 impl Board {
     /// Gathers the report now.
     pub fn report(&self) -> StatusReport {
@@ -307,60 +290,14 @@ impl Board {
             },
             peers: peers::parts(&self.found.borrow().peers),
             zones: zones::parts(self.names.as_ref()),
-            upstreams: self.upstreams(),
-            names: self.names_part(),
+            upstreams: names::upstreams(self.names.as_ref()),
+            names: names::part(self.names.as_ref()),
         };
         if let Some(failures) = &self.peer_failures {
             report.warnings.extend(peers::warnings(&failures.borrow()));
         }
         judge(&mut report, &poll, now, self.started);
         report
-    }
-
-    fn upstreams(&self) -> Vec<UpstreamPart> {
-        let upstreams = self.names.as_ref().map(NamesHandle::upstreams);
-        upstreams
-            .into_iter()
-            .flatten()
-            .map(|upstream| UpstreamPart {
-                suffix: upstream.suffix.to_string(),
-                address: upstream.addr.to_string(),
-                alive: upstream.alive,
-                last_error: upstream.last_error,
-            })
-            .collect()
-    }
-
-    fn names_part(&self) -> NamesPart {
-        let Some(names) = &self.names else { return NamesPart::default() };
-        let c: DnsCounters = names.counters();
-        let counts = [
-            ("queries", c.queries),
-            ("noerror", c.noerror),
-            ("nxdomain", c.nxdomain),
-            ("servfail", c.servfail),
-            ("refused", c.refused),
-            ("other_rcode", c.other_rcode),
-            ("from_zone", c.from_zone),
-            ("from_primary", c.from_primary),
-            ("from_forward", c.from_forward),
-            ("from_local", c.from_local),
-            ("from_nowhere", c.from_nowhere),
-            ("notifies", c.notifies),
-            ("transfers_ok", c.transfers_ok),
-            ("transfers_failed", c.transfers_failed),
-            ("transfers_incremental", c.transfers_incremental),
-            ("differences_odd", c.differences_odd),
-            ("misfits", c.misfits),
-            ("divergences", c.divergences),
-            ("divergent_sets", c.divergent_sets),
-            ("held_back", c.held_back),
-            ("notifies_refused", c.notifies_refused),
-        ];
-        NamesPart {
-            enabled: true,
-            counts: counts.map(|(name, n)| (name.to_owned(), n)).into(),
-        }
     }
 }
 

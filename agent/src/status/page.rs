@@ -13,12 +13,15 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Reporter, StatusReport, metrics, table};
+use super::{Reporter, StatusReport, control, metrics, table};
+use crate::dns::NamesHandle;
 
-/// Serves `/`, `/status.json`, `/healthz` and `/metrics` until `stop`.
+/// Serves `/`, `/status.json`, `/healthz` and `/metrics` until `stop`, and
+/// below `/dns` what verb dns asks of the name server, if one runs.
 pub async fn serve(
     listener: TcpListener,
     reporter: Reporter,
+    names: Option<NamesHandle>,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let router = Router::new()
@@ -26,7 +29,8 @@ pub async fn serve(
         .route("/status.json", get(json))
         .route("/healthz", get(health))
         .route("/metrics", get(metrics_text))
-        .with_state(reporter);
+        .with_state(reporter)
+        .merge(control::routes(names));
     let served = axum::serve(listener, router)
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     tokio::select! {

@@ -193,7 +193,7 @@ fn names(out: &mut String, report: &StatusReport) {
 }
 
 /// Writes rows with aligned columns; the last one is not padded.
-fn columns(out: &mut String, rows: &[Vec<String>]) {
+pub fn columns(out: &mut String, rows: &[Vec<String>]) {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count)
         .map(|at| {
@@ -218,7 +218,7 @@ fn columns(out: &mut String, rows: &[Vec<String>]) {
 }
 
 /// Seconds in the largest unit that says enough.
-fn duration(seconds: Option<u64>) -> String {
+pub fn duration(seconds: Option<u64>) -> String {
     match seconds {
         None => "-".to_owned(),
         Some(s) if s < 120 => format!("{s} s"),

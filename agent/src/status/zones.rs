@@ -4,6 +4,7 @@
 
 //! The replicated zones in the report, and what is wrong with them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct ZonePart {
     pub primary: Option<String>,
     /// Records served.
     pub records: usize,
+    /// Bytes in memory.
+    #[serde(default)]
+    pub bytes: usize,
     /// Seconds since a primary confirmed it.
     pub age_seconds: Option<u64>,
     /// Comes from the data folder, not confirmed in this run.
@@ -37,6 +41,12 @@ pub struct ZonePart {
     /// Those it may come from, as configured.
     #[serde(default)]
     pub primaries: Vec<PrimaryPart>,
+    /// What came of asking the primaries: kind and number.
+    #[serde(default)]
+    pub transfers: BTreeMap<String, u64>,
+    /// Times it was written to disk.
+    #[serde(default)]
+    pub writes: u64,
     /// Why the last refresh failed.
     pub last_error: Option<String>,
 }
@@ -74,11 +84,18 @@ impl From<ZoneStatus> for ZonePart {
             serial: zone.serial.map(|serial| serial.0),
             primary: zone.primary.map(|primary| primary.to_string()),
             records: zone.records,
+            bytes: zone.bytes,
             age_seconds: zone.age.map(|age| age.as_secs()),
             from_disk: zone.loaded_from_disk,
             expired: zone.expired,
             held_back: zone.held_back.map(Into::into),
             primaries: zone.primaries.into_iter().map(Into::into).collect(),
+            transfers: zone
+                .transfers
+                .into_iter()
+                .map(|(outcome, count)| (outcome.to_owned(), count))
+                .collect(),
+            writes: zone.writes,
             last_error: zone.last_error,
         }
     }

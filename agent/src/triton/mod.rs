@@ -32,6 +32,9 @@ use self::connect::Connector;
 /// between two polls of the default interval, and that of Node's servers.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(240);
 
+/// What is read of a body that says why not, bytes.
+const MAX_ERROR: usize = 64 << 10;
+
 /// What we call ourselves.
 pub const AGENT_NAME: &str =
     concat!("triton-monitoring/", env!("CARGO_PKG_VERSION"));
@@ -152,6 +155,52 @@ impl Http {
         limit: usize,
     ) -> Result<Answer, ApiError> {
         self.send(Method::GET, url, headers, None, limit).await
+    }
+
+    /// `GET url`, a body of any length written to `sink` as it comes; the
+    /// time limit is for each part. An answer other than 200 is the error.
+    pub async fn copy(
+        &self,
+        url: &str,
+        sink: &mut (dyn std::io::Write + Send),
+    ) -> Result<(), ApiError> {
+        let no_answer =
+            |source: Cause| ApiError::NoAnswer { url: url.to_owned(), source };
+        let late = || no_answer(TimedOut(self.timeout).into());
+        let request = request(Method::GET, url, &[], None)
+            .map_err(|error| no_answer(error.into()))?;
+        let sent = timeout(self.timeout, self.client.request(request))
+            .await
+            .map_err(|_| late())?;
+        let response = sent.map_err(|error| no_answer(error.into()))?;
+        let mut answer = Answer::head(&response);
+        let mut body = response.into_body();
+        loop {
+            let frame = timeout(self.timeout, body.frame());
+            let Some(frame) = frame.await.map_err(|_| late())? else { break };
+            let frame = frame.map_err(|error| no_answer(error.into()))?;
+            let Ok(chunk) = frame.into_data() else { continue };
+            if answer.status == 200 {
+                sink.write_all(&chunk)
+                    .map_err(|error| no_answer(error.into()))?;
+            } else if answer.body.len() < MAX_ERROR {
+                answer.body.extend_from_slice(&chunk);
+            }
+        }
+        match answer.status {
+            200 => Ok(()),
+            _ => Err(answer.error(url)),
+        }
+    }
+
+    /// `POST url` with headers and without a body.
+    pub async fn post_with(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        limit: usize,
+    ) -> Result<Answer, ApiError> {
+        self.send(Method::POST, url, headers, None, limit).await
     }
 
     /// `POST url` with a body of JSON, or none.

@@ -5,7 +5,7 @@
 //! Certificates as part of a pass. CMON's client certificate: whose key, for
 //! whom, where. Those of the zone's servers: when they end.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -15,25 +15,33 @@ use crate::certgen::{self, AccountKey, CertPaths, ServerPaths};
 use crate::config::ConfigFile;
 use crate::model::{Flavor, Model};
 
-/// Reads the certificates that the zone's daemons show to others. One that
-/// cannot be read is in the warnings: its daemon goes on with what it has.
+/// Which of a file's ends counts.
+type Which = fn(&[OffsetDateTime]) -> Option<OffsetDateTime>;
+
+/// Reads the certificates that the zone's daemons show to others, and the
+/// authorities by which they know others. One that cannot be read is in the
+/// warnings: its daemon goes on with what it has.
 pub(super) fn served(
     model: &Model,
     warnings: &mut Vec<String>,
 ) -> Vec<ServedCertificate> {
-    let web =
-        model.grafana.as_ref().map(|_| ServerPaths::new(&model.paths.tls).cert);
-    let tls = model.thanos.as_ref().and_then(|thanos| thanos.tls.as_ref());
-    let grpc = tls.map(|tls| PathBuf::from(&tls.cert));
     let mut served = Vec::new();
-    for path in web.into_iter().chain(grpc) {
-        match certgen::ends(&path) {
-            Ok(not_after) => served.push(ServedCertificate {
-                file: path.display().to_string(),
-                not_after: not_after.into(),
-            }),
-            Err(error) => warnings.push(crate::log::chain(&error)),
-        }
+    let mut look = |path: &Path, which: Which| match certgen::ends(path) {
+        Ok(ends) => served.extend(which(&ends).map(|end| ServedCertificate {
+            file: path.display().to_string(),
+            not_after: end.into(),
+        })),
+        Err(error) => warnings.push(crate::log::chain(&error)),
+    };
+    let leaf: Which = |ends| ends.first().copied();
+    // While an authority is replaced, the old and the new one are trusted.
+    let last: Which = |ends| ends.iter().max().copied();
+    if model.grafana.is_some() {
+        look(&ServerPaths::new(&model.paths.tls).cert, leaf);
+    }
+    if let Some(tls) = model.thanos.as_ref().and_then(|t| t.tls.as_ref()) {
+        look(Path::new(&tls.cert), leaf);
+        look(Path::new(&tls.ca), last);
     }
     served
 }
@@ -128,18 +136,27 @@ mod tests {
         let model = model(metadata.as_object().unwrap(), &site).unwrap();
         let mut warnings = Vec::new();
         assert_eq!(served(&model, &mut warnings), []);
-        let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
-        assert!(warning.contains("grpc.crt is no certificate"), "{warning}");
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].contains("grpc.crt is no certificate"));
 
+        let early = time::macros::datetime!(2031-02-03 04:05:06 UTC);
+        let late = time::macros::datetime!(2032-02-03 04:05:06 UTC);
+        std::fs::write(path("grpc.crt"), until(early)).unwrap();
+        std::fs::write(path("ca.crt"), until(early) + &until(late)).unwrap();
+        let found = served(&model, &mut Vec::new());
+        let [leaf, authorities] = found.as_slice() else { panic!("{found:?}") };
+        assert!(leaf.file.ends_with("/grpc.crt"), "{leaf:?}");
+        assert_eq!(leaf.not_after, SystemTime::from(early));
+        assert!(authorities.file.ends_with("/ca.crt"), "{authorities:?}");
+        assert_eq!(authorities.not_after, SystemTime::from(late));
+    }
+
+    /// A certificate that ends then, PEM.
+    fn until(end: OffsetDateTime) -> String {
         let key = rcgen::KeyPair::generate().unwrap();
         let names = vec!["thanos.internal".to_owned()];
         let mut params = rcgen::CertificateParams::new(names).unwrap();
-        params.not_after = time::macros::datetime!(2031-02-03 04:05:06 UTC);
-        let cert = params.self_signed(&key).unwrap();
-        std::fs::write(path("grpc.crt"), cert.pem()).unwrap();
-        let found = served(&model, &mut Vec::new());
-        let [found] = found.as_slice() else { panic!("{found:?}") };
-        assert_eq!(found.not_after, SystemTime::from(params.not_after));
-        assert!(found.file.ends_with("/grpc.crt"), "{found:?}");
+        params.not_after = end;
+        params.self_signed(&key).unwrap().pem()
     }
 }

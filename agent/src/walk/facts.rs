@@ -153,6 +153,7 @@ pub async fn gather(host: &dyn Host, config: &ConfigFile) -> Facts {
             admin_ip: admin_ip(&nics),
             reverse_zones: config.secondary.reverse_zones,
             zones: own_zones(config),
+            forwards: config.forward.zones(),
         },
         sapi_url,
         mdata: MdataFacts {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use localdc::measure::Measured;
 
 use crate::servers::Server;
 
@@ -38,11 +39,25 @@ pub(crate) fn run(
     questions: &Path,
     core: usize,
 ) -> Result<Load> {
-    let running = server.running()?;
+    let name = format!("{:?}", server.kind);
+    measure(&name, server.at, server.running()?, transport, questions, core)
+}
+
+/// The same of any program.
+///
+/// Errors: see `run`.
+pub(crate) fn measure(
+    name: &str,
+    at: SocketAddr,
+    running: &Measured,
+    transport: &str,
+    questions: &Path,
+    core: usize,
+) -> Result<Load> {
     let before = running.family_cpu()?;
-    let text = dnsperf(server.at, transport, questions, core)?;
+    let text = dnsperf(at, transport, questions, core)?;
     let cpu = running.family_cpu()?.saturating_sub(before).as_secs_f64();
-    let what = || format!("{:?} {transport}:\n{text}", server.kind);
+    let what = || format!("{name} {transport}:\n{text}");
     let figure = |label: &str| number(&text, label).with_context(what);
     let completed = figure("Queries completed:")?;
     let lost = figure("Queries lost:")?;

@@ -14,9 +14,16 @@
 //! store, peers from a zone file. "Taken in" is from the start with an empty
 //! folder to the first answer; its CPU and memory are those when the server
 //! has come to rest, so that what it writes to disk is in them.
+//!
+//! Words on the command line choose parts: load, notify, forward, intake,
+//! replace.
 
+mod forward;
 mod load;
+mod notify;
 mod peers;
+mod probe;
+mod replace;
 mod servers;
 mod zone;
 
@@ -36,6 +43,8 @@ use crate::zone::Zone;
 const SMALL: usize = 100_000;
 const LARGE: usize = 1_000_000;
 const QUESTIONS: usize = 200_000;
+/// Different ones, while a zone is replaced.
+const QUERIES: usize = 20_000;
 /// Runs of each server over each transport, and starts of each; the medians
 /// count.
 const ROUNDS: usize = 3;
@@ -55,21 +64,122 @@ fn main() -> Result<()> {
     if !std::env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
+    let parts: Vec<String> =
+        std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let wants =
+        |part: &str| parts.is_empty() || parts.iter().any(|p| p == part);
     let cores = cores()?;
     let dir = tempfile::tempdir()?;
-    let mut small = Zone::write(dir.path(), SMALL)?;
-    let questions = small.questions(QUESTIONS)?;
-    let (mut servers, _) = taken_in(&small, cores, &[Kind::Ours], 1)?;
-    let small_start = starts(&mut servers, &small, cores)?;
+    let mut report = Report::default();
+    if ["load", "notify", "forward"].into_iter().any(wants) {
+        let mut small = Zone::write(dir.path(), SMALL, 0)?;
+        if wants("load") {
+            load(&mut small, cores, &mut report)?;
+        }
+        if wants("notify") {
+            notify(&small, cores, &mut report)?;
+        }
+        if wants("forward") {
+            forward::section(&mut small, cores)?;
+        }
+    }
+    if wants("intake") || wants("replace") {
+        let mut large = Zone::write(dir.path(), LARGE, 0)?;
+        if wants("intake") {
+            intake(&large, cores, &mut report)?;
+        }
+        if wants("replace") {
+            let next = Zone::write(dir.path(), LARGE, 1)?;
+            replace(&mut large, &next, cores, &mut report)?;
+        }
+    }
+    report.print();
+    Ok(())
+}
+
+fn load(zone: &mut Zone, cores: Cores, report: &mut Report) -> Result<()> {
+    let questions = zone.questions(QUESTIONS)?;
+    let (mut servers, _) = taken_in(zone, cores, &[Kind::Ours], 1)?;
+    let start = starts(&mut servers, zone, cores)?;
     let udp = loads(&servers, "udp", &questions, cores)?;
     let tcp = loads(&servers, "tcp", &questions, cores)?;
-    drop(servers);
+    let [_, knot, nsd, bind] = Kind::ALL;
+    report.row("UDP, CPU s per million queries", udp.cpu);
+    report.row("UDP, queries/s", udp.rate);
+    report.row("UDP, queries lost", udp.lost);
+    report.row("TCP, CPU s per million queries", tcp.cpu);
+    report.row("TCP, queries/s", tcp.rate);
+    report.row("TCP, queries lost", tcp.lost);
+    report.row("first answer from disk, ms", start);
+    let peers = [knot, nsd];
+    report.bar("dns_udp_cpu_ratio", ratio(&udp.cpu, &peers), 0.9);
+    let peers = [knot, nsd, bind];
+    report.bar("dns_tcp_cpu_ratio", ratio(&tcp.cpu, &peers), 0.7);
+    report.bar("dns_from_disk_100k_ms", ours(&start), 50.0);
+    Ok(())
+}
 
-    let large = Zone::write(dir.path(), LARGE)?;
+fn notify(zone: &Zone, cores: Cores, report: &mut Report) -> Result<()> {
+    let notify::Latency { p50, p95 } = notify::measure(zone, cores)?;
+    report.row("NOTIFY to new answer, p50 ms", p50);
+    report.row("  p95", p95);
+    let peers = [Kind::Knot, Kind::Bind];
+    report.bar("dns_notify_p50_ratio", ratio(&p50, &peers), 1.0);
+    report.bar("dns_notify_p95_ratio", ratio(&p95, &peers), 1.0);
+    Ok(())
+}
+
+fn intake(zone: &Zone, cores: Cores, report: &mut Report) -> Result<()> {
     let both = [Kind::Knot, Kind::Ours];
-    let (mut servers, intake) = taken_in(&large, cores, &both, ROUNDS)?;
-    let large_start = starts(&mut servers, &large, cores)?;
-    print(&udp, &tcp, &small_start, &large_start, &intake);
+    let (mut servers, intake) = taken_in(zone, cores, &both, ROUNDS)?;
+    let start = starts(&mut servers, zone, cores)?;
+    report.row("1,000,000 records from disk, ms", start);
+    report.row("  taken in, s", intake.wall);
+    report.row("  CPU, s", intake.cpu);
+    report.row("  resident, MiB", intake.memory);
+    for (name, row, limit) in [
+        ("dns_taken_in_wall_ratio", &intake.wall, 0.8),
+        ("dns_taken_in_cpu_ratio", &intake.cpu, 0.8),
+        ("dns_taken_in_memory_ratio", &intake.memory, 0.6),
+    ] {
+        report.bar(name, ratio(row, &[Kind::Knot]), limit);
+    }
+    report.bar("dns_from_disk_1m_ms", ours(&start), 300.0);
+    Ok(())
+}
+
+fn replace(
+    old: &mut Zone,
+    new: &Zone,
+    cores: Cores,
+    report: &mut Report,
+) -> Result<()> {
+    let queries = old.queries(QUERIES);
+    let mut rows = [Row::default(); 6];
+    for kind in [Kind::Knot, Kind::Ours] {
+        let seen = replace::measure(kind, old, new, &queries, cores)?;
+        let figures = [
+            seen.p999,
+            seen.at_rest,
+            seen.worst,
+            seen.lost,
+            seen.wall,
+            seen.peak,
+        ];
+        for (row, figure) in rows.iter_mut().zip(figures) {
+            row[kind as usize] = Some(figure);
+        }
+    }
+    let [p999, at_rest, worst, lost, wall, peak] = rows;
+    report.row("1,000,000 replaced at 20,000 q/s, s", wall);
+    report.row("  answers, p99.9 ms", p999);
+    report.row("  before that, p99.9 ms", at_rest);
+    report.row("  slowest, ms", worst);
+    report.row("  lost", lost);
+    report.row("  most memory by usual", peak);
+    report.bar("dns_replace_p999_ms", ours(&p999), 5.0);
+    report.bar("dns_replace_lost", ours(&lost), 0.0);
+    report.bar("dns_replace_memory_factor", ours(&peak), 2.0);
     Ok(())
 }
 
@@ -157,11 +267,11 @@ fn starts(servers: &mut Vec<Server>, zone: &Zone, cores: Cores) -> Result<Row> {
     Ok(row)
 }
 
-/// CPU and rate of each server, medians.
+/// CPU, rate and losses of each server, medians.
 struct Loads {
     cpu: Row,
     rate: Row,
-    lost: f64,
+    lost: Row,
 }
 
 fn loads(
@@ -184,67 +294,64 @@ fn loads(
         }
         row
     };
-    let lost = all.iter().flatten().map(|load| load.lost).sum();
-    Ok(Loads { cpu: row(|l| l.cpu), rate: row(|l| l.rate), lost })
+    let (cpu, rate) = (row(|load| load.cpu), row(|load| load.rate));
+    Ok(Loads { cpu, rate, lost: row(|load| load.lost) })
 }
 
 fn median(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let mut all: Vec<f64> = figures.into_iter().collect();
-    all.sort_unstable_by(f64::total_cmp);
-    all.get(all.len() / 2).copied()
+    quantile(figures, 0.5)
 }
 
-fn print(
-    udp: &Loads,
-    tcp: &Loads,
-    small_start: &Row,
-    large_start: &Row,
-    intake: &Intake,
-) {
-    println!(
-        "dns: {SMALL} records unless said; medians of {ROUNDS}; {} UDP and {} \
-         TCP queries lost\n",
-        udp.lost, tcp.lost
-    );
-    println!(
-        "{:38}{:>10}{:>10}{:>10}{:>10}",
-        "", "ours", "Knot", "NSD", "BIND"
-    );
-    for (name, row) in [
-        ("UDP, CPU s per million queries", &udp.cpu),
-        ("UDP, queries/s", &udp.rate),
-        ("TCP, CPU s per million queries", &tcp.cpu),
-        ("TCP, queries/s", &tcp.rate),
-        ("first answer from disk, ms", small_start),
-        ("  1,000,000 records, ms", large_start),
-        ("1,000,000 taken in, s", &intake.wall),
-        ("  CPU, s", &intake.cpu),
-        ("  resident, MiB", &intake.memory),
-    ] {
-        print!("{name:38}");
-        for figure in row {
-            match figure {
-                Some(figure) if *figure >= 1e3 => print!("{figure:>10.0}"),
-                Some(figure) => print!("{figure:>10.2}"),
-                None => print!("{:>10}", "-"),
+/// The figure that `share` of all are below; 1.0 is the largest.
+fn quantile(figures: impl IntoIterator<Item = f64>, share: f64) -> Option<f64> {
+    let mut all: Vec<f64> = figures.into_iter().collect();
+    all.sort_unstable_by(f64::total_cmp);
+    let at = (all.len() as f64 * share) as usize;
+    all.get(at.min(all.len().saturating_sub(1))).copied()
+}
+
+/// What is printed at the end.
+#[derive(Default)]
+struct Report {
+    rows: Vec<(&'static str, Row)>,
+    bars: Vec<(&'static str, f64, f64)>,
+}
+
+impl Report {
+    fn row(&mut self, name: &'static str, row: Row) {
+        self.rows.push((name, row));
+    }
+
+    fn bar(&mut self, name: &'static str, value: f64, limit: f64) {
+        self.bars.push((name, value, limit));
+    }
+
+    fn print(&self) {
+        println!("dns: {SMALL} records unless said; medians of {ROUNDS}\n");
+        let heads = ["ours", "Knot", "NSD", "BIND"];
+        print!("{:38}", "");
+        heads.iter().for_each(|head| print!("{head:>10}"));
+        println!();
+        for (name, row) in &self.rows {
+            print!("{name:38}");
+            for figure in row {
+                match figure {
+                    Some(figure) if *figure >= 1e3 => print!("{figure:>10.0}"),
+                    Some(figure) => print!("{figure:>10.2}"),
+                    None => print!("{:>10}", "-"),
+                }
             }
+            println!();
         }
         println!();
+        for (name, value, limit) in &self.bars {
+            bar(name, *value, *limit);
+        }
     }
-    println!();
-    let [_, knot, nsd, bind] = Kind::ALL;
-    for (name, row, against, limit) in [
-        ("dns_udp_cpu_ratio", &udp.cpu, &[knot, nsd][..], 0.9),
-        ("dns_tcp_cpu_ratio", &tcp.cpu, &[knot, nsd, bind], 0.7),
-        ("dns_taken_in_wall_ratio", &intake.wall, &[knot], 0.8),
-        ("dns_taken_in_cpu_ratio", &intake.cpu, &[knot], 0.8),
-        ("dns_taken_in_memory_ratio", &intake.memory, &[knot], 0.6),
-    ] {
-        bar(name, ratio(row, against), limit);
-    }
-    let ours = |row: &Row| row[Kind::Ours as usize].unwrap_or(f64::NAN);
-    bar("dns_from_disk_100k_ms", ours(small_start), 50.0);
-    bar("dns_from_disk_1m_ms", ours(large_start), 300.0);
+}
+
+fn ours(row: &Row) -> f64 {
+    row[Kind::Ours as usize].unwrap_or(f64::NAN)
 }
 
 /// Ours by the best of `against`.
@@ -253,5 +360,5 @@ fn ratio(row: &Row, against: &[Kind]) -> f64 {
         .iter()
         .filter_map(|kind| row[*kind as usize])
         .fold(f64::INFINITY, f64::min);
-    row[Kind::Ours as usize].unwrap_or(f64::NAN) / best
+    ours(row) / best
 }

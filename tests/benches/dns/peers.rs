@@ -46,13 +46,20 @@ fn knot(site: &Site<'_>) -> String {
                 file.display()
             ),
         ),
+        From::Live(file) => (
+            String::new(),
+            format!(
+                "    file: {}\n    zonefile-sync: -1\n    acl: all\n",
+                file.display()
+            ),
+        ),
         From::Primary(at) => (
             format!(
                 "remote:\n  - id: primary\n    address: {}@{}\n",
                 at.ip(),
                 at.port()
             ),
-            "    file: zone.db\n    master: primary\n".to_owned(),
+            "    file: zone.db\n    master: primary\n    acl: all\n".to_owned(),
         ),
     };
     format!(
@@ -70,7 +77,7 @@ database:
 {remote}acl:
   - id: all
     address: 127.0.0.0/8
-    action: transfer
+    action: [transfer, notify, update]
 zone:
   - domain: {ORIGIN}
     storage: {dir}
@@ -81,7 +88,9 @@ zone:
 fn nsd(site: &Site<'_>) -> String {
     let (dir, ip, port) = (site.dir.display(), site.at.ip(), site.at.port());
     let zone = match site.from {
-        From::File(file) => format!("    zonefile: {}\n", file.display()),
+        From::File(file) | From::Live(file) => {
+            format!("    zonefile: {}\n", file.display())
+        }
         From::Primary(at) => format!(
             "    zonefile: zone.db\n    request-xfr: {}@{} NOKEY\n",
             at.ip(),
@@ -112,7 +121,7 @@ zone:
 fn bind(site: &Site<'_>) -> String {
     let (dir, ip, port) = (site.dir.display(), site.at.ip(), site.at.port());
     let zone = match site.from {
-        From::File(file) => {
+        From::File(file) | From::Live(file) => {
             format!("type primary; file \"{}\";", file.display())
         }
         From::Primary(at) => format!(

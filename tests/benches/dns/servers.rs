@@ -7,7 +7,7 @@
 //! agent's file.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::peers;
+use crate::probe::Probe;
 use crate::zone::{ORIGIN, Zone};
 
 /// What cannot take this long hangs.
@@ -42,6 +43,8 @@ impl Kind {
 #[derive(Clone, Copy)]
 pub(crate) enum From<'a> {
     File(&'a Path),
+    /// A file, and updates, whose history is kept; Knot alone.
+    Live(&'a Path),
     Primary(SocketAddr),
 }
 
@@ -51,6 +54,8 @@ pub(crate) struct Server {
     pub(crate) at: SocketAddr,
     /// taskset's word for the core it runs on.
     core: String,
+    /// What nice adds.
+    nice: &'static str,
     place: Place,
     running: Option<Measured>,
 }
@@ -72,25 +77,33 @@ impl Server {
             (Kind::Ours, From::Primary(primary)) => {
                 Place::Ours(ours(at, primary)?)
             }
-            (Kind::Ours, From::File(_)) => bail!("ours is a secondary only"),
+            (Kind::Ours, From::File(_) | From::Live(_)) => {
+                bail!("ours is a secondary only")
+            }
             _ => Place::Peer(peer(kind, at, from)?),
         };
         let core = core.to_string();
-        Ok(Self { kind, at, core, place, running: None })
+        Ok(Self { kind, at, core, nice: "0", place, running: None })
+    }
+
+    /// The same, which lets everything else on its core go first.
+    pub(crate) fn nice(mut self) -> Self {
+        self.nice = "19";
+        self
     }
 
     /// Starts it; the time until its first good answer.
     pub(crate) fn start(&mut self, zone: &Zone) -> Result<Duration> {
         self.end();
         let begin = Instant::now();
-        let pin = ["taskset", "--cpu-list", &self.core];
+        let pin = ["nice", "-n", self.nice, "taskset", "-c", &self.core];
         let running = match &self.place {
             Place::Ours(place) => place.start(&pin, &[])?,
             Place::Peer(dir) => start_peer(&pin, self.kind, dir.path())?,
         };
         let running = self.running.insert(running);
         let probe = Probe::new(self.at, &zone.probe)?;
-        while !probe.answered() {
+        while probe.address().is_none() {
             let ended = running.try_wait()?;
             if ended.is_some() || begin.elapsed() > LIMIT {
                 bail!(
@@ -193,54 +206,4 @@ fn start_peer(pin: &[&str], kind: Kind, dir: &Path) -> Result<Measured> {
         .spawn()
         .with_context(|| format!("{kind:?}: {}", pin[0]))?;
     Ok(Measured::new(child))
-}
-
-/// One question, asked until it is answered.
-struct Probe {
-    socket: UdpSocket,
-    query: Vec<u8>,
-}
-
-impl Probe {
-    fn new(to: SocketAddr, owner: &str) -> Result<Self> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.connect(to)?;
-        socket.set_read_timeout(Some(Duration::from_millis(2)))?;
-        Ok(Self { socket, query: question(&format!("{owner}.{ORIGIN}")) })
-    }
-
-    /// Asks once; whether the name's address came.
-    fn answered(&self) -> bool {
-        let mut reply = [0; 512];
-        let asked = self.socket.send(&self.query);
-        let length = match asked.and_then(|_| self.socket.recv(&mut reply)) {
-            Ok(length) => length,
-            Err(error) => {
-                if error.kind() == std::io::ErrorKind::ConnectionRefused {
-                    std::thread::sleep(Duration::from_micros(200));
-                }
-                return false;
-            }
-        };
-        // NOERROR and an answer (RFC 1035 §4.1.1).
-        let good = length >= 12
-            && reply[..2] == self.query[..2]
-            && reply[3] & 0x0f == 0
-            && reply[6..8] != [0, 0];
-        if !good {
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        good
-    }
-}
-
-/// Type A, class IN, recursion not asked for.
-fn question(name: &str) -> Vec<u8> {
-    let mut query = vec![0x5a, 0xa5, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in name.split('.') {
-        query.push(u8::try_from(label.len()).unwrap_or(u8::MAX));
-        query.extend_from_slice(label.as_bytes());
-    }
-    query.extend_from_slice(&[0, 0, 1, 0, 1]);
-    query
 }

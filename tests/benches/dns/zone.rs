@@ -14,6 +14,8 @@ use anyhow::{Context, Result};
 use fastrand::Rng;
 use uuid::Builder;
 
+use crate::probe::question;
+
 pub(crate) const ORIGIN: &str = "us-east-1.cns.example.com";
 const TTL: u32 = 30;
 const SERVICES: [&str; 8] =
@@ -53,9 +55,14 @@ impl Out {
 }
 
 impl Zone {
-    /// Writes a zone of exactly `records` records, SOA and NS among them.
-    pub(crate) fn write(dir: &Path, records: usize) -> Result<Self> {
-        let file = dir.join(format!("{records}.zone"));
+    /// Writes a zone of exactly `records` records, SOA and NS among them. Of
+    /// another `edition` serial and addresses are others.
+    pub(crate) fn write(
+        dir: &Path,
+        records: usize,
+        edition: u32,
+    ) -> Result<Self> {
+        let file = dir.join(format!("{records}-{edition}.zone"));
         let to = File::create(&file).context("zone file")?;
         let mut out = Out { to: BufWriter::new(to), left: records };
         let mut zone = Self {
@@ -67,11 +74,12 @@ impl Zone {
             uuids: Vec::new(),
             services: Vec::new(),
             with_srv: Vec::new(),
-            next_ip: (10 << 24) + 256,
+            next_ip: ((10 + edition) << 24) + 256,
         };
         writeln!(out.to, "$ORIGIN {ORIGIN}.")?;
         let soa = format!(
-            "ns0.{ORIGIN}. hostmaster.example.com. 1000 30 60 2592000 30"
+            "ns0.{ORIGIN}. hostmaster.example.com. {} 30 60 2592000 30",
+            1000 + edition
         );
         out.add("@", "SOA", &soa)?;
         out.add("@", "NS", &format!("ns0.{ORIGIN}."))?;
@@ -186,6 +194,15 @@ impl Zone {
         }
         out.flush()?;
         Ok(path)
+    }
+
+    /// `count` questions for addresses, as messages.
+    pub(crate) fn queries(&mut self, count: usize) -> Vec<Vec<u8>> {
+        let owner = |zone: &mut Self| {
+            let at = zone.rng.usize(..zone.uuids.len());
+            format!("{}.{ORIGIN}", zone.uuids[at])
+        };
+        (0..count).map(|_| question(0, 0, &owner(self), [0, 1])).collect()
     }
 
     fn question(&mut self) -> (String, &'static str) {

@@ -19,7 +19,7 @@ pub(super) const TYPES: [&str; 9] = [
 
 /// Labels that there are: contract sheet grafana-ufds 4.2, then what the
 /// daemons' own metrics carry, by their sources.
-pub(super) const LABELS: [&str; 58] = [
+pub(super) const LABELS: [&str; 62] = [
     // Scrapes, discovery, alerts.
     "job",
     "instance",
@@ -53,7 +53,11 @@ pub(super) const LABELS: [&str; 58] = [
     "zone",
     "suffix",
     "address",
-    "what",
+    "source",
+    "rcode",
+    "answers",
+    "outcome",
+    "event",
     "role",
     "version",
     // Prometheus.

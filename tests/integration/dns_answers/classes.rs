@@ -72,7 +72,10 @@ pub(super) const CLASSES: &[Class] = &[
         why: "localhost, the private reverse zones and names that mean \"no \
               such thing\" are answered (RFC 6303, 6761, 7686), also behind \
               an alias; the others serve the one zone.",
-        applies: |c| is_local(&c.asked.name) || is(c, &["to-local"]),
+        applies: |c| match relative(c) {
+            None => is_local(&c.asked.name),
+            Some(name) => name == "to-local",
+        },
     },
     Class {
         name: "addresses that were not asked for",
@@ -308,11 +311,14 @@ fn below(compared: &Compared<'_>, top: &str) -> bool {
 }
 
 fn is_local(name: &str) -> bool {
-    let tops = ["localhost", "in-addr.arpa", "ip6.arpa", "invalid", "onion"];
-    tops.iter().any(|top| {
-        let head = name.strip_suffix(top);
-        head.is_some_and(|head| head.is_empty() || head.ends_with('.'))
-    })
+    // The apex itself is below `test`.
+    let tops =
+        ["localhost", "in-addr.arpa", "ip6.arpa", "invalid", "onion", "test"];
+    name != ZONE
+        && tops.iter().any(|top| {
+            let head = name.strip_suffix(top);
+            head.is_some_and(|head| head.is_empty() || head.ends_with('.'))
+        })
 }
 
 /// The table for people.

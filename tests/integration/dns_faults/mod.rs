@@ -48,6 +48,7 @@ impl Rig {
         bench.configure(json!({
             "dnsListen": [at],
             "logLevel": "info",
+            "dns": {"saveGapMin": 1, "saveGapMax": 50},
             "secondary": {
                 "notify": false,
                 "incremental": false,

@@ -72,6 +72,10 @@ async fn dig_gets_what_each_source_knows() {
             assert!(said.flags.contains("ra"), "{asked}: {said:?}");
         }
     }
+    let said = dig(&world, &format!("@::1 {cmon} A")).await;
+    assert_eq!(said.answers, [a(CMON_EXTERNAL)], "over IPv6: {said:?}");
+    let version = dig(&world, "@::1 version.bind CH TXT").await;
+    assert!(version.answers[0].contains("config-agent"), "{version:?}");
     // Binder turns strangers away; to a program that must be an answer it
     // understands, and a quick one.
     let unknown = dig(&world, "nothing.dc1.triton.test A").await;

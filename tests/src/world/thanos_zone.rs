@@ -40,10 +40,14 @@ pub(super) fn spec(
 /// smf/lx/thanos-NAME.service.
 fn unit(program: &str, name: &str, command: &str) -> UnitSpec {
     let etc = "/opt/triton/thanos/etc";
+    let flags = match name {
+        "compact" => "/var/run/config-agent",
+        _ => etc,
+    };
     let command = [
         program.to_owned(),
         command.to_owned(),
-        format!("@{etc}/{name}.flags"),
+        format!("@{flags}/{name}.flags"),
     ];
     let name = format!("thanos-{name}");
     let environment = format!("{etc}/{name}.env");

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
 
-use super::binder_knows;
+use super::judge::binder_knows;
 use super::tests::{always, pool, silent, soa_ttl};
 use super::{Told, Upstreams};
 use crate::dns::secondary::fake::{

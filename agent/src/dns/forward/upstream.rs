@@ -2,160 +2,295 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! One upstream server of a forward zone: how it is asked, and how it is
-//! doing. A reply of any rcode means "alive", only silence and network errors
-//! mean "down"; what a rcode means is left to `forward.rs`.
+//! One upstream server of a forward zone: a question there and a reply back,
+//! by UDP and TCP or by TLS. A reply of any rcode means "alive", only silence
+//! and network errors mean "down"; what a rcode means is left to `judge.rs`.
+//!
+//! Against forged replies: the system draws the port and a cryptographic
+//! generator the id, anew for each question; the socket is connected, so only
+//! the server's address counts; the question must come back, and in the mix of
+//! capitals it was sent in, where the server bears that
+//! (draft-vixie-dnsext-dns0x20). Binder does not: it is asked in lower case.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hickory_proto::op::Message;
-use tokio::time::Instant;
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::Name;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
-use super::ForwardLimits;
-use super::cache::Key;
-use super::recursive::Recursor;
+use super::health::{Health, UpstreamState, UpstreamStatus};
+use super::kept::Question;
+use super::pipe::Pipe;
 use crate::dns::error::DnsError;
 use crate::dns::exchange;
 use crate::model::dns::ZoneName;
 
-/// A server that is down is looked at again after 1 s, 2 s, ... this.
-pub(crate) const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// How a question to one server went.
+#[derive(Debug)]
+pub(crate) enum Tried {
+    /// With the time it took; `None` where that says little about the way.
+    Reply { message: Box<Message>, time: Option<Duration> },
+    /// Nothing in time.
+    Silent(DnsError),
+    /// The network or the server broke it off.
+    Broken(DnsError),
+}
 
-/// How one upstream is doing.
-#[derive(Clone, Debug)]
-pub struct UpstreamStatus {
-    /// The forward zone it serves.
-    pub suffix: ZoneName,
-    /// Its address.
-    pub addr: SocketAddr,
-    /// Whether it answered when last asked, with whatever rcode. True before
-    /// the first question.
-    pub alive: bool,
-    /// Why it is not alive.
-    pub last_error: Option<String>,
+/// How a server takes capitals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Case {
+    /// Not seen yet.
+    Unknown,
+    /// Gives the question back as it was.
+    Kept,
+    /// Does not, or takes it for another name.
+    Lost,
+    /// Not to be tried.
+    Never,
 }
 
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
-    exchange: Exchange,
+    /// For the log and the status.
+    pub(crate) suffix: ZoneName,
+    source: Option<IpAddr>,
+    /// Questions go this way, if by TLS.
+    pipe: Option<Pipe>,
+    case: AtomicU8,
     health: Mutex<Health>,
 }
 
-/// Who carries the question there and the reply back.
-enum Exchange {
-    /// We: all that was said is wanted.
-    Own { source: Option<IpAddr> },
-    /// hickory-resolver.
-    Hickory(Box<Recursor>),
-}
-
-#[derive(Default)]
-pub(crate) struct Health {
-    /// Silences and network errors since the last reply.
-    pub(crate) failures: u32,
-    pub(crate) retry_at: Option<Instant>,
-    last_error: Option<String>,
-}
-
-impl Health {
-    pub(crate) fn is_down(&self) -> bool {
-        self.failures > 0
-    }
-}
-
 impl Server {
-    /// A server whose every word counts: binder, a primary.
-    pub(crate) fn plain(addr: SocketAddr, source: Option<IpAddr>) -> Self {
-        let exchange = Exchange::Own { source };
-        Self { addr, exchange, health: Mutex::default() }
-    }
-
-    /// A recursive resolver.
-    pub(crate) fn recursive(
+    /// Nothing is sent before the first question. `case`: whether it may be
+    /// asked in mixed case.
+    pub(crate) fn new(
+        suffix: ZoneName,
         addr: SocketAddr,
         source: Option<IpAddr>,
-        limits: &ForwardLimits,
-    ) -> Self {
-        let recursor =
-            Recursor::new(addr, source, limits.each, limits.in_flight);
-        let exchange = Exchange::Hickory(Box::new(recursor));
-        Self { addr, exchange, health: Mutex::default() }
+        case: Case,
+        pipe: Option<Pipe>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            addr,
+            suffix,
+            source,
+            pipe,
+            case: AtomicU8::new(case as u8),
+            health: Mutex::default(),
+        })
     }
 
     pub(crate) fn health(&self) -> MutexGuard<'_, Health> {
+        // Numbers; a panic between two leaves numbers.
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn is_down(&self) -> bool {
-        self.health().is_down()
+    pub(crate) fn state(&self) -> UpstreamState {
+        self.health().state
     }
 
-    pub(crate) fn status(&self, suffix: &ZoneName) -> UpstreamStatus {
+    pub(crate) fn status(&self) -> UpstreamStatus {
         let health = self.health();
         UpstreamStatus {
-            suffix: suffix.clone(),
+            suffix: self.suffix.clone(),
             addr: self.addr,
-            alive: !health.is_down(),
+            tls: self.pipe.is_some(),
+            alive: health.state != UpstreamState::Open,
+            state: health.state,
+            rtt: health.rtt(),
+            counts: health.counts,
             last_error: health.last_error.clone(),
         }
     }
 
-    /// Asks within `limit` and takes note of how that went. `suffix` is for
-    /// the log.
-    ///
-    /// Errors: `Network`, `Silent`, `Message`.
+    /// Asks within `limit` and takes note of how that went.
     pub(crate) async fn ask(
         &self,
-        suffix: &ZoneName,
-        key: &Key,
+        question: &Question,
         limit: Duration,
-    ) -> Result<Message, DnsError> {
-        // Lower case: binder refuses its own suffix in any other.
-        let (name, rtype) = (key.0.to_name(), key.1);
-        let asked = match &self.exchange {
-            Exchange::Own { source } => {
-                let query = exchange::query(name, rtype);
-                exchange::ask(self.addr, *source, &query, limit).await
-            }
-            Exchange::Hickory(recursor) => {
-                recursor.ask(name, rtype, limit).await
+    ) -> Tried {
+        let started = Instant::now();
+        let asking = async {
+            match &self.pipe {
+                Some(pipe) => self.by_pipe(pipe, question, started).await,
+                None => self.by_datagram(question, started).await,
             }
         };
-        self.note(suffix, asked.as_ref().err());
-        asked
+        let silent = DnsError::Silent { server: self.addr, limit };
+        let tried = match timeout(limit, asking).await {
+            Err(_) => Tried::Silent(silent),
+            Ok(Ok(tried)) => tried,
+            Ok(Err(error)) => Tried::Broken(error),
+        };
+        self.note(&tried);
+        tried
     }
 
-    fn note(&self, suffix: &ZoneName, error: Option<&DnsError>) {
-        let mut health = self.health();
-        match error {
-            None => {
-                if health.is_down() {
-                    info!(%suffix, upstream = %self.addr, "upstream is back");
+    async fn by_pipe(
+        &self,
+        pipe: &Pipe,
+        question: &Question,
+        started: Instant,
+    ) -> Result<Tried, DnsError> {
+        let query = exchange::query(question.name(), question.rtype());
+        let message = Box::new(pipe.ask(self.addr, query).await?);
+        Ok(Tried::Reply { message, time: Some(started.elapsed()) })
+    }
+
+    async fn by_datagram(
+        &self,
+        question: &Question,
+        started: Instant,
+    ) -> Result<Tried, DnsError> {
+        let lower = question.name();
+        let case = self.case();
+        if matches!(case, Case::Lost | Case::Never) {
+            let (message, sent) = self.exchange(question, lower, false).await?;
+            return Ok(reply(message, sent, started));
+        }
+        let mixed = mix(&lower);
+        let strict = case == Case::Kept;
+        let (message, sent) =
+            self.exchange(question, mixed.clone(), strict).await?;
+        let kept = message
+            .queries
+            .first()
+            .is_none_or(|query| query.name().eq_case(&mixed));
+        let good = matches!(
+            message.metadata.response_code,
+            ResponseCode::NoError | ResponseCode::NXDomain
+        );
+        if case == Case::Kept || kept && good && !message.queries.is_empty() {
+            self.learn(Case::Kept);
+            return Ok(reply(message, sent, started));
+        }
+        if !kept {
+            self.learn(Case::Lost);
+        }
+        if good {
+            return Ok(reply(message, sent, started));
+        }
+        // Perhaps it minds the capitals.
+        let again = Instant::now();
+        let (plain, sent) = self.exchange(question, lower, false).await?;
+        if plain.metadata.response_code != message.metadata.response_code {
+            self.learn(Case::Lost);
+        }
+        Ok(reply(plain, sent, again))
+    }
+
+    /// By UDP, and by TCP if the answer was cut short. `strict`: only a reply
+    /// in the very spelling counts.
+    async fn exchange(
+        &self,
+        question: &Question,
+        name: Name,
+        strict: bool,
+    ) -> Result<(Message, u32), DnsError> {
+        let query = exchange::query(name.clone(), question.rtype());
+        let resend = self.health().resend();
+        let (server, source) = (self.addr, self.source);
+        let mut odd = 0_u32;
+        let accepts = |reply: &Message| {
+            let spelled = reply
+                .queries
+                .first()
+                .is_none_or(|query| query.name().eq_case(&name));
+            let ours = exchange::answers(reply, &query);
+            if ours && strict && !spelled {
+                odd += 1;
+                // Once is a forger. Time and again is a server that has
+                // changed its ways: learned anew with the next question.
+                if odd > 1 {
+                    self.learn(Case::Unknown);
                 }
-                *health = Health::default();
             }
-            Some(error) => {
-                let message = error.chain();
-                if !health.is_down() {
-                    warn!(
-                        %suffix,
-                        upstream = %self.addr,
-                        err.message = message,
-                        "upstream does not answer"
-                    );
-                } else {
-                    debug!(upstream = %self.addr, "upstream still silent");
-                }
-                let backoff = Duration::from_secs(1)
-                    .saturating_mul(1 << health.failures.min(5))
-                    .min(MAX_BACKOFF);
-                health.failures = health.failures.saturating_add(1);
-                health.retry_at = Some(Instant::now() + backoff);
-                health.last_error = Some(message);
-            }
+            ours && (spelled || !strict)
+        };
+        let (reply, sent) =
+            exchange::ask_udp(server, source, &query, resend, accepts).await?;
+        if reply.metadata.truncation {
+            let whole = exchange::ask_tcp(server, source, &query).await?;
+            // Longer than the way of a datagram.
+            return Ok((whole, 2));
+        }
+        Ok((reply, sent))
+    }
+
+    fn case(&self) -> Case {
+        match self.case.load(Ordering::Relaxed) {
+            0 => Case::Unknown,
+            1 => Case::Kept,
+            2 => Case::Lost,
+            _ => Case::Never,
         }
     }
+
+    fn learn(&self, case: Case) {
+        self.case.store(case as u8, Ordering::Relaxed);
+    }
+
+    fn note(&self, tried: &Tried) {
+        let (changed, state) = {
+            let mut health = self.health();
+            (health.note(tried), health.state)
+        };
+        let error = match tried {
+            Tried::Silent(error) | Tried::Broken(error) => error.chain(),
+            Tried::Reply { .. } => String::new(),
+        };
+        if changed {
+            self.tell(state, &error);
+        } else if !error.is_empty() {
+            debug!(upstream = %self.addr, err.message = error, "no reply");
+        }
+    }
+
+    /// Says that the circuit has opened or closed.
+    pub(crate) fn tell(&self, state: UpstreamState, error: &str) {
+        let (suffix, upstream) = (&self.suffix, self.addr);
+        match state {
+            UpstreamState::Open => warn!(
+                %suffix,
+                %upstream,
+                err.message = error,
+                "upstream does not answer"
+            ),
+            _ => info!(%suffix, %upstream, "upstream is back"),
+        }
+    }
+}
+
+/// Of an answer to a question sent twice nobody knows which it answers (Karn).
+fn reply(message: Message, sent: u32, started: Instant) -> Tried {
+    let time = (sent == 1).then(|| started.elapsed());
+    Tried::Reply { message: Box::new(message), time }
+}
+
+/// The name with each letter a capital or not, at random.
+fn mix(name: &Name) -> Name {
+    let mut coins = [0; 32];
+    if SystemRandom::new().fill(&mut coins).is_err() {
+        return name.clone();
+    }
+    let mut at = 0;
+    let mut labels = Vec::new();
+    for label in name.iter() {
+        let mut label = label.to_vec();
+        for byte in &mut label {
+            if coins[at / 8 % coins.len()] >> (at % 8) & 1 == 1 {
+                byte.make_ascii_uppercase();
+            }
+            at += 1;
+        }
+        labels.push(label);
+    }
+    let mixed = Name::from_labels(labels);
+    mixed.unwrap_or_else(|_| name.clone())
 }

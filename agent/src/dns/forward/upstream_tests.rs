@@ -2,10 +2,16 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! What hickory-resolver and our own exchange make of one upstream.
+//! What becomes of one upstream's replies.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hickory_proto::rr::{Record, RecordType};
+use tokio::sync::Semaphore;
+
+use super::judge::BRIEF;
 use super::tests::{BINDER, good, limits, pool, pool_with, soa_ttl};
 use super::*;
 use crate::dns::exchange;
@@ -75,7 +81,7 @@ async fn a_referral_is_lame() {
     let pool = pool(Upstreams::Recursive, &[&referring, &server]);
     let answer = pool.ask(&name("a"), RecordType::A).await.into_answer();
     assert_eq!(answer.answers.len(), 1);
-    assert!(pool.status().all(|upstream| upstream.alive));
+    assert!(pool.upstreams().all(|upstream| upstream.alive));
 }
 
 #[tokio::test]
@@ -96,7 +102,7 @@ async fn a_closed_port_is_not_waited_for() {
             .unwrap_or_else(|_| panic!("{kind:?} waits"))
             .into_answer();
         assert_eq!(answer.answers.len(), 1);
-        let status = pool.status().next().unwrap();
+        let status = pool.upstreams().next().unwrap();
         let error = status.last_error.unwrap();
         assert!(error.contains("could not talk to"), "{error}");
     }

@@ -2,28 +2,22 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! What the secondary does with a version that is believed: into force first,
-//! then onto the data folder.
+//! What the secondary does with a version that is believed: into force at
+//! once; `saver.rs` brings it onto the data folder.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{info, warn};
 
 use super::refresh::SCHEDULED;
 use super::transfer::Secondary;
 use crate::dns::store::ZoneVersion;
 use crate::dns::store::changes::differing;
-use crate::dns::store::persist;
-
-/// The file's time is moved at most this often.
-const TOUCH_EVERY: Duration = Duration::from_secs(60);
 
 impl Secondary {
-    /// Puts the version in force, then on the data folder.
-    pub(crate) async fn install(
+    /// Puts the version in force.
+    pub(crate) fn install(
         &mut self,
         version: ZoneVersion,
         current: Option<&ZoneVersion>,
@@ -40,7 +34,7 @@ impl Secondary {
         {
             if current.same_content(&version) {
                 self.cell.confirm();
-                self.touch().await;
+                self.saver.confirmed();
                 return;
             }
             if reason == SCHEDULED {
@@ -61,23 +55,8 @@ impl Secondary {
             reason,
             "zone version in force"
         );
-        self.cell.install(Arc::clone(&version));
-        let dir = self.settings.store_dir.clone();
-        let saving = move || persist::save(&dir, &zone, &version);
-        let saved = match tokio::task::spawn_blocking(saving).await {
-            Ok(saved) => saved.map_err(|error| error.chain()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(message) = &saved {
-            error!(
-                zone = %self.cell.name,
-                err.message = message,
-                "zone not written to disk"
-            );
-        }
-        self.unsaved = saved.is_err();
-        self.cell.stored(saved);
-        self.last_touch = Some(Instant::now());
+        self.cell.install(version);
+        self.saver.changed();
     }
 
     /// The whole zone is not what differences, or a restart of the primary's,
@@ -95,37 +74,5 @@ impl Secondary {
         counters.divergences.fetch_add(1, Ordering::Relaxed);
         let sets = u64::try_from(sets).unwrap_or(u64::MAX);
         counters.divergent_sets.fetch_add(sets, Ordering::Relaxed);
-    }
-
-    /// Moves the file's time, which says when the version was confirmed; a
-    /// version that could not be written is written now.
-    pub(crate) async fn touch(&mut self) {
-        if self.last_touch.is_some_and(|at| at.elapsed() < TOUCH_EVERY) {
-            return;
-        }
-        self.last_touch = Some(Instant::now());
-        let (dir, zone) =
-            (self.settings.store_dir.clone(), self.cell.name.clone());
-        if self.unsaved
-            && let Some(version) = self.cell.version()
-        {
-            let saving = move || {
-                persist::prepare(&dir)?;
-                persist::save(&dir, &zone, &version)
-            };
-            if let Ok(saved) = tokio::task::spawn_blocking(saving).await {
-                self.unsaved = saved.is_err();
-                self.cell.stored(saved.map_err(|error| error.chain()));
-            }
-            return;
-        }
-        let touching = move || persist::touch(&dir, &zone);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(touching).await {
-            debug!(
-                zone = %self.cell.name,
-                err.message = error.to_string(),
-                "zone file's time not moved"
-            );
-        }
     }
 }

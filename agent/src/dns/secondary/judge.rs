@@ -50,7 +50,7 @@ impl Secondary {
                         instead = %other.address,
                         "doubtful zone passed over for another primary's"
                     );
-                    self.install(version, current, "second opinion").await;
+                    self.install(version, current, "second opinion");
                     return Ok(());
                 }
                 Err(error) => {
@@ -59,7 +59,7 @@ impl Secondary {
             }
         }
         let Some(held) = current.filter(|held| !held.is_apex_only()) else {
-            self.install(doubtful, current, "nothing better").await;
+            self.install(doubtful, current, "nothing better");
             return Ok(());
         };
         let since = *self.doubt_since.get_or_insert_with(Instant::now);
@@ -76,7 +76,7 @@ impl Secondary {
             waited,
             "zone replaced by a much smaller one"
         );
-        self.install(doubtful, current, "believed").await;
+        self.install(doubtful, current, "believed");
         Ok(())
     }
 

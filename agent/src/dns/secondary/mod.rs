@@ -28,6 +28,7 @@ pub(crate) mod notify;
 pub(crate) mod obtain;
 pub(crate) mod refresh;
 pub(crate) mod replay;
+pub(crate) mod saver;
 pub(crate) mod transfer;
 pub(crate) mod tsig;
 pub(crate) mod turns;

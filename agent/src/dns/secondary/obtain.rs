@@ -21,6 +21,7 @@ use crate::dns::error::DnsError;
 use crate::dns::store::build::ZoneBuilder;
 use crate::dns::store::changes::{self, Changes};
 use crate::dns::store::{Provenance, Serial, ZoneVersion};
+use crate::dns::tally::Outcome;
 
 impl Secondary {
     /// What has changed from `held` up to the serial `shown`; the whole zone
@@ -142,6 +143,7 @@ impl Secondary {
     ) {
         let settings = &self.settings;
         settings.counters.transfers_ok.fetch_add(1, Ordering::Relaxed);
+        self.cell.outcomes.count(Outcome::Axfr);
         self.full_due = Instant::now() + jitter(settings.policy.full_every);
         self.health.trust_differences(target.server, true);
         debug!(
@@ -164,6 +166,7 @@ impl Secondary {
         let counters = &self.settings.counters;
         counters.transfers_ok.fetch_add(1, Ordering::Relaxed);
         counters.transfers_incremental.fetch_add(1, Ordering::Relaxed);
+        self.cell.outcomes.count(Outcome::Ixfr);
         debug!(
             zone = %self.cell.name,
             primary = %target.server,

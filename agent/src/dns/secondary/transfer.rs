@@ -34,11 +34,13 @@ use super::fetch::{Target, TransferLimits};
 use super::guard;
 use super::health::Health;
 use super::refresh::{Need, Offer, RefreshPolicy, jitter, need, next_round};
+use super::saver::{SavePolicy, Saver};
 use super::turns::Turns;
 use crate::dns::catalog::ZoneCell;
 use crate::dns::counters::Counters;
 use crate::dns::error::DnsError;
 use crate::dns::store::{Serial, ZoneLimits, ZoneVersion};
+use crate::dns::tally::Outcome;
 use crate::model::primary::Primary;
 
 /// What all zones' secondaries share.
@@ -48,6 +50,7 @@ pub(crate) struct TransferSettings {
     pub(crate) zone_limits: ZoneLimits,
     pub(crate) transfer_limits: TransferLimits,
     pub(crate) policy: RefreshPolicy,
+    pub(crate) save: SavePolicy,
     pub(crate) counters: Arc<Counters>,
     pub(crate) turns: Turns,
 }
@@ -64,10 +67,8 @@ pub(crate) struct Secondary {
     pub(crate) doubt_since: Option<Instant>,
     /// When the next full transfer is due if nothing else asks for one.
     pub(crate) full_due: Instant,
-    pub(crate) last_touch: Option<Instant>,
+    pub(crate) saver: Arc<Saver>,
     expiry_said: bool,
-    /// The version in force is not on disk: the write failed.
-    pub(crate) unsaved: bool,
 }
 
 impl Secondary {
@@ -77,6 +78,8 @@ impl Secondary {
     ) -> Self {
         let policy = &settings.policy;
         let full_due = Instant::now() + jitter(policy.full_every);
+        let dir = settings.store_dir.clone();
+        let saver = Saver::new(Arc::clone(&cell), dir, settings.save);
         cell.bound_expire(policy.expire_min..=policy.expire_max);
         Self {
             cell,
@@ -85,19 +88,30 @@ impl Secondary {
             failures: 0,
             doubt_since: None,
             full_due,
-            last_touch: None,
+            saver: Arc::new(saver),
             expiry_said: false,
-            unsaved: false,
         }
     }
 
-    /// Refreshes the zone until told to stop.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    /// Refreshes the zone until told to stop; then brings what is not there
+    /// yet onto the data folder.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let saver = Arc::clone(&self.saver);
+        tokio::select! {
+            () = self.refresh(stop) => {}
+            // Never ends; what it was about is left to `flush`.
+            () = saver.run() => {}
+        }
+        saver.flush().await;
+    }
+
+    async fn refresh(mut self, stop: CancellationToken) {
         let cell = Arc::clone(&self.cell);
         let mut primaries = cell.primaries.subscribe();
         loop {
             self.watch_expiry();
             let known = primaries.borrow_and_update().clone();
+            let began = Instant::now();
             let outcome = tokio::select! {
                 outcome = self.round(&known) => outcome,
                 // An interrupted round has changed nothing, or has already
@@ -106,6 +120,7 @@ impl Secondary {
             };
             let ended = Instant::now();
             let delay = self.settle(outcome);
+            cell.rounds.send_replace(Some(began));
             // Each arm but the first only ends the wait; nothing is lost
             // when another one wins.
             tokio::select! {
@@ -185,6 +200,7 @@ impl Secondary {
             match &outcome {
                 Ok(()) => self.health.succeeded(primary.address),
                 Err(error) => {
+                    self.cell.outcomes.count(error.outcome());
                     self.health.failed(primary.address, error.chain());
                 }
             }
@@ -220,7 +236,8 @@ impl Secondary {
             self.doubt_since = None;
             self.cell.hold_back(None);
             self.cell.confirm();
-            self.touch().await;
+            self.cell.outcomes.count(Outcome::UpToDate);
+            self.saver.confirmed();
             return Ok(());
         }
         let (version, reason) = {
@@ -239,7 +256,7 @@ impl Secondary {
         if guard::is_doubtful(current, &version, &settings.policy) {
             return self.judge(version, current, primaries).await;
         }
-        self.install(version, current, reason).await;
+        self.install(version, current, reason);
         Ok(())
     }
 

@@ -36,6 +36,7 @@ impl Bench {
                 idle: Duration::from_millis(800),
             },
             policy,
+            save: SavePolicy::default(),
             counters: Arc::default(),
             turns: Turns::default(),
         };
@@ -50,6 +51,7 @@ impl Bench {
         let addrs: Vec<Primary> =
             primaries.iter().map(|primary| primary.addr.into()).collect();
         let outcome = self.secondary.round(&addrs).await;
+        self.secondary.saver.flush().await;
         let copy = match &outcome {
             Ok(()) => Ok(()),
             Err(DnsError::HeldBack { server, records, held }) => {
@@ -340,10 +342,11 @@ async fn a_disk_that_fails_is_said_and_the_zone_served() {
     let primary = FakePrimary::start(7, &many()).await;
     let mut bench = bench();
     std::fs::remove_dir(bench.dir.path()).unwrap();
+    std::fs::write(bench.dir.path(), b"in the way").unwrap();
     bench.round(&[&primary]).await.unwrap();
     assert_eq!(bench.serial(), Some(7));
     assert!(bench.secondary.cell.status().last_error.is_some());
-    std::fs::create_dir(bench.dir.path()).unwrap();
+    std::fs::remove_file(bench.dir.path()).unwrap();
     primary.set(8, &many());
     bench.round(&[&primary]).await.unwrap();
     assert_eq!(bench.secondary.cell.status().last_error, None);

@@ -45,6 +45,22 @@ impl Answer {
         Self { rcode, authorities: vec![soa], ..Self::default() }
     }
 
+    /// Puts another one of the addresses of each name first, by `turn`.
+    pub(crate) fn take_turns(&mut self, turn: usize) {
+        let is_address = |record: &Record| {
+            matches!(record.record_type(), RecordType::A | RecordType::AAAA)
+        };
+        let sets = self.answers.chunk_by_mut(|a, b| {
+            is_address(a)
+                && a.record_type() == b.record_type()
+                && a.name == b.name
+        });
+        for set in sets {
+            let len = set.len();
+            set.rotate_left(turn % len);
+        }
+    }
+
     /// Records of all sections.
     pub(crate) fn records_mut(&mut self) -> impl Iterator<Item = &mut Record> {
         self.answers

@@ -6,102 +6,151 @@
 //! about names in a zone that we hold, which is nearly all that a monitor asks.
 //! No message is taken apart into records, nothing is allocated but the answer.
 //!
-//! What is not plain (aliases, SRV with its addresses, options, odd headers,
-//! answers that do not fit) takes the general way through `front.rs`; so does
-//! whatever this file is not sure of. Both must answer alike: a test puts the
-//! same questions to both.
+//! What is not plain (odd headers, long chains of aliases, names that are
+//! forwarded, answers that do not fit) takes the general way through
+//! `front.rs`; so does whatever this file is not sure of. Both must answer
+//! alike: a test puts the same questions to both. They differ in how names are
+//! compressed (here every owner is a pointer, so a little more fits into a
+//! datagram), and in the spelling of a SOA's owner, here the question's.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
 use super::answer::from_wildcard;
-use crate::dns::catalog::Catalog;
-use crate::dns::counters::Counters;
-use crate::dns::exchange::UDP_PAYLOAD;
+use super::forwarded::{self, Asked};
+use super::plain::{LowerName, Plain};
+use super::reply::{ASKED, Place, Reply, Section};
+use super::resolve::Names;
+use crate::dns::catalog::{Catalog, ZoneEntry};
+use crate::dns::forward::ForwardPool;
 use crate::dns::names::suffixes;
 use crate::dns::store::ZoneVersion;
 use crate::dns::store::rrset::RrSet;
+use crate::dns::tally::Began;
 
-/// Bytes of a message's header (RFC 1035 §4.1.1).
-const HEAD: usize = 12;
-/// Where a name may be said to begin again: the question's.
-const POINTER: u16 = 0xc000;
-/// Without EDNS an answer over UDP has this many bytes (RFC 1035 §4.2.1).
-const PLAIN_LIMIT: usize = 512;
-/// Our own OPT record but for its flags (RFC 6891 §6.1.2): root, type, the
-/// size we take, no extended code, version 0.
-const OPT: u16 = 41;
+/// Aliases followed here; longer chains and loops go the general way.
+const ALIASES: usize = 4;
+/// Records of a SRV set here; the general way finds doubles among more.
+const SERVICES: usize = 16;
+/// Bytes before the target in the rdata of a SRV (RFC 2782).
+const SRV_TARGET: usize = 6;
 
-/// A question that this file understands.
-struct Plain<'q> {
-    query: &'q [u8],
-    /// The name in lower case.
-    name: [u8; 255],
-    name_len: usize,
-    rtype: RecordType,
-    /// Size the asker takes and whether it set DO, if it speaks EDNS.
-    edns: Option<(usize, bool)>,
+/// The short way, with the catalog it last saw.
+pub(crate) struct Fast {
+    names: Arc<Names>,
+    catalog: Arc<Catalog>,
+    lengths: Lengths,
 }
 
-/// Writes the answer to `query` into `out` and counts it. `false`: the general
-/// way must be taken, and `out` is not to be used.
-///
-/// `stream`: no limit but that of a message.
-pub(crate) fn answer(
-    query: &[u8],
-    stream: bool,
-    catalog: &Catalog,
-    counters: &Counters,
-    out: &mut Vec<u8>,
-) -> bool {
-    match try_answer(query, stream, catalog, out) {
-        Some(rcode) => {
-            counters.from_zone.fetch_add(1, Ordering::Relaxed);
-            counters.answered(rcode);
-            true
-        }
-        None => false,
+impl Fast {
+    pub(crate) fn new(names: Arc<Names>) -> Self {
+        let catalog = names.catalog();
+        let lengths = Lengths::of(&catalog);
+        Self { names, catalog, lengths }
     }
-}
 
-fn try_answer(
-    query: &[u8],
-    stream: bool,
-    catalog: &Catalog,
-    out: &mut Vec<u8>,
-) -> Option<ResponseCode> {
-    let plain = Plain::read(query)?;
-    let name = plain.name();
-    if is_special(name) {
-        return None;
-    }
-    let version = suffixes(name).find_map(|suffix| {
-        match (catalog.zones.get(suffix), catalog.forwards.get(suffix)) {
-            (Some(zone), _) => Some(zone.cell.version()),
-            (None, Some(_)) => Some(None),
-            (None, None) => None,
+    /// Takes the catalog in force; to be called once for what arrived
+    /// together.
+    pub(crate) fn refresh(&mut self) {
+        let catalog = self.names.catalog();
+        if !Arc::ptr_eq(&catalog, &self.catalog) {
+            self.lengths = Lengths::of(&catalog);
+            self.catalog = catalog;
         }
-    })??;
-    let node = version.node(name).or_else(|| from_wildcard(&version, name));
-    let set = node.and_then(|node| node.set(plain.rtype));
-    let rcode = match node {
-        Some(node) => {
-            if set.is_none() && node.set(RecordType::CNAME).is_some() {
-                return None;
+    }
+
+    /// Appends the answer to `query` to `out` and counts it. `false`: the
+    /// general way must be taken, and `out` is as it was.
+    ///
+    /// `stream`: no limit but that of a message.
+    pub(crate) fn answer(
+        &self,
+        query: &[u8],
+        stream: bool,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let (begin, began) = (out.len(), Began::seldom(query));
+        let Some(plain) = Plain::read(query) else { return false };
+        let is_address =
+            matches!(plain.rtype, RecordType::A | RecordType::AAAA);
+        if self.catalog.round_robin && is_address {
+            // Whose turn it is, the general way knows.
+            return false;
+        }
+        let times = &self.names.counters;
+        let answered = match self.owner(plain.name.as_bytes()) {
+            Some(Owner::Zone(zone)) => self
+                .try_answer(&plain, zone, stream, out)
+                .map(|()| &times.own_times),
+            Some(Owner::Forward(pool)) => {
+                let (name, rtype) = (plain.name.as_bytes(), plain.rtype);
+                let edns = plain.edns;
+                let asked = Asked { query, name, rtype, edns };
+                forwarded::answer(&asked, stream, pool, out)
+                    .map(|_| &times.forward_times)
             }
-            ResponseCode::NoError
+            None => None,
+        };
+        match answered {
+            Some(times) => times.ended(began),
+            None => out.truncate(begin),
         }
-        None => ResponseCode::NXDomain,
-    };
-    plain.write(rcode, set, &version, out)?;
-    let limit = match (stream, plain.edns) {
-        (true, _) => usize::from(u16::MAX),
-        (false, None) => PLAIN_LIMIT,
-        (false, Some((size, _))) => size.clamp(PLAIN_LIMIT, UDP_PAYLOAD.into()),
-    };
-    (out.len() <= limit).then_some(rcode)
+        answered.is_some()
+    }
+
+    /// A question is counted with `asked`, the zone of its own name, wherever
+    /// aliases lead.
+    fn try_answer(
+        &self,
+        plain: &Plain<'_>,
+        asked: &ZoneEntry,
+        stream: bool,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        let mut reply = Reply::begin(plain, stream, out);
+        let (mut zone, mut alias, mut place) = (asked, None, ASKED);
+        for _ in 0..=ALIASES {
+            let name = alias.as_ref().unwrap_or(&plain.name);
+            let version = zone.cell.version()?;
+            match step(&version, name, place, plain.rtype, &mut reply)? {
+                Step::Done(rcode) => {
+                    reply.finish(rcode)?;
+                    asked.cell.tally.count(plain.rtype, rcode);
+                    return Some(());
+                }
+                Step::Alias(target, at) => {
+                    let owner = self.owner(target.as_bytes())?;
+                    let Owner::Zone(next) = owner else { return None };
+                    (zone, alias, place) = (next, Some(target), at);
+                }
+            }
+        }
+        None
+    }
+
+    /// Who answers a name; `None` when nobody does, or rules have a say.
+    fn owner(&self, name: &[u8]) -> Option<Owner<'_>> {
+        let synthetic = self.catalog.synthetic.as_ref();
+        if is_special(name) || synthetic.is_some_and(|zone| zone.may_hold(name))
+        {
+            return None;
+        }
+        let Catalog { zones, forwards, .. } = &*self.catalog;
+        suffixes(name).filter(|suffix| self.lengths.has(suffix)).find_map(
+            |suffix| match (zones.get(suffix), forwards.get(suffix)) {
+                (Some(zone), _) => Some(Owner::Zone(zone)),
+                (None, Some(pool)) => Some(Owner::Forward(pool)),
+                (None, None) => None,
+            },
+        )
+    }
+}
+
+enum Owner<'c> {
+    Zone(&'c ZoneEntry),
+    Forward(&'c ForwardPool),
 }
 
 /// Names that rules answer before any zone does (`local.rs`).
@@ -111,134 +160,125 @@ fn is_special(name: &[u8]) -> bool {
         || name.ends_with(b"\x03ip6\x04arpa\0")
 }
 
-impl<'q> Plain<'q> {
-    /// `None` for all but a standard query with one question of class IN, for
-    /// a type whose answer needs nothing but its set, with a bare OPT at most.
-    fn read(query: &'q [u8]) -> Option<Self> {
-        let head: &[u8; HEAD] = query.first_chunk()?;
-        // All flags but RD, AD and CD, and the opcode, are zero.
-        let counts = &head[4..10];
-        if head[2] & 0xfe != 0
-            || head[3] & 0xcf != 0
-            || counts != [0, 1, 0, 0, 0, 0]
-        {
-            return None;
+/// Which lengths the names of zones have: a name of another length need not
+/// be looked for.
+struct Lengths([u64; 4]);
+
+impl Lengths {
+    fn of(catalog: &Catalog) -> Self {
+        let mut bits = [0; 4];
+        for suffix in catalog.zones.keys().chain(catalog.forwards.keys()) {
+            let len = suffix.as_bytes().len();
+            bits[len / 64 % 4] |= 1 << (len % 64);
         }
-        let mut name = [0; 255];
-        let mut at = HEAD;
-        loop {
-            let len = usize::from(*query.get(at)?);
-            let from = at - HEAD;
-            if len > 63 || from + len + 1 > name.len() {
-                return None;
-            }
-            let label = query.get(at..at + 1 + len)?;
-            for (to, byte) in name[from..].iter_mut().zip(label) {
-                // A length is below every letter.
-                *to = byte.to_ascii_lowercase();
-            }
-            at += 1 + len;
-            if len == 0 {
-                break;
-            }
-        }
-        let name_len = at - HEAD;
-        let [type_high, type_low, 0, 1] = *query.get(at..at + 4)? else {
-            return None;
-        };
-        let rtype = u16::from_be_bytes([type_high, type_low]);
-        // 128 and above: meta types, and some that nobody asks for.
-        let is_plain = !matches!(rtype, 0 | 33 | OPT | 128..);
-        let edns = match head[10..] {
-            [0, 0] => None,
-            [0, 1] => Some(bare_opt(query.get(at + 4..)?)?),
-            _ => return None,
-        };
-        let end = at + 4 + if edns.is_some() { 11 } else { 0 };
-        (is_plain && end == query.len()).then(|| Self {
-            query,
-            name,
-            name_len,
-            rtype: RecordType::from(rtype),
-            edns,
-        })
+        Self(bits)
     }
 
-    fn name(&self) -> &[u8] {
-        &self.name[..self.name_len]
-    }
-
-    fn write(
-        &self,
-        rcode: ResponseCode,
-        set: Option<RrSet<'_>>,
-        version: &ZoneVersion,
-        out: &mut Vec<u8>,
-    ) -> Option<()> {
-        out.clear();
-        out.extend_from_slice(&self.query[..2]);
-        // QR and AA, RD as asked; RA, CD as asked, the code.
-        out.push(0x84 | self.query[2] & 1);
-        out.push(0x80 | self.query[3] & 0x10 | rcode.low());
-        out.extend_from_slice(&[0, 1]);
-        // The counts, once they are known.
-        out.extend_from_slice(&[0; 6]);
-        out.extend_from_slice(&self.query[HEAD..HEAD + self.name_len + 4]);
-        let (mut answers, mut authorities) = (0_u16, 0_u16);
-        match set {
-            Some(set) => {
-                for rdata in set.rdata() {
-                    let owner = POINTER | 12;
-                    record(out, owner, self.rtype, set.ttl, rdata)?;
-                    answers = answers.checked_add(1)?;
-                }
-            }
-            None => {
-                let (ttl, soa) = version.negative_soa_wire()?;
-                let apex = self.name_len - version.apex.as_bytes().len();
-                let owner = POINTER | u16::try_from(HEAD + apex).ok()?;
-                record(out, owner, RecordType::SOA, ttl, soa)?;
-                authorities = 1;
-            }
-        }
-        out[6..8].copy_from_slice(&answers.to_be_bytes());
-        out[8..10].copy_from_slice(&authorities.to_be_bytes());
-        if let Some((_, dnssec_ok)) = self.edns {
-            let [size_high, size_low] = UDP_PAYLOAD.to_be_bytes();
-            let flags = if dnssec_ok { 0x80 } else { 0 };
-            out[11] = 1;
-            out.extend_from_slice(&[0, 0, 41, size_high, size_low]);
-            out.extend_from_slice(&[0, 0, flags, 0, 0, 0]);
-        }
-        Some(())
+    fn has(&self, suffix: &[u8]) -> bool {
+        let len = suffix.len();
+        self.0[len / 64 % 4] & 1 << (len % 64) != 0
     }
 }
 
-fn record(
-    out: &mut Vec<u8>,
-    owner: u16,
+#[expect(clippy::large_enum_variant, reason = "one, on the stack")]
+enum Step {
+    Done(ResponseCode),
+    /// The name to go on with, and where it stands in the reply.
+    Alias(LowerName, Place),
+}
+
+/// What one zone says about one name; `from_zone` of `answer.rs` in bytes.
+fn step(
+    version: &ZoneVersion,
+    name: &LowerName,
+    place: Place,
     rtype: RecordType,
-    ttl: u32,
-    rdata: &[u8],
+    reply: &mut Reply<'_>,
+) -> Option<Step> {
+    let key = name.as_bytes();
+    let node = version.node(key).or_else(|| from_wildcard(version, key));
+    let Some(node) = node else {
+        negative(version, key, place, reply)?;
+        return Some(Step::Done(ResponseCode::NXDomain));
+    };
+    if let Some(set) = node.set(rtype) {
+        if rtype == RecordType::SRV {
+            services(version, set, place, reply)?;
+        } else {
+            records(Section::Answer, set, place, reply)?;
+        }
+    } else if let Some(set) = node.set(RecordType::CNAME) {
+        // Of two at one name the first counts.
+        let rdata = set.rdata().next()?;
+        let section = Section::Answer;
+        let at = reply.record(section, place, set.rtype, set.ttl, rdata)?;
+        return Some(Step::Alias(whole_name(rdata)?, at));
+    } else {
+        negative(version, key, place, reply)?;
+    }
+    Some(Step::Done(ResponseCode::NoError))
+}
+
+fn records(
+    section: Section,
+    set: RrSet<'_>,
+    place: Place,
+    reply: &mut Reply<'_>,
 ) -> Option<()> {
-    out.extend_from_slice(&owner.to_be_bytes());
-    out.extend_from_slice(&u16::from(rtype).to_be_bytes());
-    out.extend_from_slice(&[0, 1]);
-    out.extend_from_slice(&ttl.to_be_bytes());
-    out.extend_from_slice(&u16::try_from(rdata.len()).ok()?.to_be_bytes());
-    out.extend_from_slice(rdata);
+    for rdata in set.rdata() {
+        reply.record(section, place, set.rtype, set.ttl, rdata)?;
+    }
     Some(())
 }
 
-/// An OPT of version 0 without options: the size taken, and DO.
-fn bare_opt(record: &[u8]) -> Option<(usize, bool)> {
-    let [0, 0, 41, high, low, 0, 0, flags, 0, 0, 0] = *record else {
-        return None;
-    };
-    let size = usize::from(u16::from_be_bytes([high, low]));
-    (flags & 0x7f == 0).then_some((size, flags & 0x80 != 0))
+/// The SOA of a negative answer. Its owner stands at the end of the name.
+fn negative(
+    version: &ZoneVersion,
+    key: &[u8],
+    place: Place,
+    reply: &mut Reply<'_>,
+) -> Option<()> {
+    let (ttl, soa) = version.negative_soa_wire()?;
+    let apex = place + key.len() - version.apex.as_bytes().len();
+    reply.record(Section::Authority, apex, RecordType::SOA, ttl, soa)?;
+    Some(())
+}
+
+/// A SRV set and the addresses of its targets that the zone knows.
+fn services(
+    version: &ZoneVersion,
+    set: RrSet<'_>,
+    place: Place,
+    reply: &mut Reply<'_>,
+) -> Option<()> {
+    let mut targets: [(&[u8], Place); SERVICES] = [(&[], 0); SERVICES];
+    let mut count = 0;
+    for rdata in set.rdata() {
+        let section = Section::Answer;
+        let at = reply.record(section, place, set.rtype, set.ttl, rdata)?;
+        let target = rdata.get(SRV_TARGET..)?;
+        let is_here = |seen: &(&[u8], _)| seen.0.eq_ignore_ascii_case(target);
+        if !targets[..count].iter().any(is_here) {
+            *targets.get_mut(count)? = (target, at + SRV_TARGET);
+            count += 1;
+        }
+    }
+    for (target, at) in &targets[..count] {
+        let key = whole_name(target)?;
+        for set in version.node(key.as_bytes()).unwrap_or_default().iter() {
+            if matches!(set.rtype, RecordType::A | RecordType::AAAA) {
+                records(Section::Additional, set, *at, reply)?;
+            }
+        }
+    }
+    Some(())
+}
+
+/// Rdata, or what is left of it, that is a name and nothing else.
+fn whole_name(rdata: &[u8]) -> Option<LowerName> {
+    LowerName::read(rdata).filter(|name| name.as_bytes().len() == rdata.len())
 }
 
 #[cfg(test)]
 #[path = "fast_tests.rs"]
-mod tests;
+pub(crate) mod tests;

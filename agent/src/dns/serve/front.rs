@@ -19,8 +19,7 @@ use hickory_proto::op::{
     Edns, Header, HeaderCounts, LowerQuery, Message, Metadata, OpCode,
     ResponseCode,
 };
-use hickory_proto::rr::rdata::TXT;
-use hickory_proto::rr::{DNSClass, RData, Record, RecordType};
+use hickory_proto::rr::{DNSClass, RecordType};
 use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
 use hickory_server::server::{
@@ -31,6 +30,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::answer::Answer;
+use super::local;
 use super::resolve::Names;
 use crate::dns::exchange::UDP_PAYLOAD;
 use crate::dns::names::WireName;
@@ -89,6 +89,9 @@ impl Front {
     }
 
     async fn decide(&self, request: &Request) -> Answer {
+        if !self.names.admits(request.src().ip()) {
+            return Answer::failure(ResponseCode::Refused);
+        }
         let [query] = request.queries.queries() else {
             return self.rule(Answer::failure(ResponseCode::FormErr));
         };
@@ -106,7 +109,7 @@ impl Front {
         let name = query.original().name();
         let rtype = query.query_type();
         match (query.query_class(), rtype) {
-            (DNSClass::CH, RecordType::TXT) => self.rule(chaos(query)),
+            (DNSClass::CH, RecordType::TXT) => self.rule(local::chaos(name)),
             (DNSClass::IN, RecordType::AXFR | RecordType::IXFR)
             | (DNSClass::CH, _) => {
                 self.rule(Answer::failure(ResponseCode::Refused))
@@ -147,23 +150,10 @@ impl Front {
 
     /// An answer that no name was looked up for.
     fn rule(&self, answer: Answer) -> Answer {
-        self.names.counters.answered(answer.rcode);
+        let tally = &self.names.counters.no_name;
+        tally.count(RecordType::ZERO, answer.rcode);
         answer
     }
-}
-
-/// `version.server` and `version.bind`: how CNS lists its secondaries.
-fn chaos(query: &LowerQuery) -> Answer {
-    let name = query.original().name();
-    let text = name.to_lowercase().to_ascii();
-    if !matches!(text.as_str(), "version.server." | "version.bind.") {
-        return Answer::failure(ResponseCode::Refused);
-    }
-    let version = concat!("config-agent ", env!("CARGO_PKG_VERSION"));
-    let data = RData::TXT(TXT::new(vec![version.to_owned()]));
-    let mut record = Record::from_rdata(name.clone(), 0, data);
-    record.dns_class = DNSClass::CH;
-    Answer { authoritative: true, answers: vec![record], ..Answer::default() }
 }
 
 /// Bytes an answer over UDP may have.

@@ -6,9 +6,17 @@
 //! question and the general way for every other.
 
 pub(crate) mod answer;
+pub(crate) mod clients;
+mod connection;
 pub(crate) mod fast;
+mod forwarded;
 pub(crate) mod front;
+pub(crate) mod general;
 pub(crate) mod local;
 pub(crate) mod offline;
+mod plain;
+mod reply;
 pub(crate) mod resolve;
+pub(crate) mod synthetic;
+pub(crate) mod tcp;
 pub(crate) mod udp;

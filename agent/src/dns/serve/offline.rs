@@ -9,19 +9,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::StreamExt;
-use hickory_net::runtime::TokioTime;
-use hickory_net::xfer::{BufDnsStreamHandle, Protocol};
-use hickory_proto::op::MessageType;
+use hickory_net::xfer::Protocol;
 use hickory_proto::rr::Name;
-use hickory_server::server::{Request, RequestHandler, ResponseHandle};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
-use super::fast;
+use super::fast::Fast;
 use super::front::Front;
+use super::general::{self, Read};
 use super::resolve::Names;
-use super::udp::{format_error, is_one_question};
 use crate::dns::catalog::{Catalog, ZoneCell, ZoneEntry};
 use crate::dns::counters::Counters;
 use crate::dns::dump::ZoneRecord;
@@ -33,6 +29,7 @@ use crate::model::dns::ZoneName;
 
 /// A server of one zone, which forwards nothing and has no listener.
 pub struct Offline {
+    fast: Fast,
     front: Front,
     runtime: Runtime,
 }
@@ -76,22 +73,17 @@ impl Offline {
         let counters = Arc::new(Counters::default());
         let limit = Duration::from_secs(1);
         let names = Names::new(catalog, counters, limit);
-        let front = Front::new(Arc::new(names));
+        let names = Arc::new(names);
+        let fast = Fast::new(Arc::clone(&names));
+        let front = Front::new(names);
         let runtime = Builder::new_current_thread().enable_time().build();
-        Some(Self { front, runtime: runtime.ok()? })
+        Some(Self { fast, front, runtime: runtime.ok()? })
     }
 
     /// Asks by datagram, or by `stream`.
     pub fn answer(&self, query: &[u8], stream: bool) -> Answered {
-        let names = &self.front.names;
         let mut out = Vec::new();
-        let is_fast = fast::answer(
-            query,
-            stream,
-            &names.catalog(),
-            &names.counters,
-            &mut out,
-        );
+        let is_fast = self.fast.answer(query, stream, &mut out);
         let general = self.general(query, stream);
         Answered { fast: is_fast.then_some(out), general }
     }
@@ -102,19 +94,12 @@ impl Offline {
             true => Protocol::Tcp,
             false => Protocol::Udp,
         };
-        let request = Request::from_bytes(query.to_vec(), from, protocol);
-        let request = match request {
-            Ok(request) if is_one_question(query) => request,
-            _ => return format_error(query).map(Into::into),
-        };
-        if request.metadata.message_type == MessageType::Response {
-            return None;
+        match general::read(query, from, protocol) {
+            Read::Question(request) => {
+                self.runtime.block_on(general::answer(&self.front, &request))
+            }
+            Read::Malformed(refusal) => Some(refusal.into()),
+            Read::Silence => None,
         }
-        self.runtime.block_on(async {
-            let (handle, mut encoded) = BufDnsStreamHandle::new(from);
-            let handle = ResponseHandle::new(from, handle, protocol);
-            self.front.handle_request::<_, TokioTime>(&request, handle).await;
-            encoded.next().await.map(|message| message.bytes().to_vec())
-        })
     }
 }

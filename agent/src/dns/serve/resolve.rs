@@ -6,7 +6,8 @@
 //! from zone to zone and on into forward zones. The one path for queries from
 //! the network and for look-ups of our own.
 
-use std::sync::atomic::Ordering;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -16,10 +17,11 @@ use tokio::time::timeout;
 use tracing::error;
 
 use super::answer::{Answer, Step, from_zone};
-use crate::dns::catalog::{Catalog, Route, ZoneEntry};
+use crate::dns::catalog::{Catalog, Route, ZoneCell, ZoneEntry};
 use crate::dns::counters::Counters;
-use crate::dns::forward::Told;
+use crate::dns::forward::{ForwardPool, Told};
 use crate::dns::names::WireName;
+use crate::dns::tally::Began;
 
 /// Aliases followed for one question.
 const MAX_ALIASES: usize = 12;
@@ -30,6 +32,10 @@ pub(crate) struct Names {
     pub(crate) counters: Arc<Counters>,
     /// One question, its whole chain of aliases included.
     limit: Duration,
+    /// Addresses of this zone that may ask, besides loopback's.
+    own: Vec<IpAddr>,
+    /// Whose turn it is, where addresses take turns.
+    turn: AtomicUsize,
 }
 
 impl Names {
@@ -38,7 +44,32 @@ impl Names {
         counters: Arc<Counters>,
         limit: Duration,
     ) -> Self {
-        Self { catalog: RwLock::new(Arc::new(catalog)), counters, limit }
+        Self {
+            catalog: RwLock::new(Arc::new(catalog)),
+            counters,
+            limit,
+            own: Vec::new(),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// The same, where questions from these addresses are answered, too: a
+    /// listener on an address of the zone is asked from that address by the
+    /// zone's own programs.
+    pub(crate) fn admitting(mut self, own: Vec<IpAddr>) -> Self {
+        self.own = own;
+        self
+    }
+
+    /// Whether questions from there are answered: from this zone alone,
+    /// however wide a listener is bound.
+    pub(crate) fn admits(&self, from: IpAddr) -> bool {
+        let from = from.to_canonical();
+        let admitted = from.is_loopback() || self.own.contains(&from);
+        if !admitted {
+            self.counters.strangers.fetch_add(1, Ordering::Relaxed);
+        }
+        admitted
     }
 
     /// The catalog in force.
@@ -63,11 +94,17 @@ impl Names {
         rtype: RecordType,
         recursion: bool,
     ) -> Answer {
-        let chasing = self.chase(name, rtype, recursion);
-        let answer = timeout(self.limit, chasing)
+        let began = Began::always();
+        let mut by = By::Nobody;
+        let chasing = self.chase(name, rtype, recursion, &mut by);
+        let mut answer = timeout(self.limit, chasing)
             .await
             .unwrap_or_else(|_| Answer::failure(ResponseCode::ServFail));
-        self.counters.answered(answer.rcode);
+        self.count(&by, rtype, answer.rcode, began);
+        if self.catalog().round_robin {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            answer.take_turns(turn);
+        }
         answer
     }
 
@@ -76,6 +113,7 @@ impl Names {
         name: &Name,
         rtype: RecordType,
         recursion: bool,
+        by: &mut By,
     ) -> Answer {
         let catalog = self.catalog();
         let mut name = name.clone();
@@ -92,7 +130,7 @@ impl Names {
             let route = catalog.route(&key, &name, rtype);
             seen.push(key);
             if first {
-                self.count(&route);
+                *by = By::of(&route);
             }
             let step = walk(&catalog, route, &name, rtype, recursion).await;
             let (answer, target) = match step {
@@ -118,18 +156,44 @@ impl Names {
         }
     }
 
-    fn count(&self, route: &Route) {
+    fn count(
+        &self,
+        by: &By,
+        rtype: RecordType,
+        rcode: ResponseCode,
+        began: Began,
+    ) {
         let counters = &self.counters;
-        let counter = match route {
-            Route::Zone(zone) if zone.cell.version().is_some() => {
-                &counters.from_zone
-            }
-            Route::Zone(_) => &counters.from_primary,
-            Route::Forward(_) => &counters.from_forward,
-            Route::Local(_) => &counters.from_local,
-            Route::Nowhere => &counters.from_nowhere,
+        let (tally, times) = match by {
+            By::Zone(cell) => (&cell.tally, &counters.own_times),
+            By::Pool(pool) => (&*pool.tally, &counters.forward_times),
+            By::Local => (&counters.local, &counters.own_times),
+            By::Nobody => (&counters.nobody, &counters.own_times),
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        tally.count(rtype, rcode);
+        times.ended(began);
+    }
+}
+
+/// Who a question is counted with: whoever was asked first.
+enum By {
+    Zone(Arc<ZoneCell>),
+    Pool(Arc<ForwardPool>),
+    Local,
+    Nobody,
+}
+
+impl By {
+    fn of(route: &Route) -> Self {
+        match route {
+            Route::Zone(zone) if zone.cell.version().is_some() => {
+                Self::Zone(Arc::clone(&zone.cell))
+            }
+            Route::Zone(zone) => Self::Pool(Arc::clone(&zone.primaries)),
+            Route::Forward(pool) => Self::Pool(Arc::clone(pool)),
+            Route::Local(_) => Self::Local,
+            Route::Nowhere => Self::Nobody,
+        }
     }
 }
 
@@ -145,7 +209,7 @@ async fn walk(
     let mut unknown = None;
     loop {
         let pool = match route {
-            Route::Local(answer) => return Step::Done(answer),
+            Route::Local(step) => return step,
             Route::Zone(zone) => {
                 return step_in_zone(&zone, name, rtype, recursion).await;
             }
@@ -161,7 +225,7 @@ async fn walk(
         }
         let key = WireName::from_name(name);
         // Shorter each time, so this ends.
-        route = catalog.route_above(&key, &pool.suffix);
+        route = catalog.route_above(&key, name, rtype, &pool.suffix);
     }
 }
 

@@ -4,34 +4,33 @@
 
 //! The datagram side of a listener: answers what it can on the spot (`fast.rs`)
 //! and hands the rest to the general way, one task a question.
+//!
+//! A thread of its own for each socket: it sleeps in the system's receive call
+//! and wakes with all that is there, so that a question costs no look at
+//! readiness, and no other work of the agent keeps names waiting.
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use hickory_net::runtime::TokioTime;
-use hickory_net::xfer::{BufDnsStreamHandle, Protocol};
-use hickory_server::server::{Request, RequestHandler, ResponseHandle};
-use tokio::net::UdpSocket;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hickory_net::xfer::Protocol;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::fast;
+use super::clients::Clients;
+use super::fast::Fast;
 use super::front::Front;
+use super::general::{self, Read};
+use crate::host::datagrams::{Batch, make_room, send_now};
 
-/// Questions on the general way at a time; more are as good as lost, and
-/// stubs ask again.
-const IN_FLIGHT: usize = 2048;
-/// Questions answered on the spot before other tasks get their turn.
-const TURN: usize = 64;
-/// No query is larger.
-const BUFFER: usize = 4096;
-/// Loopback takes a datagram at once, or not at all.
-const SEND_LIMIT: Duration = Duration::from_secs(1);
+/// How long the thread sleeps before it looks whether it is still wanted. It
+/// is told so, too: by a datagram.
+const SLEEP: Duration = Duration::from_secs(1);
 /// Until the socket is tried again after a fault that is not one question's.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -39,154 +38,202 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Datagrams {
     socket: Arc<UdpSocket>,
     front: Arc<Front>,
-    in_flight: Arc<Semaphore>,
 }
 
 impl Datagrams {
-    pub(crate) fn new(socket: UdpSocket, front: Arc<Front>) -> Self {
-        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
-        Self { socket: Arc::new(socket), front, in_flight }
+    /// Errors: those of the system, when it does not take the settings.
+    pub(crate) fn new(
+        socket: tokio::net::UdpSocket,
+        front: Arc<Front>,
+    ) -> io::Result<Self> {
+        let socket = socket.into_std()?;
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(SLEEP))?;
+        if let Err(error) = make_room(&socket) {
+            debug!(err.message = %error, "bursts find no more room than usual");
+        }
+        Ok(Self { socket: Arc::new(socket), front })
     }
 
-    /// Answers until `stop`. Whatever a socket of datagrams reports is about
-    /// one of them, or passes.
-    pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut query = vec![0; BUFFER];
-        let mut reply = Vec::with_capacity(BUFFER);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                // Cancel-safe: readiness stays until a read finds nothing.
-                ready = self.socket.readable() => {
-                    let drained =
-                        ready.and_then(|()| self.drain(&mut query, &mut reply));
-                    if let Err(error) = drained {
-                        warn!(err.message = %error, "could not read queries");
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                }
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    fn drain(&self, query: &mut [u8], reply: &mut Vec<u8>) -> io::Result<()> {
-        for _ in 0..TURN {
-            match self.socket.try_recv_from(query) {
-                Ok((len, from)) => self.take(&query[..len], from, reply),
-                Err(error) => {
-                    return match error.kind() {
-                        io::ErrorKind::WouldBlock => Ok(()),
-                        // An earlier answer found nobody.
-                        io::ErrorKind::ConnectionRefused
-                        | io::ErrorKind::ConnectionReset
-                        | io::ErrorKind::Interrupted => continue,
-                        _ => Err(error),
-                    };
-                }
+    /// Answers until `stop`, or until this future is dropped.
+    ///
+    /// Errors: the thread did not start, or ended by itself.
+    pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
+        let wanted = Wanted {
+            until: stop.child_token(),
+            socket: Arc::clone(&self.socket),
+        };
+        let (done, mut ended) = oneshot::channel();
+        let thread = Thread {
+            socket: self.socket,
+            until: wanted.until.clone(),
+            runtime: Handle::current(),
+            clients: Arc::default(),
+            fast: Fast::new(Arc::clone(&self.front.names)),
+            front: self.front,
+        };
+        thread::Builder::new().name("dns-udp".to_owned()).spawn(move || {
+            thread.run();
+            let _ = done.send(());
+        })?;
+        // Either ends for good.
+        tokio::select! {
+            // The thread may see the end first: that is none by itself.
+            biased;
+            () = stop.cancelled() => {}
+            _ = &mut ended => {
+                return Err(io::Error::other("the thread of a socket ended"));
             }
         }
+        drop(wanted);
+        // The address is free again once the thread is gone.
+        let _ = timeout(SLEEP, ended).await;
         Ok(())
     }
+}
 
-    fn take(&self, query: &[u8], from: SocketAddr, reply: &mut Vec<u8>) {
-        let names = &self.front.names;
-        if from.port() == 0 {
-            return;
+/// As long as it is kept, the thread works.
+struct Wanted {
+    until: CancellationToken,
+    socket: Arc<UdpSocket>,
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.until.cancel();
+        // Wakes the thread; if not, its sleep is short.
+        if let Ok(own) = self.socket.local_addr() {
+            let _ = send_now(&self.socket, &[], own);
         }
-        if fast::answer(query, false, &names.catalog(), &names.counters, reply)
-        {
-            if let Err(error) = self.socket.try_send_to(reply, from) {
-                debug!(err.message = %error, "response not sent");
+    }
+}
+
+struct Thread {
+    socket: Arc<UdpSocket>,
+    until: CancellationToken,
+    runtime: Handle,
+    clients: Arc<Clients>,
+    front: Arc<Front>,
+    fast: Fast,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut batch = Batch::default();
+        while !self.until.is_cancelled() {
+            let received = batch.receive(&self.socket);
+            // Also when nothing came: zones that are gone must not be kept.
+            self.fast.refresh();
+            if let Err(error) = received {
+                if !is_passing(&error) {
+                    warn!(err.message = %error, "could not read queries");
+                    thread::sleep(PAUSE);
+                }
+                continue;
             }
-            return;
-        }
-        let permit = Arc::clone(&self.in_flight).try_acquire_owned();
-        // Too many: as if it had been lost.
-        let Ok(permit) = permit else { return };
-        match Request::from_bytes(query.to_vec(), from, Protocol::Udp) {
-            Ok(request) if is_one_question(query) => {
-                self.respond(request, permit)
-            }
-            _ => {
-                let Some(refusal) = format_error(query) else { return };
-                // Nobody waits for it who knows how to ask.
-                let _ = self.socket.try_send_to(&refusal, from);
-            }
+            batch.answer(&self.socket, |query, from, out| {
+                self.take(query, from, out);
+            });
         }
     }
 
-    /// Answers by a task of its own, which ends within the limit of a
-    /// question.
-    fn respond(&self, request: Request, permit: OwnedSemaphorePermit) {
-        // A response is no question: answering it might never end.
-        if request.metadata.message_type
-            == hickory_proto::op::MessageType::Response
+    fn take(&self, query: &[u8], from: SocketAddr, out: &mut Vec<u8>) {
+        if from.port() == 0
+            || !self.front.names.admits(from.ip())
+            || self.fast.answer(query, false, out)
         {
             return;
         }
+        // Too many: as if it had been lost, and stubs ask again.
+        let Some(place) = self.clients.place(from) else { return };
+        let request = match general::read(query, from, Protocol::Udp) {
+            Read::Question(request) => request,
+            Read::Malformed(refusal) => {
+                out.extend_from_slice(&refusal);
+                return;
+            }
+            Read::Silence => return,
+        };
         let (socket, front) =
             (Arc::clone(&self.socket), Arc::clone(&self.front));
-        tokio::spawn(async move {
-            let from = request.src();
-            let (handle, mut encoded) = BufDnsStreamHandle::new(from);
-            let handle = ResponseHandle::new(from, handle, Protocol::Udp);
-            front.handle_request::<_, TokioTime>(&request, handle).await;
-            // The handle is gone: what is there is all there will be.
-            if let Some(message) = encoded.next().await {
-                let sending = socket.send_to(message.bytes(), from);
-                if let Ok(Err(error)) = timeout(SEND_LIMIT, sending).await {
-                    debug!(err.message = %error, "response not sent");
-                }
+        self.runtime.spawn(async move {
+            if let Some(answer) = general::answer(&front, &request).await
+                && let Err(error) = send_now(&socket, &answer, from)
+            {
+                debug!(err.message = %error, "response not sent");
             }
-            drop(permit);
+            drop(place);
         });
     }
 }
 
-/// Whether there is one question, whose name does not go on elsewhere in the
-/// message: there is none, and in the answer those bytes would mean another
-/// name or nothing. Many questions would not fit the answer that refuses them.
-pub(super) fn is_one_question(query: &[u8]) -> bool {
-    let mut at = 12;
-    while let Some(len @ 1..=63) = query.get(at) {
-        at += 1 + usize::from(*len);
-    }
-    query.get(4..6) == Some(&[0, 1]) && query.get(at) == Some(&0)
-}
-
-/// FORMERR to what has a header at least, and is no response (RFC 1035
-/// §4.1.1).
-pub(super) fn format_error(query: &[u8]) -> Option<[u8; 12]> {
-    let head: &[u8; 12] = query.first_chunk()?;
-    if head[2] & 0x80 != 0 {
-        return None;
-    }
-    let mut refusal = [0; 12];
-    refusal[..2].copy_from_slice(&head[..2]);
-    // QR; opcode and RD as they came.
-    refusal[2] = 0x80 | head[2] & 0x79;
-    refusal[3] = 1;
-    Some(refusal)
+/// The time was up, or an earlier answer found nobody.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock
+            | ErrorKind::TimedOut
+            | ErrorKind::Interrupted
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio::task::JoinHandle;
 
-    /// Found by fuzzing `dns_query`: a name that ends in the header, and so
-    /// many questions that they fill a datagram.
-    #[test]
-    fn what_cannot_be_said_again_is_no_question() {
-        let asked = |count: u8, name: &[u8]| {
-            let head = [0, 0, 0, 0, 0, count, 0, 0, 0, 0, 0, 0];
-            is_one_question(&[&head[..], name, b"\0\x01\0\x01"].concat())
-        };
-        assert!(asked(1, b"\x01a\0"));
-        assert!(asked(1, b"\0"));
-        assert!(!asked(1, b"\x01a\xc0\x03"));
-        assert!(!asked(1, b"\x3fa"));
-        assert!(!asked(0, b""));
-        assert!(!asked(41, b"\x01a\0"));
+    use super::*;
+    use crate::dns::serve::fast::tests::front;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    async fn start(
+        stop: &CancellationToken,
+    ) -> (SocketAddr, JoinHandle<io::Result<()>>) {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let addr = socket.local_addr().unwrap();
+        let datagrams = Datagrams::new(socket, Arc::new(front(&[]))).unwrap();
+        (addr, tokio::spawn(datagrams.run(stop.clone())))
+    }
+
+    /// Sends what is no question; it is told so by a thread that works.
+    async fn works(addr: SocketAddr) {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let torn = [0, 1, 1, 0, 0, 9, 0, 0, 0, 0, 0, 0];
+        socket.send_to(&torn, addr).await.unwrap();
+        let mut reply = [0; 512];
+        let receiving = socket.recv(&mut reply);
+        assert_eq!(timeout(LIMIT, receiving).await.unwrap().unwrap(), 12);
+    }
+
+    /// Often, because a thread that is not yet asleep ends at once in any
+    /// case.
+    #[tokio::test]
+    async fn an_end_frees_the_address() {
+        for _ in 0..20 {
+            let stop = CancellationToken::new();
+            let (addr, task) = start(&stop).await;
+            works(addr).await;
+            stop.cancel();
+            timeout(SLEEP / 2, task).await.unwrap().unwrap().unwrap();
+            UdpSocket::bind(addr).unwrap();
+        }
+    }
+
+    /// Nobody said stop: the runtime was dropped, say.
+    #[tokio::test]
+    async fn a_thread_does_not_outlive_its_task() {
+        for _ in 0..20 {
+            let (addr, task) = start(&CancellationToken::new()).await;
+            works(addr).await;
+            task.abort();
+            let ending = async {
+                while UdpSocket::bind(addr).is_err() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(SLEEP / 2, ending).await.unwrap();
+        }
     }
 }
