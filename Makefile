@@ -72,7 +72,7 @@ fuzz:	## each fuzz target for ten minutes, or SECONDS=n
 		mkdir -p fuzz/corpus/$$name; \
 		$(FUZZ) run $$name fuzz/corpus/$$name fuzz/seeds/$$name -- \
 			-max_total_time=$(or $(SECONDS),600) \
-			-timeout=10 -rss_limit_mb=2048; \
+			-timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256; \
 	done
 
 .PHONY: soak

@@ -20,9 +20,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
     make mount procps prometheus util-linux)
 # What tests and checks add; bind9, knot and nsd are primaries to transfer
-# from, bind9-dnsutils has nsupdate, too.
-test_packages=(bind9 binutils knot libxml2-utils nginx nsd openssh-client
-    openssl prometheus-alertmanager shellcheck)
+# from and to compare with, bind9-dnsutils has nsupdate, too; golang-go and
+# musl-tools build programs that resolve names; libfaketime moves clocks.
+test_packages=(bind9 binutils golang-go knot libfaketime libxml2-utils
+    musl-tools nginx nsd openssh-client openssl prometheus-alertmanager
+    shellcheck)
 # The name servers to compare with, and what asks them.
 bench_packages=(bind9 dnsperf knot nsd unbound)
 # Tools built from the public registry: crate, version.

@@ -19,6 +19,7 @@ pub mod grafana;
 pub mod http;
 pub mod measure;
 pub mod metric_names;
+pub mod name_server;
 pub mod public_resolver;
 pub mod sapi;
 pub mod sites;

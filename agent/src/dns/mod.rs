@@ -68,6 +68,8 @@ pub use self::secondary::health::PrimaryStatus;
 pub use self::secondary::refresh::RefreshPolicy;
 pub use self::secondary::replay::{Replayed, replay, replay_signed};
 pub use self::secondary::saver::SavePolicy;
+pub use self::serve::offline::{Answered, Offline};
+pub use self::store::reread::{Reread, reread};
 pub use self::store::{Serial, SoaTimers, ZoneLimits};
 pub use self::tally::Latency;
 pub use self::totals::QueryCount;

@@ -366,7 +366,7 @@ async fn datagrams_stay_within_their_size() {
         let (answer, len) = server.send_udp(&asked).await;
         assert!(len <= limit, "{owner} {payload:?}: {len}");
         assert_eq!(answer.metadata.truncation, !fits, "{owner} {payload:?}");
-        assert_eq!(answer.answers.is_empty(), !fits);
+        assert!(!answer.answers.is_empty(), "what fits goes along");
         assert_eq!(answer.edns.is_some(), payload.is_some());
         assert_eq!(answer.queries.len(), 1);
     }

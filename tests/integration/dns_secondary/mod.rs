@@ -8,11 +8,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
 mod battery;
-mod bind;
 mod cns;
-
 mod history;
-mod knot;
-mod nsd;
-mod ours;
-mod real;
+mod line;
+mod lossy;
+pub(crate) mod ours;
+pub(crate) mod real;

@@ -18,11 +18,13 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Anything that must come does so within this time.
-pub(super) const LIMIT: Duration = Duration::from_secs(40);
+pub(crate) const LIMIT: Duration = Duration::from_secs(40);
 
-pub(super) struct Ours {
-    pub(super) notify: SocketAddr,
-    pub(super) handle: NamesHandle,
+pub(crate) struct Ours {
+    /// Where it answers, UDP and TCP.
+    pub(crate) at: SocketAddr,
+    pub(crate) notify: SocketAddr,
+    pub(crate) handle: NamesHandle,
     zone: ZoneName,
     routes: watch::Sender<Arc<Routes>>,
     _dir: tempfile::TempDir,
@@ -30,7 +32,7 @@ pub(super) struct Ours {
 }
 
 /// Times short enough for a test; what is believed as by default.
-pub(super) fn policy() -> RefreshPolicy {
+pub(crate) fn policy() -> RefreshPolicy {
     RefreshPolicy {
         interval_min: Duration::from_millis(50),
         interval_max: Duration::from_secs(3600),
@@ -43,7 +45,15 @@ pub(super) fn policy() -> RefreshPolicy {
 }
 
 impl Ours {
-    pub(super) async fn start(zone: &str, policy: RefreshPolicy) -> Self {
+    pub(crate) async fn start(zone: &str, policy: RefreshPolicy) -> Self {
+        Self::start_at(zone, policy, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(crate) async fn start_at(
+        zone: &str,
+        policy: RefreshPolicy,
+        at: SocketAddr,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let config = DnsConfig {
@@ -53,16 +63,18 @@ impl Ours {
                 whole: Duration::from_secs(20),
                 idle: Duration::from_secs(2),
             },
-            ..DnsConfig::new(vec![any], dir.path().to_owned())
+            ..DnsConfig::new(vec![at], dir.path().to_owned())
         };
         let routes = watch::Sender::new(Arc::new(Routes::default()));
         let server =
             NameServer::start(config, routes.subscribe()).await.unwrap();
         let notify = server.notify_addr().unwrap();
         let handle = server.handle();
+        let at = server.local_addrs()[0];
         let stop = CancellationToken::new();
         tokio::spawn(server.run(stop.clone()));
         Self {
+            at,
             notify,
             handle,
             zone: ZoneName::parse(zone).unwrap(),
@@ -73,34 +85,36 @@ impl Ours {
     }
 
     /// From now on, and at once, the zone comes from these.
-    pub(super) fn follow(&self, primaries: Vec<Primary>) {
+    pub(crate) fn follow(&self, primaries: Vec<Primary>) {
         let name = self.zone.clone();
         let secondaries = vec![SecondaryZone { name, primaries }];
-        self.routes.send_replace(Arc::new(Routes {
-            secondaries,
-            forwards: Vec::new(),
-        }));
+        self.route(Routes { secondaries, forwards: Vec::new() });
     }
 
-    pub(super) fn status(&self) -> Option<ZoneStatus> {
+    /// From now on, and at once, this is the way of names.
+    pub(crate) fn route(&self, routes: Routes) {
+        self.routes.send_replace(Arc::new(routes));
+    }
+
+    pub(crate) fn status(&self) -> Option<ZoneStatus> {
         self.handle.zones().into_iter().next()
     }
 
-    pub(super) fn serial(&self) -> Option<u32> {
+    pub(crate) fn serial(&self) -> Option<u32> {
         self.status()?.serial.map(|serial| serial.0)
     }
 
-    pub(super) fn counters(&self) -> DnsCounters {
+    pub(crate) fn counters(&self) -> DnsCounters {
         self.handle.counters()
     }
 
     /// Our records in the form of `real::axfr`.
-    pub(super) fn records(&self) -> Vec<String> {
+    pub(crate) fn records(&self) -> Vec<String> {
         let records = self.handle.records(&self.zone).unwrap_or_default();
         records.iter().map(line).collect()
     }
 
-    pub(super) async fn until(
+    pub(crate) async fn until(
         &self,
         what: &str,
         mut holds: impl FnMut(&Self) -> bool,
@@ -115,7 +129,7 @@ impl Ours {
         }
     }
 
-    pub(super) async fn until_serial(&self, serial: u32) {
+    pub(crate) async fn until_serial(&self, serial: u32) {
         let what = format!("serial {serial}");
         self.until(&what, |ours| ours.serial() == Some(serial)).await;
     }
@@ -129,7 +143,7 @@ fn line(record: &ZoneRecord) -> String {
 }
 
 /// Equal but for order, which is told in a readable way when not so.
-pub(super) fn assert_same(ours: &[String], theirs: &[String]) {
+pub(crate) fn assert_same(ours: &[String], theirs: &[String]) {
     let lacks = |these: &[String], those: &[String]| -> Vec<String> {
         these.iter().filter(|line| !those.contains(line)).cloned().collect()
     };

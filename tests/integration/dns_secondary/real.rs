@@ -3,45 +3,35 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! A real primary on a loopback address of its own: started, stopped, changed
-//! and asked. What its configuration looks like is each server's own file.
+//! and asked.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use localdc::measure::family;
+pub(crate) use localdc::name_server::Kind;
+use localdc::name_server::{
+    Changing, Daemon, From, KEY, SECRET, Setup, own_address,
+};
 use monitoring_agent::model::primary::{Primary, TsigKey};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use super::history::{Edit, History, TTL, zone_file};
 use super::ours::LIMIT;
-use super::{bind, knot, nsd};
 
-pub(super) const ZONE: &str = "dc1.cns.example.test";
-pub(super) const SECRET: &str = "c29tZSBzZWNyZXQgdGhhdCBpcyBsb25nIGVub3VnaC4=";
-
-/// Which program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Bind,
-    Knot,
-    Nsd,
-}
+pub(crate) const ZONE: &str = "dc1.cns.example.test";
 
 /// Whether transfers and NOTIFY are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signed {
+pub(crate) enum Signed {
     No,
     Sha256,
     Sha512,
 }
 
 impl Signed {
-    pub(super) fn algorithm(self) -> Option<&'static str> {
+    pub(crate) fn algorithm(self) -> Option<&'static str> {
         match self {
             Self::No => None,
             Self::Sha256 => Some("hmac-sha256"),
@@ -50,69 +40,58 @@ impl Signed {
     }
 }
 
-/// What a configuration is made of.
-pub(super) struct Site<'a> {
-    pub(super) dir: &'a Path,
-    pub(super) at: SocketAddr,
-    pub(super) notify: SocketAddr,
-    pub(super) algorithm: Option<&'static str>,
-}
-
-pub(super) struct Real {
+pub(crate) struct Real {
     kind: Kind,
     signed: Signed,
     dir: tempfile::TempDir,
     at: SocketAddr,
-    child: Option<Child>,
+    daemon: Option<Daemon>,
     pub(super) history: History,
     serial: u32,
 }
 
-/// An address nobody else uses: by this process's number, which no other test
-/// has, and a count. BIND listens on addresses that an interface has, so on
-/// 127.0.0.1 alone; there it gets a free port.
-async fn own_address(kind: Kind) -> SocketAddr {
-    static COUNT: AtomicU8 = AtomicU8::new(64);
-    if kind == Kind::Bind {
-        let (udp, _tcp) =
-            localdc::bind_both(Ipv4Addr::LOCALHOST.into()).await.unwrap();
-        return udp.local_addr().unwrap();
-    }
-    let pid = std::process::id().to_be_bytes();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    SocketAddr::from(([127, count, pid[2], pid[3]], 5353))
-}
-
 impl Real {
-    pub(super) async fn start(
+    pub(crate) async fn start(
         kind: Kind,
         signed: Signed,
         notify: SocketAddr,
         seed: u64,
+    ) -> Self {
+        Self::large(kind, signed, notify, seed, 0).await
+    }
+
+    /// With so many records more, which do not change.
+    pub(crate) async fn large(
+        kind: Kind,
+        signed: Signed,
+        notify: SocketAddr,
+        seed: u64,
+        filler: usize,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut real = Self {
             kind,
             signed,
             dir,
-            at: own_address(kind).await,
-            child: None,
+            at: own_address(kind).await.unwrap(),
+            daemon: None,
             history: History::new(seed),
             serial: 1,
         };
-        let text = zone_file(&real.history.records, 1);
+        let mut text = zone_file(&real.history.records, 1);
+        for n in 0..filler {
+            let line = format!("f{n}.filler A 10.{}.{}.1\n", n >> 8, n & 255);
+            text.push_str(&line);
+        }
         real.write("zone.db", &text);
-        let site = Site {
+        let setup = Setup {
             dir: real.dir.path(),
             at: real.at,
-            notify,
-            algorithm: signed.algorithm(),
+            zone: ZONE,
+            from: From::File(&real.path("zone.db")),
+            changing: Some(Changing { notify, algorithm: signed.algorithm() }),
         };
-        let config = match kind {
-            Kind::Bind => bind::config(&site),
-            Kind::Knot => knot::config(&site),
-            Kind::Nsd => nsd::config(&site),
-        };
+        let config = setup.config(kind);
         real.write("server.conf", &config);
         real.run().await;
         real
@@ -126,89 +105,57 @@ impl Real {
         self.dir.path().join(name)
     }
 
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.path("log")).unwrap_or_default()
-    }
-
     /// Starts the daemon and waits until it answers.
-    #[expect(clippy::disallowed_methods, reason = "the primary starts here")]
-    pub(super) async fn run(&mut self) {
-        let config = self.path("server.conf");
-        let config = config.to_str().unwrap();
-        let argv: &[&str] = match self.kind {
-            Kind::Bind => &["named", "-g", "-4", "-n", "1", "-c", config],
-            Kind::Knot => &["knotd", "-c", config],
-            Kind::Nsd => &["nsd", "-d", "-c", config],
-        };
-        let log = std::fs::File::create(self.path("log")).unwrap();
-        let child = Command::new(argv[0])
-            .args(&argv[1..])
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
+    pub(crate) async fn run(&mut self) {
+        let daemon = Daemon::start(self.kind, self.dir.path());
+        self.daemon = Some(daemon.unwrap());
         self.wait(|real| real.try_serial().is_some(), "answers").await;
     }
 
     async fn wait(&mut self, mut holds: impl FnMut(&Self) -> bool, what: &str) {
         let begin = Instant::now();
         while !holds(self) {
-            let ended = match &mut self.child {
-                Some(child) => child.try_wait().unwrap(),
-                None => None,
-            };
+            let daemon = self.daemon.as_mut().unwrap();
+            let ended = daemon.ended();
             if ended.is_some() || begin.elapsed() > LIMIT {
-                panic!("{what}: {ended:?}\n{}", self.log());
+                panic!("{what}: {ended:?}\n{}", daemon.log());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     /// Ends the daemon; its zone and journal stay.
-    pub(super) fn end(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = kill(pid(&child), Signal::SIGTERM);
-            let begin = Instant::now();
-            while begin.elapsed() < Duration::from_secs(10) {
-                if child.try_wait().unwrap().is_some() {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+    pub(crate) fn end(&mut self) {
+        self.daemon = None;
     }
 
     /// Stops it in its tracks: connections stay, nobody speaks.
-    pub(super) fn freeze(&self, frozen: bool) {
-        let signal = if frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
-        for pid in self.processes() {
-            kill(pid, signal).unwrap();
-        }
+    pub(crate) fn freeze(&self, frozen: bool) {
+        self.daemon.as_ref().unwrap().freeze(frozen);
     }
 
-    fn processes(&self) -> Vec<Pid> {
-        let child = self.child.as_ref();
-        child.map(|child| family(pid(child))).unwrap_or_default()
+    pub(crate) fn at(&self) -> SocketAddr {
+        self.at
     }
 
-    pub(super) fn primary(&self) -> Primary {
+    pub(crate) fn primary(&self) -> Primary {
         let mut primary = Primary::from(self.at);
         primary.key = self.signed.algorithm().map(|algorithm| {
             let text = format!(
-                "key \"k.test\" {{ algorithm {algorithm}; secret \"{SECRET}\"; }};"
+                "key \"{KEY}\" {{ algorithm {algorithm}; secret \"{SECRET}\"; }};"
             );
             Arc::new(TsigKey::parse(&text).unwrap())
         });
         primary
     }
 
+    /// The primary as it is found over a line of the test's own.
+    pub(crate) fn primary_over(&self, line: SocketAddr) -> Primary {
+        Primary { address: line, ..self.primary() }
+    }
+
     /// One change, of random records; returns the serial after it.
-    pub(super) async fn change(&mut self) -> u32 {
+    pub(crate) async fn change(&mut self) -> u32 {
         let edit = self.history.step();
         let before = self.try_serial().unwrap();
         match self.kind {
@@ -259,7 +206,7 @@ impl Real {
 
     fn key_argument(&self) -> Option<String> {
         let algorithm = self.signed.algorithm()?;
-        Some(format!("{algorithm}:k.test:{SECRET}"))
+        Some(format!("{algorithm}:{KEY}:{SECRET}"))
     }
 
     fn dig(&self, words: &[&str]) -> Option<String> {
@@ -274,13 +221,13 @@ impl Real {
         try_output(&argv, "")
     }
 
-    pub(super) fn try_serial(&self) -> Option<u32> {
+    pub(crate) fn try_serial(&self) -> Option<u32> {
         let words = ["SOA", "+short", "+time=1", "+tries=1"];
         self.dig(&words)?.split_whitespace().nth(2)?.parse().ok()
     }
 
     /// All records as `owner ttl type hex`, each once.
-    pub(super) fn axfr(&self) -> Vec<String> {
+    pub(crate) fn axfr(&self) -> Vec<String> {
         let words = ["AXFR", "+onesoa", "+unknownformat", "+noall", "+answer"];
         let text = self.dig(&words).expect("dig AXFR");
         let mut lines: Vec<String> =
@@ -293,16 +240,12 @@ impl Real {
 
 impl Drop for Real {
     fn drop(&mut self) {
-        self.freeze(false);
-        self.end();
-        if std::thread::panicking() {
-            println!("{:?}:\n{}", self.kind, self.log());
+        if let Some(daemon) = &self.daemon
+            && std::thread::panicking()
+        {
+            println!("{:?}:\n{}", self.kind, daemon.log());
         }
     }
-}
-
-fn pid(child: &Child) -> Pid {
-    Pid::from_raw(child.id().cast_signed())
 }
 
 /// `owner ttl CLASS1 TYPE1 \# 4 0A000001`; long data comes in pieces.

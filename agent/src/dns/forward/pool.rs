@@ -70,7 +70,6 @@ pub struct ForwardStatus {
 
 impl ForwardPool {
     /// One that asks in clear.
-    #[cfg(test)]
     pub(crate) fn new(
         suffix: ZoneName,
         kind: Upstreams,

@@ -165,7 +165,7 @@ fn udp_limit(edns: Option<&Edns>) -> usize {
 }
 
 /// Makes the answer fit: without its additional records if that is enough,
-/// otherwise empty. True when it was emptied and TC must be set.
+/// otherwise a part of it. True when that is so and TC must be set.
 fn fit(
     answer: &mut Answer,
     head: &Metadata,
@@ -180,9 +180,14 @@ fn fit(
     if size(answer, head, request, edns) <= limit {
         return false;
     }
-    // Parts of an RRset are of no use to anyone (RFC 2181 §9).
-    answer.answers.clear();
+    // Whoever knows TCP throws it away (RFC 2181 §9); musl before 1.2.4 does
+    // not, and lives on what there is.
     answer.authorities.clear();
+    while size(answer, head, request, edns) > limit
+        && !answer.answers.is_empty()
+    {
+        answer.answers.truncate(answer.answers.len() / 2);
+    }
     true
 }
 

@@ -28,11 +28,13 @@ pub(crate) enum Read {
 /// Reads a message.
 pub(crate) fn read(bytes: &[u8], from: SocketAddr, protocol: Protocol) -> Read {
     match Request::from_bytes(bytes.to_vec(), from, protocol) {
-        Ok(request) => match request.metadata.message_type {
-            MessageType::Query => Read::Question(Box::new(request)),
-            MessageType::Response => Read::Silence,
-        },
-        Err(_) => format_error(bytes).map_or(Read::Silence, Read::Malformed),
+        Ok(request) if is_one_question(bytes) => {
+            match request.metadata.message_type {
+                MessageType::Query => Read::Question(Box::new(request)),
+                MessageType::Response => Read::Silence,
+            }
+        }
+        _ => format_error(bytes).map_or(Read::Silence, Read::Malformed),
     }
 }
 
@@ -50,6 +52,17 @@ pub(crate) async fn answer(
     Some(encoded.next().await?.into_parts().0)
 }
 
+/// Whether there is one question, whose name does not go on elsewhere in the
+/// message: there is none, and in the answer those bytes would mean another
+/// name or nothing. Many questions would not fit the answer that refuses them.
+fn is_one_question(query: &[u8]) -> bool {
+    let mut at = 12;
+    while let Some(len @ 1..=63) = query.get(at) {
+        at += 1 + usize::from(*len);
+    }
+    query.get(4..6) == Some(&[0, 1]) && query.get(at) == Some(&0)
+}
+
 /// FORMERR to what has a header at least, and is no response (RFC 1035
 /// §4.1.1).
 fn format_error(query: &[u8]) -> Option<[u8; 12]> {
@@ -63,4 +76,25 @@ fn format_error(query: &[u8]) -> Option<[u8; 12]> {
     refusal[2] = 0x80 | head[2] & 0x79;
     refusal[3] = 1;
     Some(refusal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing `dns_query`: a name that ends in the header, and so
+    /// many questions that they fill a datagram.
+    #[test]
+    fn what_cannot_be_said_again_is_no_question() {
+        let asked = |count: u8, name: &[u8]| {
+            let head = [0, 0, 0, 0, 0, count, 0, 0, 0, 0, 0, 0];
+            is_one_question(&[&head[..], name, b"\0\x01\0\x01"].concat())
+        };
+        assert!(asked(1, b"\x01a\0"));
+        assert!(asked(1, b"\0"));
+        assert!(!asked(1, b"\x01a\xc0\x03"));
+        assert!(!asked(1, b"\x3fa"));
+        assert!(!asked(0, b""));
+        assert!(!asked(41, b"\x01a\0"));
+    }
 }

@@ -13,6 +13,7 @@ mod forwarded;
 pub(crate) mod front;
 pub(crate) mod general;
 pub(crate) mod local;
+pub(crate) mod offline;
 mod plain;
 mod reply;
 pub(crate) mod resolve;

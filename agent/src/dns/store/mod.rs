@@ -17,6 +17,7 @@ pub(crate) mod build;
 pub(crate) mod changes;
 pub(crate) mod overlay;
 pub(crate) mod persist;
+pub(crate) mod reread;
 pub(crate) mod rrset;
 pub(crate) mod table;
 

@@ -142,7 +142,7 @@ impl<W: Write> Write for Summing<W> {
     }
 }
 
-fn encode(
+pub(super) fn encode(
     out: &mut impl Write,
     zone: &ZoneName,
     version: &ZoneVersion,
@@ -226,7 +226,7 @@ pub(crate) fn load(
     }
 }
 
-fn decode(
+pub(super) fn decode(
     mut bytes: Vec<u8>,
     zone: &ZoneName,
     limits: ZoneLimits,
@@ -248,7 +248,7 @@ fn decode(
 }
 
 /// All but the checksum. Trusts nothing all the same.
-fn decode_body(
+pub(super) fn decode_body(
     mut bytes: Vec<u8>,
     zone: &ZoneName,
     limits: ZoneLimits,

@@ -1,0 +1,43 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! A data folder without room.
+
+use super::Rig;
+
+#[tokio::test]
+async fn on_a_full_disk_the_new_zone_is_served_and_the_old_one_kept() {
+    let mut rig = Rig::start(0, 32).await;
+    let zones = rig.zones().display().to_string();
+    let agent = rig
+        .starter(&format!(
+            "mkdir -p {zones}\nmount -t tmpfs -o size=64k,mode=700 none {zones}"
+        ))
+        .start();
+    let first = rig.first_serial().await;
+    rig.until_zone("all is well", |zone| zone["last_error"].is_null()).await;
+    super::eventually("a file", async || {
+        agent.sees(&rig.file()).exists().then_some(())
+    })
+    .await;
+    // Not a block is left.
+    agent.inside(&format!("cat /dev/zero >{zones}/fill || true")).await;
+    let serial = rig.real.change().await;
+    assert_ne!(serial, first);
+    rig.until_serial(serial).await;
+    rig.until_zone("the full disk is told", |zone| {
+        let error = zone["last_error"].as_str().unwrap_or_default();
+        error.contains("No space left")
+    })
+    .await;
+    rig.assert_readable(&agent);
+    agent.inside(&format!("test -z \"$(ls {zones} | grep tmp)\"")).await;
+    // Room again: the next one is written, and nothing is said any more.
+    agent.inside(&format!("rm {zones}/fill")).await;
+    let serial = rig.real.change().await;
+    rig.until_serial(serial).await;
+    rig.until_zone("all is well again", |zone| zone["last_error"].is_null())
+        .await;
+    rig.assert_readable(&agent);
+}
