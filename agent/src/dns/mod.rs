@@ -26,6 +26,7 @@ mod exchange;
 mod forward;
 mod handle;
 mod names;
+mod pace;
 mod secondary;
 mod seldom;
 mod serve;

@@ -3,16 +3,19 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! From records to a `Table`: names are interned as they come, records wait in
-//! one list a name until the block is written.
+//! one list a name until the block is written; what was written is given back.
 
 use hickory_proto::rr::RecordType;
 
+use super::arena::Arena;
+use super::entry::{Entry, NONE, Name, Record};
 use super::rrset::{Loose, SET_HEAD, write_sets};
 use super::table::{
     HEAD, Labels, SLOT, Table, add_label, finish, first_slot, tag_of,
 };
 use super::{Provenance, ZoneLimits, ZoneVersion};
 use crate::dns::names::WireName;
+use crate::dns::pace::Pace;
 
 /// Why a record or a zone was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,42 +32,22 @@ pub(crate) enum BuildError {
     ManySoa,
 }
 
-/// Marks the end of a list, and what is not there.
-const NONE: u32 = u32::MAX;
-
-/// A name that was met.
-struct Interned {
-    /// Of the whole name, not yet finished.
-    hash: u64,
-    parent: u32,
-    /// Where its label lies in `text`, with its length before it.
-    label: u32,
-    children: u32,
-    /// The record that came last; leads to those before it.
-    last: u32,
-}
-
-/// A record that waits.
-struct Waiting {
-    before: u32,
-    ttl: u32,
-    /// Where its rdata lies in `text`.
-    data: u32,
-    len: u16,
-    rtype: u16,
-}
-
 /// Collects the records of a version to be.
 pub(crate) struct ZoneBuilder {
     apex: WireName,
     limits: ZoneLimits,
     seed: u64,
-    names: Vec<Interned>,
-    /// Indices of names by their hash, or `NONE`; a power of two of them.
-    slots: Vec<u32>,
-    records: Vec<Waiting>,
-    /// Labels and rdata as they came.
-    text: Vec<u8>,
+    names: usize,
+    /// Doubles included.
+    records: usize,
+    pace: Pace,
+    /// Four bytes a slot, by the names' hash: where the name lies, plus one;
+    /// 0 when free.
+    slots: Arena,
+    /// A power of two.
+    slot_count: usize,
+    /// Names and records as they came, the apex first; see `entry.rs`.
+    entries: Arena,
     /// Of the block to be, at most.
     bytes: usize,
     /// Records outside the zone, left out.
@@ -76,23 +59,21 @@ pub(crate) struct ZoneBuilder {
 impl ZoneBuilder {
     /// An empty zone.
     pub(crate) fn new(apex: WireName, limits: ZoneLimits) -> Self {
-        // A primary that picks names to collide must guess it.
-        let seed = fastrand::u64(..);
-        let mut builder = Self {
+        Self {
             apex,
             limits,
-            seed,
-            names: Vec::new(),
-            slots: vec![NONE; 16],
-            records: Vec::new(),
-            text: vec![0],
+            // A primary that picks names to collide must guess it.
+            seed: fastrand::u64(..),
+            names: 0,
+            records: 0,
+            pace: Pace::default(),
+            slots: Arena::default(),
+            slot_count: 0,
+            entries: Arena::default(),
             bytes: HEAD,
             ignored: 0,
             first_ignored: None,
-        };
-        // Its label is the empty one that `text` begins with.
-        builder.add_name(seed, NONE, 0, 0);
-        builder
+        }
     }
 
     /// Adds a record, its rdata in uncompressed wire form. One outside the zone
@@ -104,7 +85,7 @@ impl ZoneBuilder {
         ttl: u32,
         rdata: &[u8],
     ) -> Result<(), BuildError> {
-        let Some(name) = self.intern(&owner) else {
+        let Some(name) = self.intern(&owner)? else {
             self.ignore(owner);
             return Ok(());
         };
@@ -112,15 +93,16 @@ impl ZoneBuilder {
             BuildError::Unwritable("rdata above 65535 bytes".to_owned())
         })?;
         self.bytes += SET_HEAD + 2 + rdata.len();
-        let data = self.keep(&[], rdata);
-        let slot = &mut self.names[name as usize].last;
-        let before = *slot;
-        *slot = index(self.records.len());
         // RFC 2181 §8: a TTL with the top bit set counts as zero.
         let ttl = if ttl > i32::MAX.cast_unsigned() { 0 } else { ttl };
-        let rtype = u16::from(rtype);
-        self.records.push(Waiting { before, ttl, data, len, rtype });
-        if self.records.len() > self.limits.max_records {
+        let last = Name::last_at(name);
+        let before = self.entries.number(last);
+        let head = Record::head(before, ttl, rtype.into(), len);
+        let record = self.keep(&[&head, rdata])?;
+        self.entries.set_number(last, record);
+        self.records += 1;
+        self.pace.step();
+        if self.records > self.limits.max_records {
             return Err(BuildError::TooManyRecords(self.limits.max_records));
         }
         // Offsets have 32 bits, whatever the limit.
@@ -135,87 +117,96 @@ impl ZoneBuilder {
         self.first_ignored.get_or_insert(owner);
     }
 
-    /// The index of a name; makes it and those it lies below. `None` outside
+    /// Where a name lies; makes it and those it lies below. `None` outside
     /// the zone.
-    fn intern(&mut self, owner: &WireName) -> Option<u32> {
-        let labels = Labels::of(owner.as_bytes(), &self.apex)?;
-        let mut at = 0;
+    fn intern(&mut self, owner: &WireName) -> Result<Option<u32>, BuildError> {
+        let Some(labels) = Labels::of(owner.as_bytes(), &self.apex) else {
+            return Ok(None);
+        };
+        if self.names == 0 {
+            self.add_name(self.seed, 0, &[])?;
+        }
+        let (mut at, mut hash) = (0, self.seed);
         for label in labels.downwards() {
-            let hash = add_label(self.names[at as usize].hash, label);
+            hash = add_label(hash, label);
             at = match self.look(hash, at, label) {
                 Some(found) => found,
                 None => {
-                    self.names[at as usize].children += 1;
-                    let len = u8::try_from(label.len()).unwrap_or(63);
-                    let text = self.keep(&[len], label);
-                    self.add_name(hash, at, text, label.len())
+                    Name::make_parent(self.entries.get_mut(at as usize, 1));
+                    self.add_name(hash, at, label)?
                 }
             };
         }
-        Some(at)
+        Ok(Some(at))
     }
 
     fn look(&self, hash: u64, parent: u32, label: &[u8]) -> Option<u32> {
         let mut slot = self.first_slot(hash);
         loop {
-            let found = self.slots[slot];
-            let name = self.names.get(found as usize)?;
-            if name.hash == hash
-                && name.parent == parent
-                && self.label(name) == label
+            let found = self.slots.number(slot * 4).checked_sub(1)?;
+            let name = Name::read(self.entries.rest(found as usize))?;
+            if name.hash == hash && name.parent == parent && name.label == label
             {
                 return Some(found);
             }
-            slot = (slot + 1) % self.slots.len();
+            slot = (slot + 1) % self.slot_count;
         }
     }
 
     fn first_slot(&self, hash: u64) -> usize {
-        first_slot(finish(hash), index(self.slots.len())) as usize
-    }
-
-    fn label(&self, name: &Interned) -> &[u8] {
-        let at = name.label as usize;
-        let len = usize::from(self.text[at]);
-        &self.text[at + 1..at + 1 + len]
+        first_slot(finish(hash), index(self.slot_count)) as usize
     }
 
     fn add_name(
         &mut self,
         hash: u64,
         parent: u32,
-        label: u32,
-        len: usize,
-    ) -> u32 {
-        let added = index(self.names.len());
+        label: &[u8],
+    ) -> Result<u32, BuildError> {
+        let head = Name::head(hash, parent, label.len());
+        let at = self.keep(&[&head, label])?;
         // Node, and up to three slots for two names.
-        self.bytes += 13 + len + 3 * SLOT;
-        let name = Interned { hash, parent, label, children: 0, last: NONE };
-        self.names.push(name);
-        if self.names.len() * 3 > self.slots.len() * 2 {
-            self.slots = vec![NONE; self.slots.len() * 2];
-            for at in 0..self.names.len() {
-                self.fill_slot(at);
-            }
+        self.bytes += 13 + label.len() + 3 * SLOT;
+        self.names += 1;
+        if self.names * 3 > self.slot_count * 2 {
+            self.slot_count = (self.slot_count * 2).max(16);
+            // The old ones first.
+            self.slots = Arena::default();
+            self.slots =
+                Arena::zeroed(self.slot_count * 4).map_err(unwritable)?;
+            self.fill_slots();
         } else {
-            self.fill_slot(added as usize);
+            self.fill_slot(hash, at);
         }
-        added
+        Ok(at)
     }
 
-    fn fill_slot(&mut self, name: usize) {
-        let mut slot = self.first_slot(self.names[name].hash);
-        while self.slots[slot] != NONE {
-            slot = (slot + 1) % self.slots.len();
+    fn fill_slots(&mut self) {
+        let mut at = 0;
+        while let Some((here, entry, next)) = Entry::at(&self.entries, at) {
+            if let Entry::Name(Name { hash, .. }) = entry {
+                self.fill_slot(hash, index(here));
+            }
+            at = next;
+            self.pace.step();
         }
-        self.slots[slot] = index(name);
     }
 
-    fn keep(&mut self, head: &[u8], bytes: &[u8]) -> u32 {
-        let at = index(self.text.len());
-        self.text.extend_from_slice(head);
-        self.text.extend_from_slice(bytes);
-        at
+    fn fill_slot(&mut self, hash: u64, at: u32) {
+        let mut slot = self.first_slot(hash);
+        while self.slots.number(slot * 4) != 0 {
+            slot = (slot + 1) % self.slot_count;
+        }
+        self.slots.set_number(slot * 4, at + 1);
+    }
+
+    fn keep(&mut self, parts: &[&[u8]]) -> Result<u32, BuildError> {
+        let at = self.entries.push(parts).map_err(unwritable)?;
+        // One less than what fits: zero stands for none in a slot.
+        match u32::try_from(at) {
+            Ok(at) if at < NONE - 1 => Ok(at),
+            _ => Err(BuildError::TooManyBytes(self.limits.max_bytes)),
+        }
     }
 
     /// Makes the version. Takes time in proportion to the zone: not for an
@@ -226,53 +217,90 @@ impl ZoneBuilder {
         mut self,
         provenance: Provenance,
     ) -> Result<ZoneVersion, BuildError> {
-        let slots = self.slots.len();
-        // It has done its work; the block wants the room.
-        self.slots = Vec::new();
-        let mut block = vec![0; HEAD + slots * SLOT];
-        block.reserve_exact(self.bytes.saturating_sub(block.len()));
-        let mut offsets: Vec<u32> = Vec::with_capacity(self.names.len());
-        let mut records = 0;
-        let mut loose = Vec::new();
-        for name in &self.names {
-            let offset = index(block.len());
-            offsets.push(offset);
-            take_slot(&mut block, slots, finish(name.hash), offset);
-            let parent = offsets.get(name.parent as usize).unwrap_or(&0);
-            block.extend_from_slice(&parent.to_be_bytes());
-            block.extend_from_slice(&name.children.to_be_bytes());
-            let label = self.label(name);
-            block.push(u8::try_from(label.len()).unwrap_or(63));
-            block.extend_from_slice(label);
-            let at = block.len();
-            block.extend_from_slice(&[0; 4]);
-            self.collect(name, &mut loose);
-            records += write_sets(&mut loose, &mut block);
-            let len = index(block.len() - at - 4);
-            block[at..at + 4].copy_from_slice(&len.to_be_bytes());
-        }
+        // They have done their work; the block wants the room.
+        self.slots = Arena::default();
+        let slots = self.slot_count;
+        let nodes_at = HEAD + slots * SLOT;
+        let mut block = Vec::with_capacity(self.bytes.max(nodes_at));
+        block.resize(nodes_at, 0);
+        let records = self.write_nodes(&mut block);
         block[..8].copy_from_slice(&self.seed.to_be_bytes());
-        for (at, number) in [(8, self.names.len()), (12, records), (16, slots)]
-        {
+        for (at, number) in [(8, self.names), (12, records), (16, slots)] {
             block[at..at + 4].copy_from_slice(&index(number).to_be_bytes());
         }
         block.shrink_to_fit();
-        let apex = self.apex.clone();
-        drop(self);
         let table = Table::new(block).ok_or(BuildError::NoSoa)?;
-        ZoneVersion::new(apex, table, provenance)
+        ZoneVersion::new(self.apex, table, provenance)
     }
 
-    fn collect<'b>(&'b self, name: &Interned, loose: &mut Vec<Loose<'b>>) {
-        loose.clear();
-        let mut next = name.last;
-        while let Some(record) = self.records.get(next as usize) {
-            let at = record.data as usize;
-            let rdata = &self.text[at..at + usize::from(record.len)];
-            loose.push((record.rtype, record.ttl, rdata));
-            next = record.before;
+    /// Writes the nodes in the order of the names, and gives back what has
+    /// been written: a name's records come after it, so nobody needs what
+    /// lies before the next name. Says how many records there are.
+    fn write_nodes(&mut self, block: &mut Vec<u8>) -> usize {
+        // Where names that have children lay, rising, and where they lie now.
+        let mut parents: Vec<(u32, u32)> = Vec::new();
+        let (mut at, mut records) = (0, 0);
+        while let Some((here, entry, next)) = Entry::at(&self.entries, at) {
+            self.pace.step();
+            if let Entry::Name(name) = entry {
+                let offset = index(block.len());
+                take_slot(block, self.slot_count, finish(name.hash), offset);
+                let parent = parents
+                    .binary_search_by_key(&name.parent, |parent| parent.0)
+                    .map_or(0, |found| parents[found].1);
+                count_child(block, parent);
+                if name.is_parent {
+                    parents.push((index(here), offset));
+                }
+                records += write_node(&self.entries, &name, parent, block);
+            }
+            at = next;
+            self.entries.free_before(at);
         }
+        records
     }
+}
+
+/// Says how many records there are.
+fn write_node(
+    entries: &Arena,
+    name: &Name<'_>,
+    parent: u32,
+    block: &mut Vec<u8>,
+) -> usize {
+    block.extend_from_slice(&parent.to_be_bytes());
+    block.extend_from_slice(&[0; 4]);
+    block.push(u8::try_from(name.label.len()).unwrap_or(63));
+    block.extend_from_slice(name.label);
+    let at = block.len();
+    block.extend_from_slice(&[0; 4]);
+    let mut loose: Vec<Loose<'_>> = Vec::new();
+    let mut next = name.last;
+    while next != NONE
+        && let Some(record) = Record::read(entries.rest(next as usize))
+    {
+        loose.push((record.rtype, record.ttl, record.rdata));
+        next = record.before;
+    }
+    let records = write_sets(&mut loose, block);
+    let len = index(block.len() - at - 4);
+    block[at..at + 4].copy_from_slice(&len.to_be_bytes());
+    records
+}
+
+/// One more child of the node at `parent`; 0 is none.
+fn count_child(block: &mut [u8], parent: u32) {
+    let at = parent as usize + 4;
+    if parent != 0
+        && let Some(count) =
+            block.get_mut(at..).and_then(<[u8]>::first_chunk_mut)
+    {
+        *count = (u32::from_be_bytes(*count) + 1).to_be_bytes();
+    }
+}
+
+fn unwritable(error: std::io::Error) -> BuildError {
+    BuildError::Unwritable(error.to_string())
 }
 
 fn take_slot(block: &mut [u8], slots: usize, hash: u64, offset: u32) {

@@ -13,8 +13,10 @@
 //! what it needs back into records. How versions reach the disk is told in
 //! `persist.rs`; who replaces them, in `transfer.rs`.
 
+pub(crate) mod arena;
 pub(crate) mod build;
 pub(crate) mod changes;
+pub(crate) mod entry;
 pub(crate) mod overlay;
 pub(crate) mod persist;
 pub(crate) mod reread;
