@@ -72,7 +72,8 @@ async fn a_thousand_changes_are_few_writes_and_the_last_one_counts() {
     }
     // Ten seconds: at once, and every five.
     assert!((2..=3).contains(&bench.writes()), "{}", bench.writes());
-    assert!(bench.on_disk().is_some_and(|serial| serial < 1000));
+    // The third falls together with the last change.
+    assert!(bench.on_disk().is_some());
     bench.saver.flush().await;
     assert_eq!(bench.on_disk(), Some(1000));
     let writes = bench.writes();
