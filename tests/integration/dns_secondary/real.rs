@@ -157,7 +157,7 @@ impl Real {
     /// One change, of random records; returns the serial after it.
     pub(crate) async fn change(&mut self) -> u32 {
         let edit = self.history.step();
-        let before = self.try_serial().unwrap();
+        let before = self.serial().await;
         match self.kind {
             Kind::Bind | Kind::Knot => self.update(&edit),
             Kind::Nsd => {
@@ -175,7 +175,21 @@ impl Real {
             "changes",
         )
         .await;
-        self.try_serial().unwrap()
+        self.serial().await
+    }
+
+    /// The serial, as soon as a busy server says it.
+    async fn serial(&mut self) -> u32 {
+        let mut serial = None;
+        self.wait(
+            |real| {
+                serial = real.try_serial();
+                serial.is_some()
+            },
+            "answers",
+        )
+        .await;
+        serial.unwrap()
     }
 
     /// By dynamic update (RFC 2136), which leaves differences.
