@@ -15,7 +15,7 @@ use std::time::Instant;
 /// work.
 const STRIDE: u32 = 128;
 /// Work after a pause lasts at least so many times the pause.
-const WORK_PER_PAUSE: u32 = 4;
+const WORK_PER_PAUSE: u32 = 8;
 
 /// One piece of work.
 #[derive(Debug, Default)]
