@@ -4,23 +4,46 @@
 
 //! Long work that lets others go first: where a zone has one core, answers
 //! wait for whoever has it, and a time slice is longer than an answer may take.
+//!
+//! Others may be so many that they would take the core whole (a flood of
+//! questions), so a pause is followed by work that lasts a multiple of it.
 
 use std::thread;
+use std::time::Instant;
 
-/// Records, names or the like between two pauses: some 100 µs of work.
+/// Records, names or the like between two looks at the clock: some 100 µs of
+/// work.
 const STRIDE: u32 = 128;
+/// Work after a pause lasts at least so many times the pause.
+const WORK_PER_PAUSE: u32 = 8;
 
-/// Counts the steps of one piece of work.
+/// One piece of work.
 #[derive(Debug, Default)]
-pub(crate) struct Pace(u32);
+pub(crate) struct Pace {
+    steps: u32,
+    /// No pause before this.
+    next: Option<Instant>,
+}
 
 impl Pace {
-    /// One more step is done; now and then the core is offered to others.
+    /// One more small step is done; now and then the core is offered.
     pub(crate) fn step(&mut self) {
-        self.0 += 1;
-        if self.0 >= STRIDE {
-            self.0 = 0;
-            thread::yield_now();
+        self.steps += 1;
+        if self.steps >= STRIDE {
+            self.steps = 0;
+            self.offer();
         }
+    }
+
+    /// Some 100 µs of work are done: offers the core to others, unless they
+    /// just had it for long.
+    pub(crate) fn offer(&mut self) {
+        let begin = Instant::now();
+        if self.next.is_some_and(|next| begin < next) {
+            return;
+        }
+        thread::yield_now();
+        let end = Instant::now();
+        self.next = end.checked_add((end - begin) * WORK_PER_PAUSE);
     }
 }

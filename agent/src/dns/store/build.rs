@@ -320,3 +320,49 @@ fn take_slot(block: &mut [u8], slots: usize, hash: u64, offset: u32) {
 fn index(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(NONE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::secondary::fake::{apex, version};
+
+    const NAMES: u32 = 30_000;
+
+    fn owner(number: u32) -> WireName {
+        let parent = format!("p{:03}", number % 300);
+        let parent = WireName::child(parent.as_bytes(), apex().as_bytes());
+        WireName::child(number.to_string().as_bytes(), parent.as_bytes())
+    }
+
+    /// Every name's second record comes after all names, so what is given
+    /// back early must be what nobody reads again.
+    #[test]
+    fn a_zone_of_many_pieces_is_whole() {
+        let empty = version(1, &[]);
+        let node = empty.node(apex().as_bytes()).unwrap();
+        let soa = node.set(RecordType::SOA).unwrap();
+        let mut builder = ZoneBuilder::new(apex(), ZoneLimits::default());
+        for rdata in soa.rdata() {
+            builder.push_raw(apex(), RecordType::SOA, soa.ttl, rdata).unwrap();
+        }
+        for rtype in [RecordType::A, RecordType::TXT] {
+            for number in 0..NAMES {
+                let mut rdata = vec![40; 41];
+                rdata[1..5].copy_from_slice(&number.to_be_bytes());
+                builder.push_raw(owner(number), rtype, 30, &rdata).unwrap();
+            }
+        }
+        assert!(Arena::next_piece(0) * 3 < builder.entries.len());
+        let zone = builder.finish(empty.provenance).unwrap();
+        assert_eq!(zone.names(), NAMES as usize + 300 + 1);
+        for number in 0..NAMES {
+            let node = zone.node(owner(number).as_bytes()).unwrap();
+            for rtype in [RecordType::A, RecordType::TXT] {
+                let set = node.set(rtype).unwrap();
+                let rdata: Vec<&[u8]> = set.rdata().collect();
+                assert_eq!(rdata.len(), 1);
+                assert_eq!(rdata[0][1..5], number.to_be_bytes());
+            }
+        }
+    }
+}

@@ -28,7 +28,6 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use ring::digest;
@@ -38,6 +37,7 @@ use super::table::Table;
 use super::{Provenance, ZoneLimits, ZoneVersion};
 use crate::dns::error::DnsError;
 use crate::dns::names::WireName;
+use crate::dns::pace::Pace;
 use crate::model::dns::ZoneName;
 
 const MAGIC: &[u8; 8] = b"cazone\0\x02";
@@ -175,9 +175,10 @@ pub(super) fn encode(
 
 /// In small pieces, and lets others have the core after each.
 fn write_gently(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    let mut pace = Pace::default();
     for piece in bytes.chunks(WRITTEN_AT_ONCE) {
         out.write_all(piece)?;
-        thread::yield_now();
+        pace.offer();
     }
     Ok(())
 }
