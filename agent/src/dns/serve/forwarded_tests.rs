@@ -5,9 +5,10 @@
 //! Kept answers the short way and the general way: both must say the same.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hickory_proto::op::{Edns, Message};
+use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
 
 use crate::dns::exchange;
@@ -149,4 +150,39 @@ async fn a_name_of_ours_is_not_looked_for_among_kept_answers() {
     assert!(!quick, "the zone has no copy yet");
     let limit = Duration::from_secs(5);
     tokio::time::timeout(limit, server.end()).await.unwrap();
+}
+
+/// Every time that a kept answer is about to age, a question goes out.
+#[tokio::test]
+async fn a_hot_name_is_renewed_by_who_asks_the_short_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let upstream = FakeServer::start(move |query, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let mut answer = reply(query, ResponseCode::NoError);
+        answer.metadata.recursion_available = true;
+        answer.add_answer(record("host", 1, "A 10.0.0.1"));
+        answer.into()
+    })
+    .await;
+    let routes = Routes {
+        secondaries: Vec::new(),
+        forwards: vec![forward(".", upstream.addr, UpstreamKind::Recursive)],
+    };
+    let server = Running::start(dir.path(), routes).await;
+    let cache = || server.handle.forwards()[0].cache;
+    let renewing = async {
+        while cache().prefetches == 0 {
+            server.ask(name("host"), RecordType::A).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), renewing).await.unwrap();
+    server
+        .until("renewed", |_| {
+            let cache = cache();
+            asked.load(Ordering::SeqCst) == cache.misses + cache.prefetches
+        })
+        .await;
+    server.end().await;
 }

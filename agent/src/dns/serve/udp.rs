@@ -119,6 +119,10 @@ struct Thread {
 
 impl Thread {
     fn run(mut self) {
+        // Answers of others that are about to age are asked for again by
+        // tasks.
+        let runtime = self.runtime.clone();
+        let _inside = runtime.enter();
         let mut batch = Batch::default();
         while !self.until.is_cancelled() {
             let received = batch.receive(&self.socket);
