@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! records ──▶ build ──▶ table (all of a zone in one block of bytes)
-//! difference ─────────▶ overlay (the names that differ from the table)
+//! difference ──▶ edit ──▶ overlay (the names that differ from the table)
 //! ```
 //!
 //! Rdata is kept in wire form, names as lower-case labels; `answer.rs` turns
@@ -16,75 +16,28 @@
 pub(crate) mod arena;
 pub(crate) mod build;
 pub(crate) mod changes;
+mod edit;
 pub(crate) mod entry;
 pub(crate) mod overlay;
 pub(crate) mod persist;
 pub(crate) mod reread;
 pub(crate) mod rrset;
+mod soa;
 pub(crate) mod table;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{RData, Record, RecordType};
-use serde::Serialize;
 
 use self::build::{BuildError, ZoneBuilder};
+use self::edit::Edit;
 use self::overlay::Overlay;
 use self::rrset::Node;
+pub use self::soa::{Serial, SoaTimers};
 use self::table::Table;
 use crate::dns::names::WireName;
-
-/// Names that may differ from the table before a new one is made: below it, a
-/// difference is applied faster than a table is written.
-const MAX_OVERLAY: usize = 2048;
-
-/// A zone's serial; newer and older by RFC 1982, so there is no `Ord`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct Serial(pub u32);
-
-impl Serial {
-    /// Whether `self` comes after `other`. False for equal serials and for
-    /// two that are exactly 2^31 apart, which RFC 1982 §3.2 leaves undefined.
-    pub fn is_newer_than(self, other: Serial) -> bool {
-        (1..1 << 31).contains(&self.0.wrapping_sub(other.0))
-    }
-}
-
-impl fmt::Display for Serial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The timers of a SOA record as its primary wrote them (RFC 1035 §3.3.13).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SoaTimers {
-    /// Ask the primary again after this.
-    pub refresh: Duration,
-    /// ... or after this, if it did not answer.
-    pub retry: Duration,
-    /// Without an answer for this long the data is called expired.
-    pub expire: Duration,
-    /// Upper bound of negative TTLs, in seconds (RFC 2308 §4).
-    pub minimum: u32,
-}
-
-impl SoaTimers {
-    fn from_soa(soa: &SOA) -> Self {
-        // hickory's fields are signed, the wire's are not.
-        let secs = |n: i32| Duration::from_secs(u64::from(n.cast_unsigned()));
-        Self {
-            refresh: secs(soa.refresh),
-            retry: secs(soa.retry),
-            expire: secs(soa.expire),
-            minimum: soa.minimum,
-        }
-    }
-}
 
 /// How large a zone may get before it is refused.
 #[derive(Clone, Copy, Debug)]
@@ -267,55 +220,6 @@ fn node<'z>(
     }
 }
 
-/// A version in the making, from another one.
-pub(crate) struct Edit<'z> {
-    base: &'z ZoneVersion,
-    overlay: Overlay,
-}
-
-impl Edit<'_> {
-    /// Makes `rdata`, each in uncompressed wire form, the set of this owner
-    /// and type; without any the set is gone. An owner outside the zone
-    /// changes nothing.
-    pub(crate) fn put(
-        &mut self,
-        owner: &WireName,
-        rtype: RecordType,
-        ttl: u32,
-        rdata: &[&[u8]],
-    ) {
-        let ZoneVersion { apex, table, .. } = self.base;
-        if owner.is_within(apex) {
-            self.overlay.put(table, apex, owner, (rtype, ttl), rdata);
-        }
-    }
-
-    /// The version. One that differs from its table in many names gets a new
-    /// table, which takes time in proportion to the zone.
-    ///
-    /// Errors: no single SOA at the apex; above the limits.
-    pub(crate) fn finish(
-        self,
-        limits: ZoneLimits,
-        provenance: Provenance,
-    ) -> Result<ZoneVersion, BuildError> {
-        let ZoneVersion { apex, table, .. } = self.base;
-        let many = self.overlay.len() > MAX_OVERLAY;
-        let table = Arc::clone(table);
-        let version =
-            ZoneVersion::of(apex.clone(), table, self.overlay, provenance)?;
-        if version.records > limits.max_records {
-            return Err(BuildError::TooManyRecords(limits.max_records));
-        }
-        let compacted = if many { version.compacted() } else { None };
-        let version = compacted.unwrap_or(Ok(version))?;
-        match version.bytes > limits.max_bytes {
-            true => Err(BuildError::TooManyBytes(limits.max_bytes)),
-            false => Ok(version),
-        }
-    }
-}
-
 fn apex_soa(apex: &WireName, node: Node<'_>) -> Result<Record, BuildError> {
     let set = node.set(RecordType::SOA).ok_or(BuildError::NoSoa)?;
     let mut records = set
@@ -330,27 +234,10 @@ fn apex_soa(apex: &WireName, node: Node<'_>) -> Result<Record, BuildError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use hickory_proto::rr::Name;
-    use proptest::prelude::*;
 
     use super::*;
-    use crate::dns::secondary::fake::{
-        any_records, apex, name, record, soa_record, version,
-    };
-
-    #[test]
-    fn serials_follow_rfc_1982() {
-        let newer = |a: u32, b: u32| Serial(a).is_newer_than(Serial(b));
-        assert!(newer(1, 0));
-        assert!(newer(0, u32::MAX));
-        assert!(newer(100, u32::MAX - 100));
-        assert!(!newer(5, 5));
-        assert!(!newer(0, 1));
-        assert!(!newer(1 << 31, 0) && !newer(0, 1 << 31));
-        assert!(newer((1 << 31) - 1, 0));
-    }
+    use crate::dns::secondary::fake::{apex, record, soa_record, version};
 
     #[test]
     fn rrsets_have_one_ttl_and_no_doubles() {
@@ -426,85 +313,5 @@ mod tests {
         let two = version(1, &[b, a.clone()]);
         assert!(one.same_content(&two));
         assert!(!one.same_content(&version(1, &[a])));
-    }
-
-    /// One difference: a name of few, a type of two, some addresses.
-    type Put = (usize, bool, Vec<u8>);
-
-    fn puts() -> impl Strategy<Value = Vec<Put>> {
-        let addresses = prop::collection::vec(0_u8..4, 0..3);
-        prop::collection::vec((0_usize..8, any::<bool>(), addresses), 0..20)
-    }
-
-    proptest! {
-        /// Whatever changes, the version is the one that would have been
-        /// made of its records: same names, same sets, nothing left behind.
-        #[test]
-        fn an_edited_version_equals_one_made_anew(
-            first in any_records(),
-            rounds in prop::collection::vec(puts(), 0..4),
-        ) {
-            const OWNERS: [&str; 8] =
-                ["a", "b.a", "c.b.a", "b", "zz.b", "*.b", "c", "x.y.z.c"];
-            let mut edited = version(1, &first);
-            let mut sets: BTreeMap<(Name, bool), Vec<u8>> = BTreeMap::new();
-            for round in &rounds {
-                let mut edit = edited.edit();
-                for (owner, is_a, data) in round {
-                    let owner = name(OWNERS[*owner]);
-                    let key = WireName::from_name(&owner);
-                    let rtype =
-                        if *is_a { RecordType::A } else { RecordType::CAA };
-                    let rdata: Vec<[u8; 4]> =
-                        data.iter().map(|n| [10, 0, 0, *n]).collect();
-                    let rdata: Vec<&[u8]> =
-                        rdata.iter().map(<[u8; 4]>::as_slice).collect();
-                    edit.put(&key, rtype, 30, &rdata);
-                    sets.insert((owner, *is_a), data.clone());
-                }
-                edited = edit
-                    .finish(ZoneLimits::default(), edited.provenance)
-                    .unwrap();
-            }
-            let mut builder = ZoneBuilder::new(apex(), ZoneLimits::default());
-            let put = |record: &Record| {
-                let is_a = match record.record_type() {
-                    RecordType::A => true,
-                    RecordType::CAA => false,
-                    _ => return false,
-                };
-                sets.contains_key(&(record.name.clone(), is_a))
-            };
-            let base = version(1, &first);
-            for (owner, node) in base.iter() {
-                for set in node.iter() {
-                    for record in set.records(&owner.to_name()).unwrap() {
-                        if !put(&record) {
-                            builder.push(&record).unwrap();
-                        }
-                    }
-                }
-            }
-            for ((owner, is_a), data) in &sets {
-                let rtype =
-                    if *is_a { RecordType::A } else { RecordType::CAA };
-                let key = WireName::from_name(owner);
-                for n in data {
-                    builder
-                        .push_raw(key.clone(), rtype, 30, &[10, 0, 0, *n])
-                        .unwrap();
-                }
-            }
-            let anew = builder.finish(base.provenance).unwrap();
-            prop_assert!(anew.same_content(&edited), "{anew:?} {edited:?}");
-            prop_assert!(edited.same_content(&anew));
-            prop_assert_eq!(anew.records, edited.records);
-            prop_assert_eq!(anew.names(), edited.iter().count());
-            if let Some(compacted) = edited.compacted() {
-                let compacted = compacted.unwrap();
-                prop_assert!(compacted.same_content(&edited));
-                prop_assert!(compacted.table().is_some());
-            }
-        }
     }
 }
