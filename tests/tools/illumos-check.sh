@@ -46,7 +46,10 @@ fi
 
 # Debian's compiler and cargo, by path: rustup and rust-toolchain.toml have no
 # say. RUSTC_BOOTSTRAP lets a stable cargo take -Zbuild-std.
-libraries=$work/root/usr/lib/$(gcc -dumpmachine)
+# Some packages still have their libraries in /lib, which is /usr/lib only once
+# they are installed.
+libraries=$(gcc -dumpmachine)
+libraries=$work/root/usr/lib/$libraries:$work/root/lib/$libraries
 export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export RUSTC=$work/root/usr/bin/rustc RUSTC_BOOTSTRAP=1
 export CC_x86_64_unknown_illumos=gcc AR_x86_64_unknown_illumos=ar
