@@ -8,7 +8,8 @@
 #   illumos-check.sh [CARGO CHECK ARGUMENTS]     (default: -p monitoring-agent)
 #
 # Debian ships the source of Rust's standard library (rust-web-src) beside a
-# compiler of the same age; with both, cargo builds the illumos library itself.
+# compiler of the same age (the one we need is among the security updates); with
+# both, cargo builds the illumos library itself.
 # The packages are unpacked under target/illumos: nothing is installed, root is
 # not needed. There is no illumos C compiler here, so C inside a dependency is
 # compiled with the host's headers: good enough to check types, never to link.
@@ -39,7 +40,7 @@ unpack_tools() {
 
 if [[ ! -d $work/root ]]; then
     echo "illumos-check: unpacking Debian's Rust in ${work#"$PWD"/}" >&2
-    trap 'echo "illumos-check: needs Debian 12, fresh package lists" >&2' ERR
+    trap 'echo "illumos-check: needs Debian 12 with its security updates, and fresh package lists" >&2' ERR
     unpack_tools
     trap - ERR
 fi
