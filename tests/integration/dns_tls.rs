@@ -198,7 +198,7 @@ impl Ours {
                 port: at.port(),
                 name: name.to_owned(),
             }],
-            authorities: authority.as_bytes().to_vec(),
+            authorities: Some(authority.as_bytes().to_vec()),
         };
         let routes = Routes {
             secondaries: Vec::new(),

@@ -169,10 +169,10 @@ impl ForwardSection {
             name: server.name.clone(),
         });
         let authorities = match &self.tls_authorities {
-            None => Vec::new(),
-            Some(path) => std::fs::read(path).map_err(|source| {
+            None => None,
+            Some(path) => Some(std::fs::read(path).map_err(|source| {
                 AuthoritiesError { path: path.clone(), source }
-            })?,
+            })?),
         };
         Ok(TlsUpstreams { servers: servers.collect(), authorities })
     }

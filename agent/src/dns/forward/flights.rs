@@ -42,6 +42,9 @@ impl Flights {
         let flight = start()?;
         let (outcome, waiting) = watch::channel(None);
         flights.insert(question.clone(), waiting.clone());
+        // A runtime that is closing drops the task at once, and with it the
+        // landing, which wants the lock.
+        drop(flights);
         let landing =
             Landing { flights: Arc::clone(self), question: question.clone() };
         // Ends within the time limit of a question.

@@ -8,7 +8,7 @@
 //! again when the other end has closed it. Its only way is TLS, so never is
 //! anything asked in clear instead.
 //!
-//! Three things it leaves to us. A burst of questions before there is a
+//! Four things it leaves to us. A burst of questions before there is a
 //! connection would open one for each: the first goes alone. A question that
 //! is given up tells it nothing about the connection: each goes on to its end
 //! without its asker, and a pool that was silent or broke is replaced. It
@@ -101,9 +101,12 @@ impl Line {
     ) -> Result<Message, DnsError> {
         let server = self.0.server;
         let network = |source: io::Error| DnsError::Network { server, source };
+        // That we ask too much is no fault of the server: who waits in vain
+        // ends in silence, not in an error.
         let permit = Arc::clone(&self.0.room)
-            .try_acquire_owned()
-            .map_err(|_| network(io::ErrorKind::WouldBlock.into()))?;
+            .acquire_owned()
+            .await
+            .map_err(|closed| network(io::Error::other(closed)))?;
         let inner = Arc::clone(&self.0);
         let asking = tokio::spawn(async move {
             let _permit = permit;

@@ -34,9 +34,9 @@ pub struct TlsUpstream {
 pub struct TlsUpstreams {
     /// The resolvers.
     pub servers: Vec<TlsUpstream>,
-    /// Certificates of the authorities that vouch for them, PEM; those of the
-    /// system when empty.
-    pub authorities: Vec<u8>,
+    /// Certificates of the authorities that vouch for them, PEM; `None`: those
+    /// of the system.
+    pub authorities: Option<Vec<u8>>,
 }
 
 /// The same, ready for use.
@@ -49,7 +49,7 @@ impl SecureServers {
         if upstreams.servers.is_empty() {
             return Ok(Self::default());
         }
-        let config = Arc::new(client(&upstreams.authorities)?);
+        let config = Arc::new(client(upstreams.authorities.as_deref())?);
         let mut servers = HashMap::new();
         for server in &upstreams.servers {
             let name = ServerName::try_from(server.name.clone());
@@ -74,7 +74,8 @@ impl SecureServers {
     }
 }
 
-fn client(authorities: &[u8]) -> Result<ClientConfig, DnsError> {
+/// `None`: the authorities of the system.
+fn client(authorities: Option<&[u8]>) -> Result<ClientConfig, DnsError> {
     let what = || "the authorities".to_owned();
     let failed = |cause: rustls::Error| DnsError::Tls {
         what: what(),
@@ -84,10 +85,10 @@ fn client(authorities: &[u8]) -> Result<ClientConfig, DnsError> {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(failed)?;
-    if authorities.is_empty() {
+    let Some(authorities) = authorities else {
         let builder = builder.with_platform_verifier().map_err(failed)?;
         return Ok(builder.with_no_client_auth());
-    }
+    };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authorities) {
         let certificate = certificate.map_err(|cause| DnsError::Tls {
@@ -96,5 +97,34 @@ fn client(authorities: &[u8]) -> Result<ClientConfig, DnsError> {
         })?;
         roots.add(certificate).map_err(failed)?;
     }
+    if roots.is_empty() {
+        // An empty file, or none of certificates: then nobody is trusted, and
+        // it is better said now than with every question.
+        return Err(DnsError::Tls {
+            what: what(),
+            source: "the file has no certificate".into(),
+        });
+    }
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_authorities_is_a_fault_and_not_the_systems() {
+        for authorities in ["", "no PEM at all"] {
+            let upstreams = TlsUpstreams {
+                servers: vec![TlsUpstream {
+                    address: "192.0.2.53".parse().unwrap(),
+                    port: 853,
+                    name: "dns.example.net".to_owned(),
+                }],
+                authorities: Some(authorities.as_bytes().to_vec()),
+            };
+            let error = SecureServers::new(&upstreams).err().unwrap();
+            assert!(error.chain().contains("no certificate"), "{error:?}");
+        }
+    }
 }

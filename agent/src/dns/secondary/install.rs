@@ -17,13 +17,14 @@ use crate::dns::store::changes::differing;
 
 impl Secondary {
     /// Puts the version in force.
-    pub(crate) fn install(
+    pub(crate) async fn install(
         &mut self,
         version: ZoneVersion,
-        current: Option<&ZoneVersion>,
+        current: Option<&Arc<ZoneVersion>>,
         reason: &'static str,
     ) {
         let zone = self.cell.name.clone();
+        let version = Arc::new(version);
         self.doubt_since = None;
         self.cell.hold_back(None);
         let sibling = current.filter(|current| {
@@ -32,13 +33,14 @@ impl Secondary {
         if let Some(current) = sibling
             && current.serial == version.serial
         {
-            if current.same_content(&version) {
+            let sets = compared(current, &version).await;
+            if sets == 0 {
                 self.cell.confirm();
                 self.saver.confirmed();
                 return;
             }
             if reason == SCHEDULED {
-                self.diverged(current, &version);
+                self.diverged(sets, &version);
             }
         }
         if sibling.is_some_and(|held| held.serial.is_newer_than(version.serial))
@@ -46,7 +48,6 @@ impl Secondary {
             let primary = version.provenance.primary;
             warn!(%zone, %primary, "the primary's serial went back");
         }
-        let version = Arc::new(version);
         info!(
             %zone,
             primary = %version.provenance.primary,
@@ -61,8 +62,7 @@ impl Secondary {
 
     /// The whole zone is not what differences, or a restart of the primary's,
     /// left us with.
-    fn diverged(&self, held: &ZoneVersion, whole: &ZoneVersion) {
-        let sets = differing(held, whole);
+    fn diverged(&self, sets: usize, whole: &ZoneVersion) {
         warn!(
             zone = %self.cell.name,
             primary = %whole.provenance.primary,
@@ -75,4 +75,15 @@ impl Secondary {
         let sets = u64::try_from(sets).unwrap_or(u64::MAX);
         counters.divergent_sets.fetch_add(sets, Ordering::Relaxed);
     }
+}
+
+/// How many sets differ. Walks both zones: not on an async thread.
+async fn compared(held: &Arc<ZoneVersion>, whole: &Arc<ZoneVersion>) -> usize {
+    let (held, whole) = (Arc::clone(held), Arc::clone(whole));
+    let comparing = move || match held.same_content(&whole) {
+        true => 0,
+        false => differing(&held, &whole),
+    };
+    // A walk that broke off has not shown that they are the same.
+    tokio::task::spawn_blocking(comparing).await.unwrap_or(1)
 }

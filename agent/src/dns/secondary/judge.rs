@@ -23,7 +23,7 @@ impl Secondary {
     pub(crate) async fn judge(
         &mut self,
         doubtful: ZoneVersion,
-        current: Option<&ZoneVersion>,
+        current: Option<&Arc<ZoneVersion>>,
         primaries: &[Primary],
     ) -> Result<(), DnsError> {
         let settings = Arc::clone(&self.settings);
@@ -36,7 +36,7 @@ impl Secondary {
             match boxed(second).await {
                 Ok(version)
                     if guard::is_doubtful(
-                        current,
+                        current.map(Arc::as_ref),
                         &version,
                         &settings.policy,
                     ) =>
@@ -50,7 +50,7 @@ impl Secondary {
                         instead = %other.address,
                         "doubtful zone passed over for another primary's"
                     );
-                    self.install(version, current, "second opinion");
+                    self.install(version, current, "second opinion").await;
                     return Ok(());
                 }
                 Err(error) => {
@@ -59,7 +59,7 @@ impl Secondary {
             }
         }
         let Some(held) = current.filter(|held| !held.is_apex_only()) else {
-            self.install(doubtful, current, "nothing better");
+            self.install(doubtful, current, "nothing better").await;
             return Ok(());
         };
         let since = *self.doubt_since.get_or_insert_with(Instant::now);
@@ -76,7 +76,7 @@ impl Secondary {
             waited,
             "zone replaced by a much smaller one"
         );
-        self.install(doubtful, current, "believed");
+        self.install(doubtful, current, "believed").await;
         Ok(())
     }
 

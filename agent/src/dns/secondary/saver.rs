@@ -196,6 +196,8 @@ fn write_newest(
         return;
     }
     let began = Instant::now();
+    // Until it is over: an end that nobody foresaw is not tried at once again.
+    disk.next_write = Some(began + policy.gap_max);
     let saved = persist::save(dir, &cell.name, &version).or_else(|_| {
         // The folder may have been away for a while.
         let _ = std::fs::create_dir_all(dir);

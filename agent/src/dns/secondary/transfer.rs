@@ -122,11 +122,12 @@ impl Secondary {
             let delay = self.settle(outcome);
             cell.rounds.send_replace(Some(began));
             // Each arm but the first only ends the wait; nothing is lost
-            // when another one wins.
+            // when another one wins. Without primaries a round does nothing,
+            // but the zone expires all the same.
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = primaries.changed() => {}
-                () = sleep(jitter(delay)), if !known.is_empty() => {}
+                () = sleep(jitter(delay)) => {}
                 () = cell.wake.notified() => {
                     let gap = self.settings.policy.notify_gap;
                     tokio::select! {
@@ -249,14 +250,14 @@ impl Secondary {
                 (Need::Full(reason), _) => {
                     (self.all(&target, reason).await?, reason)
                 }
-                _ => (self.all(&target, "no version yet").await?, ""),
+                (Need::Changes | Need::Nothing, _) => return Ok(()),
             }
         };
-        let current = current.map(Arc::as_ref);
-        if guard::is_doubtful(current, &version, &settings.policy) {
+        let held = current.map(Arc::as_ref);
+        if guard::is_doubtful(held, &version, &settings.policy) {
             return self.judge(version, current, primaries).await;
         }
-        self.install(version, current, reason);
+        self.install(version, current, reason).await;
         Ok(())
     }
 

@@ -7,6 +7,8 @@
 
 use hickory_proto::rr::Record;
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::dns::names::WireName;
 use crate::dns::secondary::fake::{
@@ -393,6 +395,35 @@ async fn an_expired_zone_is_served_and_called_expired() {
     }
     cell.confirm();
     assert!(!cell.is_expired());
+}
+
+/// The key file of its only primary is bad, say.
+#[tokio::test]
+async fn a_zone_without_primaries_expires_too() {
+    let second = Duration::from_millis(50);
+    let policy = RefreshPolicy {
+        serve_expired: false,
+        expire_min: Duration::ZERO,
+        expire_max: 8 * second,
+        interval_min: second,
+        interval_max: second,
+        ..RefreshPolicy::default()
+    };
+    let primary = FakePrimary::start(7, &many()).await;
+    let mut bench = Bench::new(policy);
+    bench.round(&[&primary]).await.unwrap();
+    let cell = Arc::clone(&bench.secondary.cell);
+    assert!(cell.version().is_some());
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(bench.secondary.run(stop.clone()));
+    let waiting = async {
+        while cell.version().is_some() {
+            tokio::time::sleep(second).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
+    stop.cancel();
+    task.await.unwrap();
 }
 
 #[path = "ixfr_tests.rs"]
