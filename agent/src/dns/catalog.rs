@@ -433,7 +433,7 @@ fn pool(
     // knows better which of several NICs leads there.
     let source =
         settings.source.filter(|_| matches!(kind, Upstreams::Primaries));
-    let pool = ForwardPool::secured(
+    let pool = ForwardPool::new(
         suffix.clone(),
         kind,
         addrs,

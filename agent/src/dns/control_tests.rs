@@ -12,8 +12,7 @@ use super::*;
 use crate::dns::DumpForm;
 use crate::dns::client::query;
 use crate::dns::secondary::fake::{FakePrimary, Mood, record, zone_name};
-use crate::dns::tests::{Running, binder, forward, replicate, zone};
-use crate::model::dns::UpstreamKind;
+use crate::dns::tests::{Running, replicate, with_binder, zone};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -93,13 +92,7 @@ async fn a_dump_ends_when_nobody_wants_more() {
 #[tokio::test]
 async fn ways_are_those_that_questions_go() {
     let dir = tempfile::tempdir().unwrap();
-    let primary = FakePrimary::start(7, &zone()).await;
-    let binder = binder().await;
-    let mut routes = replicate(&[primary.addr]);
-    let kind = UpstreamKind::Binder;
-    routes.forwards.push(forward("dc1.example", binder.addr, kind));
-    let server = Running::start(dir.path(), routes).await;
-    server.until("the zone", |s| s.serial() == Some(7)).await;
+    let (server, _primary, _binder) = with_binder(dir.path()).await;
     let ways = |name: &str| -> Vec<(Answerer, bool)> {
         let ways = server.handle.ways(name, "A").unwrap();
         ways.iter().map(|way| (way.by, way.cached)).collect()

@@ -15,7 +15,9 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use super::*;
 use crate::dns::secondary::fake::{FakePrimary, Mood, name, record, zone_name};
 use crate::dns::secondary::fake_ixfr::Trap;
-use crate::dns::tests::{Running, binder, forward, replicate, zone};
+use crate::dns::tests::{
+    Running, binder, forward, replicate, with_binder, zone,
+};
 use crate::model::dns::{SecondaryZone, UpstreamKind};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -186,13 +188,7 @@ async fn a_thousand_differences_are_few_writes_and_survive_a_kill() {
 #[tokio::test]
 async fn counts_are_by_zone_type_and_code_and_never_fall() {
     let dir = tempfile::tempdir().unwrap();
-    let primary = FakePrimary::start(7, &zone()).await;
-    let binder = binder().await;
-    let mut routes = replicate(&[primary.addr]);
-    let kind = UpstreamKind::Binder;
-    routes.forwards.push(forward("dc1.example", binder.addr, kind));
-    let server = Running::start(dir.path(), routes).await;
-    server.until("the zone", |s| s.serial() == Some(7)).await;
+    let (server, _primary, _binder) = with_binder(dir.path()).await;
     let host = Name::from_ascii("host.dc1.example.").unwrap();
     for (asked, rtype) in [
         (name("cmon"), RecordType::A),

@@ -148,16 +148,24 @@ pub(crate) async fn binder() -> FakeServer {
     .await
 }
 
-#[tokio::test]
-async fn a_replicated_zone_is_answered_in_full() {
+/// A server that has the zone and forwards dc1.example; its upstreams.
+pub(crate) async fn with_binder(
+    dir: &Path,
+) -> (Running, FakePrimary, FakeServer) {
     let primary = FakePrimary::start(7, &zone()).await;
     let binder = binder().await;
-    let dir = tempfile::tempdir().unwrap();
     let mut routes = replicate(&[primary.addr]);
-    routes.forwards =
-        vec![forward("dc1.example", binder.addr, UpstreamKind::Binder)];
-    let server = Running::start(dir.path(), routes).await;
-    server.until("transfer", |s| s.serial() == Some(7)).await;
+    let kind = UpstreamKind::Binder;
+    routes.forwards.push(forward("dc1.example", binder.addr, kind));
+    let server = Running::start(dir, routes).await;
+    server.until("the zone", |s| s.serial() == Some(7)).await;
+    (server, primary, binder)
+}
+
+#[tokio::test]
+async fn a_replicated_zone_is_answered_in_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, _primary, _binder) = with_binder(dir.path()).await;
 
     let answer = server.ask(name("CMON"), RecordType::A).await;
     assert!(answer.metadata.authoritative);

@@ -40,6 +40,21 @@ use Aspect::{
 };
 use Kind::{Bind, Knot, Nsd};
 
+/// What an answer says, its flags towards the asker aside.
+const CONTENT_AND_EDNS: &[Aspect] = &[
+    Rcode,
+    Authoritative,
+    Truncated,
+    Echo,
+    Answers,
+    Authorities,
+    Additionals,
+    Edns,
+];
+/// The same without EDNS, which stands last.
+const CONTENT: &[Aspect] =
+    CONTENT_AND_EDNS.split_at(CONTENT_AND_EDNS.len() - 1).0;
+
 pub(super) const CLASSES: &[Class] = &[
     Class {
         name: "recursion available",
@@ -190,15 +205,7 @@ pub(super) const CLASSES: &[Class] = &[
     Class {
         name: "other classes",
         who: &Kind::ALL,
-        aspects: &[
-            Rcode,
-            Authoritative,
-            Truncated,
-            Echo,
-            Answers,
-            Authorities,
-            Additionals,
-        ],
+        aspects: CONTENT,
         why: "There is IN, and CHAOS for the version: the rest is NOTIMP. \
               Others say REFUSED or FORMERR, or take ANY for IN.",
         applies: |c| !matches!(c.asked.class, 1 | 3),
@@ -229,16 +236,7 @@ pub(super) const CLASSES: &[Class] = &[
     Class {
         name: "reserved flags",
         who: &[Nsd],
-        aspects: &[
-            Rcode,
-            Authoritative,
-            Truncated,
-            Echo,
-            Answers,
-            Authorities,
-            Additionals,
-            Edns,
-        ],
+        aspects: CONTENT_AND_EDNS,
         why: "Flags that mean nothing in a question are overlooked (RFC 1035 \
               §4.1.1), as by BIND and Knot.",
         applies: |c| c.asked.flags & 0x06cf != 0,

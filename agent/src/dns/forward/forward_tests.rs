@@ -4,7 +4,7 @@
 
 //! Forwarding against upstreams of every temper.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,10 +13,12 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::judge::BRIEF;
+use super::secure::SecureServers;
 use super::*;
 use crate::dns::secondary::fake::{
-    FakeServer, Replies, Transport, name, record, reply,
+    FakeServer, Replies, Transport, name, record, reply, zone_name,
 };
+use crate::model::dns::ZoneName;
 
 pub(crate) const BINDER: Upstreams = Upstreams::Binder { fallback: false };
 
@@ -28,14 +30,25 @@ pub(crate) fn limits() -> ForwardLimits {
     }
 }
 
+/// One that asks in clear, from `source`.
+pub(crate) fn pool_from(
+    source: Option<IpAddr>,
+    suffix: ZoneName,
+    kind: Upstreams,
+    addrs: &[SocketAddr],
+    limits: ForwardLimits,
+) -> ForwardPool {
+    let in_flight = Arc::new(Semaphore::new(limits.in_flight));
+    let none = SecureServers::default();
+    ForwardPool::new(suffix, kind, addrs, source, limits, in_flight, &none)
+}
+
 pub(crate) fn pool_with(
     kind: Upstreams,
     addrs: &[SocketAddr],
     limits: ForwardLimits,
 ) -> ForwardPool {
-    let suffix = crate::dns::secondary::fake::zone_name();
-    let in_flight = Arc::new(Semaphore::new(limits.in_flight));
-    ForwardPool::new(suffix, kind, addrs, None, limits, in_flight)
+    pool_from(None, zone_name(), kind, addrs, limits)
 }
 
 pub(crate) fn pool(kind: Upstreams, servers: &[&FakeServer]) -> ForwardPool {

@@ -131,7 +131,7 @@ mod forger_tests;
 mod race_tests;
 #[cfg(test)]
 #[path = "forward_tests.rs"]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 #[path = "upstream_tests.rs"]
 mod upstream_tests;

@@ -69,22 +69,9 @@ pub struct ForwardStatus {
 }
 
 impl ForwardPool {
-    /// One that asks in clear.
-    pub(crate) fn new(
-        suffix: ZoneName,
-        kind: Upstreams,
-        addrs: &[SocketAddr],
-        source: Option<IpAddr>,
-        limits: ForwardLimits,
-        in_flight: Arc<Semaphore>,
-    ) -> Self {
-        let none = SecureServers::default();
-        Self::secured(suffix, kind, addrs, source, limits, in_flight, &none)
-    }
-
     /// One that asks those of its recursive resolvers by TLS that are in
     /// `secure`.
-    pub(crate) fn secured(
+    pub(crate) fn new(
         suffix: ZoneName,
         kind: Upstreams,
         addrs: &[SocketAddr],

@@ -9,13 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hickory_proto::rr::{Record, RecordType};
-use tokio::sync::Semaphore;
 
 use super::judge::BRIEF;
-use super::tests::{BINDER, good, limits, pool, pool_with, soa_ttl};
+use super::tests::{BINDER, good, limits, pool, pool_from, pool_with, soa_ttl};
 use super::*;
 use crate::dns::exchange;
-use crate::dns::secondary::fake::{FakeServer, name, record, reply};
+use crate::dns::secondary::fake::{FakeServer, name, record, reply, zone_name};
 
 /// Says the same to everything, with these sections, as a resolver would.
 async fn recursor(
@@ -114,16 +113,8 @@ async fn questions_come_from_the_source_address() {
         let server = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let addr = server.local_addr().unwrap();
         let source: IpAddr = "127.0.0.2".parse().unwrap();
-        let suffix = crate::dns::secondary::fake::zone_name();
-        let in_flight = Arc::new(Semaphore::new(1));
-        let pool = ForwardPool::new(
-            suffix,
-            kind,
-            &[addr],
-            Some(source),
-            limits(),
-            in_flight,
-        );
+        let (from, suffix) = (Some(source), zone_name());
+        let pool = pool_from(from, suffix, kind, &[addr], limits());
         let asked = name("a");
         let mut buffer = [0; 512];
         let (_, received) = tokio::join!(

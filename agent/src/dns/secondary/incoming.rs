@@ -206,8 +206,16 @@ impl Receiver {
         match std::mem::replace(&mut self.state, State::Open) {
             State::Open => self.second(record, is_soa),
             State::Full(builder) => self.full(builder, record, is_soa),
-            State::Removing(steps) => self.removing(steps, record, is_soa),
-            State::Adding(steps) => self.adding(steps, record, is_soa),
+            State::Removing(steps) if is_soa => self.removed(steps, &record),
+            State::Adding(steps) if is_soa => self.added(steps, &record),
+            State::Removing(mut steps) => {
+                last(&mut steps).removed.push(record);
+                self.go_on(State::Removing(steps))
+            }
+            State::Adding(mut steps) => {
+                last(&mut steps).added.push(record);
+                self.go_on(State::Adding(steps))
+            }
             State::Current => Err(self.odd("records after a lone SOA")),
         }
     }
@@ -267,9 +275,8 @@ impl Receiver {
         if !Serial(announced).is_newer_than(ours) {
             return Err(Refusal::Odd("the chain leads to no newer serial"));
         }
-        self.state =
-            State::Removing(vec![Step { from: ours.0, ..Step::default() }]);
-        Ok(Progress::More)
+        let first = Step { from: ours.0, ..Step::default() };
+        self.go_on(State::Removing(vec![first]))
     }
 
     fn begin_full(
@@ -300,59 +307,50 @@ impl Receiver {
             return Ok(Progress::Complete);
         }
         push(&mut builder, &record)?;
-        self.state = State::Full(builder);
-        Ok(Progress::More)
+        self.go_on(State::Full(builder))
     }
 
-    fn removing(
+    /// An SOA after what a step takes away: what it adds follows.
+    fn removed(
         &mut self,
         mut steps: Vec<Step>,
-        record: WireRecord,
-        is_soa: bool,
+        soa: &WireRecord,
     ) -> Result<Progress, Refusal> {
-        let step = steps.last_mut().expect("a state holds a step");
-        if !is_soa {
-            step.removed.push(record);
-            self.state = State::Removing(steps);
-            return Ok(Progress::More);
-        }
-        step.to = record.soa_serial().unwrap_or_default();
+        let step = last(&mut steps);
+        step.to = soa.soa_serial().unwrap_or_default();
         if !Serial(step.to).is_newer_than(Serial(step.from)) {
             return Err(Refusal::Odd("a step that leads to no newer serial"));
         }
         if Serial(step.to).is_newer_than(Serial(self.announced())) {
             return Err(Refusal::Odd("the chain passes the announced serial"));
         }
-        self.state = State::Adding(steps);
-        Ok(Progress::More)
+        self.go_on(State::Adding(steps))
     }
 
-    fn adding(
+    /// An SOA after what a step adds: the next step follows, or nothing.
+    fn added(
         &mut self,
         mut steps: Vec<Step>,
-        record: WireRecord,
-        is_soa: bool,
+        soa: &WireRecord,
     ) -> Result<Progress, Refusal> {
-        let step = steps.last_mut().expect("a state holds a step");
-        if !is_soa {
-            step.added.push(record);
-            self.state = State::Adding(steps);
-            return Ok(Progress::More);
-        }
-        let (reached, serial) = (step.to, record.soa_serial());
-        if serial != Some(reached) {
+        let reached = last(&mut steps).to;
+        if soa.soa_serial() != Some(reached) {
             return Err(Refusal::Odd("the chain has a gap"));
         }
         if reached != self.announced() {
             steps.push(Step { from: reached, ..Step::default() });
-            self.state = State::Removing(steps);
-            return Ok(Progress::More);
+            return self.go_on(State::Removing(steps));
         }
-        if self.first.as_ref().is_none_or(|f| f.rdata != record.rdata) {
+        if self.first.as_ref().is_none_or(|f| f.rdata != soa.rdata) {
             return Err(Refusal::Odd("first and last SOA differ"));
         }
         self.state = State::Adding(steps);
         Ok(Progress::Complete)
+    }
+
+    fn go_on(&mut self, state: State) -> Result<Progress, Refusal> {
+        self.state = state;
+        Ok(Progress::More)
     }
 
     /// The serial of the first SOA.
@@ -374,6 +372,11 @@ impl Receiver {
             (Ask::Since(_), _) => Refusal::Odd(what),
         }
     }
+}
+
+/// The step under way.
+fn last(steps: &mut [Step]) -> &mut Step {
+    steps.last_mut().expect("a state holds a step")
 }
 
 /// CNS sends such a step where it has just cleaned up its lists.

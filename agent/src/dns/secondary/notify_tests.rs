@@ -12,7 +12,8 @@ use hickory_proto::rr::RData;
 use super::*;
 use crate::dns::catalog::ZoneCell;
 use crate::dns::counters::Counters;
-use crate::dns::forward::{ForwardLimits, ForwardPool, Upstreams};
+use crate::dns::forward::tests::pool_with;
+use crate::dns::forward::{ForwardLimits, Upstreams};
 use crate::dns::secondary::fake::{apex, name, record, version, zone_name};
 use crate::dns::secondary::wire::query;
 use crate::dns::store::persist;
@@ -38,16 +39,10 @@ fn door(with_key: bool) -> Door {
         version: version(42, &[record("a", 30, "A 10.0.0.1")]),
         confirmed: SystemTime::now(),
     });
-    let pool = Arc::new(ForwardPool::new(
-        zone_name(),
-        Upstreams::Primaries,
-        &[],
-        None,
-        ForwardLimits::default(),
-        Arc::new(tokio::sync::Semaphore::new(1)),
-    ));
+    let limits = ForwardLimits::default();
+    let primaries = Arc::new(pool_with(Upstreams::Primaries, &[], limits));
     let mut catalog = Catalog::default();
-    catalog.zones.insert(apex(), ZoneEntry { cell, primaries: pool });
+    catalog.zones.insert(apex(), ZoneEntry { cell, primaries });
     let counters = Arc::new(Counters::default());
     let limit = Duration::from_secs(1);
     Door::new(Arc::new(Names::new(catalog, counters, limit)))

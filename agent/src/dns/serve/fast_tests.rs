@@ -14,12 +14,12 @@ use hickory_proto::op::{Edns, Message, OpCode, Query};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{Name, Record};
 use proptest::prelude::*;
-use tokio::sync::Semaphore;
 
 use super::*;
 use crate::dns::catalog::{ZoneCell, ZoneEntry};
 use crate::dns::counters::Counters;
-use crate::dns::forward::{ForwardLimits, ForwardPool, Upstreams};
+use crate::dns::forward::tests::pool_from;
+use crate::dns::forward::{ForwardLimits, Upstreams};
 use crate::dns::secondary::fake::{name, record, version, zone_name};
 use crate::dns::serve::front::Front;
 use crate::dns::serve::general::{self, Read};
@@ -77,14 +77,9 @@ pub(crate) fn front(slow: &[SocketAddr]) -> Front {
         ZoneCell::new(ZoneName::parse("slow.example").unwrap(), Vec::new());
     let mut catalog = Catalog::default();
     for (cell, upstreams) in [(cell, &[][..]), (empty, slow)] {
-        let primaries = ForwardPool::new(
-            cell.name.clone(),
-            Upstreams::Primaries,
-            upstreams,
-            None,
-            ForwardLimits::default(),
-            Arc::new(Semaphore::new(64)),
-        );
+        let (suffix, limits) = (cell.name.clone(), ForwardLimits::default());
+        let kind = Upstreams::Primaries;
+        let primaries = pool_from(None, suffix, kind, upstreams, limits);
         let apex = cell.apex.clone();
         let entry =
             ZoneEntry { cell: Arc::new(cell), primaries: Arc::new(primaries) };
