@@ -64,8 +64,10 @@ pub struct ZoneStatus {
     pub transfers: Vec<(&'static str, u64)>,
     /// Times it was written to disk.
     pub writes: u64,
-    /// Why the last refresh, or the last write to disk, failed.
+    /// Why the last refresh failed.
     pub last_error: Option<String>,
+    /// Why the last write to disk failed.
+    pub store_error: Option<String>,
 }
 
 /// A replicated zone: the version in force and how it came about. One task
@@ -220,10 +222,8 @@ impl ZoneCell {
             primaries: state.primaries.clone(),
             transfers: self.outcomes.counts(),
             writes: self.writes.load(Ordering::Relaxed),
-            last_error: state
-                .refresh_error
-                .clone()
-                .or_else(|| state.store_error.clone()),
+            last_error: state.refresh_error.clone(),
+            store_error: state.store_error.clone(),
         }
     }
 

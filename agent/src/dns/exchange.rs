@@ -19,6 +19,14 @@ use super::error::DnsError;
 
 /// The agreed UDP size (RFC 6891 as practised since 2020).
 pub(crate) const UDP_PAYLOAD: u16 = 1232;
+/// Without EDNS an answer over UDP has this many bytes (RFC 1035 §4.2.1).
+const PLAIN_LIMIT: usize = 512;
+
+/// Bytes an answer over UDP may have for who says by EDNS that it takes
+/// `size`, or says nothing.
+pub(crate) fn udp_limit(size: Option<usize>) -> usize {
+    size.unwrap_or(PLAIN_LIMIT).clamp(PLAIN_LIMIT, UDP_PAYLOAD.into())
+}
 
 /// A query with a fresh random id, RD set, EDNS with the agreed size.
 pub(crate) fn query(name: Name, rtype: RecordType) -> Message {

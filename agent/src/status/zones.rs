@@ -49,6 +49,9 @@ pub struct ZonePart {
     pub writes: u64,
     /// Why the last refresh failed.
     pub last_error: Option<String>,
+    /// Why the last write to disk failed.
+    #[serde(default)]
+    pub store_error: Option<String>,
 }
 
 /// A zone that waits to be believed.
@@ -97,6 +100,7 @@ impl From<ZoneStatus> for ZonePart {
                 .collect(),
             writes: zone.writes,
             last_error: zone.last_error,
+            store_error: zone.store_error,
         }
     }
 }
@@ -145,6 +149,11 @@ pub(super) fn judge(report: &mut StatusReport) {
             ));
         } else if zone.age_seconds.is_none_or(|s| s > ZONE_QUIET.as_secs()) {
             report.warnings.push(format!("zone {name}: unconfirmed: {error}"));
+        }
+        if let Some(error) = &zone.store_error {
+            report
+                .warnings
+                .push(format!("zone {name}: not written to disk: {error}"));
         }
     }
 }

@@ -16,7 +16,7 @@ async fn on_a_full_disk_the_new_zone_is_served_and_the_old_one_kept() {
         ))
         .start();
     let first = rig.first_serial().await;
-    rig.until_zone("all is well", |zone| zone["last_error"].is_null()).await;
+    rig.until_zone("all is well", |zone| zone["store_error"].is_null()).await;
     super::eventually("a file", async || {
         agent.sees(&rig.file()).exists().then_some(())
     })
@@ -27,7 +27,7 @@ async fn on_a_full_disk_the_new_zone_is_served_and_the_old_one_kept() {
     assert_ne!(serial, first);
     rig.until_serial(serial).await;
     rig.until_zone("the full disk is told", |zone| {
-        let error = zone["last_error"].as_str().unwrap_or_default();
+        let error = zone["store_error"].as_str().unwrap_or_default();
         error.contains("No space left")
     })
     .await;
@@ -37,7 +37,7 @@ async fn on_a_full_disk_the_new_zone_is_served_and_the_old_one_kept() {
     agent.inside(&format!("rm {zones}/fill")).await;
     let serial = rig.real.change().await;
     rig.until_serial(serial).await;
-    rig.until_zone("all is well again", |zone| zone["last_error"].is_null())
+    rig.until_zone("all is well again", |zone| zone["store_error"].is_null())
         .await;
     rig.assert_readable(&agent);
 }

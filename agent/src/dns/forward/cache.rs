@@ -155,15 +155,20 @@ impl Cache {
         found
     }
 
-    /// Like `find`, for a fresh answer only; nothing else is counted, because
-    /// the question is going to be asked again, in another way.
+    /// Like `find`, for a fresh answer that will do; nothing else is counted,
+    /// because the question is going to be asked again, in another way.
     pub(crate) fn find_fresh(
         &self,
         question: &[u8],
         now: Instant,
+        will_do: impl Fn(&Kept) -> bool,
     ) -> Option<(Arc<Kept>, bool)> {
         let inner = &mut *self.lock();
-        let found = inner.entry(question)?.find(&self.limits, now);
+        let entry = inner.entry(question)?;
+        if !will_do(&entry.kept) {
+            return None;
+        }
+        let found = entry.find(&self.limits, now);
         let Found::Fresh { kept, last } = found else { return None };
         inner.counts.hits += 1;
         inner.counts.prefetches += u64::from(last);

@@ -203,13 +203,12 @@ impl ForwardPool {
         out: &mut Vec<u8>,
     ) -> Option<ResponseCode> {
         let now = Instant::now();
-        let (kept, last) = self.core.cache.find_fresh(question, now)?;
+        // Those may be known further up.
+        let will_do = |kept: &Kept| kept.rcode != REFUSED_BY_ALL;
+        let found = self.core.cache.find_fresh(question, now, will_do);
+        let (kept, last) = found?;
         if last {
             self.core.renew(question);
-        }
-        if kept.rcode == REFUSED_BY_ALL {
-            // Perhaps known further up.
-            return None;
         }
         kept.write(query, question, kept.aged(now), out)?;
         Some(kept.rcode)

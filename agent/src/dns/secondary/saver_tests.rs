@@ -127,14 +127,14 @@ async fn a_folder_that_cannot_be_written_is_tried_again() {
     fs::write(&bench.saver.dir, b"in the way").unwrap();
     bench.install(1);
     bench.run(SECOND).await;
-    assert!(bench.cell.status().last_error.is_some());
+    assert!(bench.cell.status().store_error.is_some());
     assert_eq!(bench.writes(), 0);
     fs::remove_file(&bench.saver.dir).unwrap();
     bench.run(bench.saver.policy.gap_max - 2 * SECOND).await;
     assert_eq!((bench.writes(), bench.on_disk()), (0, None), "no hurry");
     bench.run(2 * SECOND).await;
     assert_eq!((bench.writes(), bench.on_disk()), (1, Some(1)));
-    assert_eq!(bench.cell.status().last_error, None);
+    assert_eq!(bench.cell.status().store_error, None);
     assert!(bench.dir.path().is_dir());
 }
 

@@ -19,7 +19,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
 use super::answer::from_wildcard;
-use super::forwarded::{self, Asked};
+use super::forwarded;
 use super::plain::{LowerName, Plain};
 use super::reply::{ASKED, Place, Reply, Section};
 use super::resolve::Names;
@@ -85,10 +85,7 @@ impl Fast {
                 .try_answer(&plain, zone, stream, out)
                 .map(|()| &times.own_times),
             Some(Owner::Forward(pool)) => {
-                let (name, rtype) = (plain.name.as_bytes(), plain.rtype);
-                let edns = plain.edns;
-                let asked = Asked { query, name, rtype, edns };
-                forwarded::answer(&asked, stream, pool, out)
+                forwarded::answer(query, &plain, stream, pool, out)
                     .map(|_| &times.forward_times)
             }
             None => None,

@@ -32,7 +32,7 @@ use tracing::{debug, info};
 use super::answer::Answer;
 use super::local;
 use super::resolve::Names;
-use crate::dns::exchange::UDP_PAYLOAD;
+use crate::dns::exchange::{UDP_PAYLOAD, udp_limit};
 use crate::dns::names::WireName;
 use crate::dns::seldom::Seldom;
 
@@ -65,7 +65,8 @@ impl Front {
             edns
         });
         if request.protocol() == Protocol::Udp {
-            let limit = udp_limit(request.edns.as_ref());
+            let size = request.edns.as_ref().map(Edns::max_payload);
+            let limit = udp_limit(size.map(usize::from));
             head.truncation =
                 fit(&mut answer, &head, request, edns.as_ref(), limit);
         }
@@ -153,14 +154,6 @@ impl Front {
         let tally = &self.names.counters.no_name;
         tally.count(RecordType::ZERO, answer.rcode);
         answer
-    }
-}
-
-/// Bytes an answer over UDP may have.
-fn udp_limit(edns: Option<&Edns>) -> usize {
-    match edns {
-        None => 512,
-        Some(edns) => edns.max_payload().clamp(512, UDP_PAYLOAD).into(),
     }
 }
 

@@ -8,6 +8,8 @@
 
 use hickory_proto::rr::RecordType;
 
+use crate::dns::exchange::{UDP_PAYLOAD, udp_limit};
+
 /// Bytes of a message's header (RFC 1035 §4.1.1).
 pub(crate) const HEAD: usize = 12;
 /// The type of an OPT record (RFC 6891 §6.1.2).
@@ -56,6 +58,23 @@ impl<'q> Plain<'q> {
         let question = &query[HEAD..at + 4];
         let rtype = RecordType::from(rtype);
         Some(Self { head, question, name, rtype, edns })
+    }
+
+    /// Bytes an answer may have. `stream`: no limit but that of a message.
+    pub(crate) fn limit(&self, stream: bool) -> usize {
+        match stream {
+            true => usize::from(u16::MAX),
+            false => udp_limit(self.edns.map(|(size, _)| size)),
+        }
+    }
+
+    /// Our own OPT, for who speaks EDNS (RFC 6891 §6.1.2): root, type, the
+    /// size we take, no extended code, version 0, DO as asked, no options.
+    pub(crate) fn opt(&self) -> Option<[u8; 11]> {
+        let (_, dnssec_ok) = self.edns?;
+        let [high, low] = UDP_PAYLOAD.to_be_bytes();
+        let flags = if dnssec_ok { 0x80 } else { 0 };
+        Some([0, 0, 41, high, low, 0, 0, flags, 0, 0, 0])
     }
 }
 

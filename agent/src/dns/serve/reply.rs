@@ -9,13 +9,10 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
 use super::plain::{HEAD, Plain};
-use crate::dns::exchange::UDP_PAYLOAD;
 
 /// Marks a name that stands elsewhere, and the places it can tell (RFC 1035
 /// §4.1.4).
 const POINTER: u16 = 0xc000;
-/// Without EDNS an answer over UDP has this many bytes (RFC 1035 §4.2.1).
-const PLAIN_LIMIT: usize = 512;
 
 /// Where a name stands, in bytes from the message's beginning.
 pub(crate) type Place = usize;
@@ -30,7 +27,7 @@ pub(crate) struct Reply<'o> {
     limit: usize,
     /// Answers, authorities, additional records.
     counts: [u16; 3],
-    edns: Option<bool>,
+    opt: Option<[u8; 11]>,
 }
 
 /// Sections, as they index the counts.
@@ -55,15 +52,8 @@ impl<'o> Reply<'o> {
         let head = [id_high, id_low, high, low, 0, 1, 0, 0, 0, 0, 0, 0];
         out.extend_from_slice(&head);
         out.extend_from_slice(plain.question);
-        let limit = match (stream, plain.edns) {
-            (true, _) => usize::from(u16::MAX),
-            (false, None) => PLAIN_LIMIT,
-            (false, Some((size, _))) => {
-                size.clamp(PLAIN_LIMIT, UDP_PAYLOAD.into())
-            }
-        };
-        let edns = plain.edns.map(|(_, dnssec_ok)| dnssec_ok);
-        Self { out, begin, limit, counts: [0; 3], edns }
+        let (limit, opt) = (plain.limit(stream), plain.opt());
+        Self { out, begin, limit, counts: [0; 3], opt }
     }
 
     /// Adds a record and says where its rdata stands; `None` when that cannot
@@ -93,10 +83,7 @@ impl<'o> Reply<'o> {
     /// Our own OPT, the counts and the code. `None` when it does not fit.
     pub(crate) fn finish(self, rcode: ResponseCode) -> Option<()> {
         let [answers, authorities, mut additionals] = self.counts;
-        if let Some(dnssec_ok) = self.edns {
-            let [high, low] = UDP_PAYLOAD.to_be_bytes();
-            let flags = if dnssec_ok { 0x80 } else { 0 };
-            let opt = [0, 0, 41, high, low, 0, 0, flags, 0, 0, 0];
+        if let Some(opt) = self.opt {
             self.out.extend_from_slice(&opt);
             additionals = additionals.checked_add(1)?;
         }

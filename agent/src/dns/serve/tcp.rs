@@ -30,6 +30,7 @@ pub(crate) struct Streams {
     front: Arc<Front>,
     patience: Duration,
     crowded: Seldom,
+    faulty: Seldom,
 }
 
 impl Streams {
@@ -40,7 +41,13 @@ impl Streams {
         front: Arc<Front>,
         patience: Duration,
     ) -> Self {
-        Self { listener, front, patience, crowded: Seldom::default() }
+        Self {
+            listener,
+            front,
+            patience,
+            crowded: Seldom::default(),
+            faulty: Seldom::default(),
+        }
     }
 
     /// Answers until `stop`; then takes no question any more, and ends when
@@ -58,7 +65,9 @@ impl Streams {
             let (stream, from) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    warn!(err.message = %error, "could not accept");
+                    if let Some(more) = self.faulty.pass(Instant::now()) {
+                        warn!(more, err.message = %error, "could not accept");
+                    }
                     sleep(PAUSE).await;
                     continue;
                 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use hickory_net::xfer::Protocol;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -26,6 +26,7 @@ use super::clients::Clients;
 use super::fast::Fast;
 use super::front::Front;
 use super::general::{self, Read};
+use crate::dns::seldom::Seldom;
 use crate::host::datagrams::{Batch, make_room, send_now};
 
 /// How long the thread sleeps before it looks whether it is still wanted. It
@@ -71,6 +72,7 @@ impl Datagrams {
             clients: Arc::default(),
             fast: Fast::new(Arc::clone(&self.front.names)),
             front: self.front,
+            faulty: Seldom::default(),
         };
         thread::Builder::new().name("dns-udp".to_owned()).spawn(move || {
             thread.run();
@@ -115,6 +117,7 @@ struct Thread {
     clients: Arc<Clients>,
     front: Arc<Front>,
     fast: Fast,
+    faulty: Seldom,
 }
 
 impl Thread {
@@ -130,7 +133,10 @@ impl Thread {
             self.fast.refresh();
             if let Err(error) = received {
                 if !is_passing(&error) {
-                    warn!(err.message = %error, "could not read queries");
+                    if let Some(more) = self.faulty.pass(Instant::now()) {
+                        let error = error.to_string();
+                        warn!(more, err.message = error, "queries not read");
+                    }
                     thread::sleep(PAUSE);
                 }
                 continue;
