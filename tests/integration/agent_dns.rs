@@ -7,59 +7,29 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::net::SocketAddr;
 
 use localdc::agent_bench::{Agent, Bench, Ended, eventually};
-use localdc::cns::{Cns, CnsConfig};
-use localdc::datacenter::{Account, Datacenter, Facts, Nic, Vm};
+use localdc::cns::ClockedCns;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-const ZONE: &str = "dc1.cns.triton.test";
-const USER: &str = "00000000-0000-4000-8000-0000000000cc";
-/// 2026-01-01, where CNS's clock begins.
-const START: i64 = 1_767_225_600;
+const ZONE: &str = ClockedCns::ZONE;
+const USER: &str = ClockedCns::USER;
 
 /// A CNS on loopback whose clock the test moves, and an agent that follows it.
 struct Rig {
     bench: Bench,
-    cns: Cns,
+    cns: ClockedCns,
     at: SocketAddr,
-    datacenter: Arc<Datacenter>,
-    now: Arc<AtomicI64>,
     stop: Option<DropGuard>,
 }
 
 impl Rig {
     async fn new() -> Self {
-        let facts = Facts {
-            datacenter_name: "dc1".to_owned(),
-            dns_domain: "triton.test".to_owned(),
-            region_name: "region1".to_owned(),
-            accounts: vec![Account {
-                uuid: USER.to_owned(),
-                login: "user".to_owned(),
-                operator: false,
-                keys: Vec::new(),
-            }],
-            servers: Vec::new(),
-            vms: (0..4).map(vm).collect(),
-        };
-        let now = Arc::new(AtomicI64::new(START));
-        let mut config = CnsConfig::new(&facts);
-        config.naming.enabled_owners.insert(USER.to_owned());
-        let clock = Arc::clone(&now);
-        config.clock = Arc::new(move || {
-            let now = clock.load(Ordering::Relaxed);
-            OffsetDateTime::from_unix_timestamp(now).unwrap()
-        });
-        let datacenter = Arc::new(Datacenter::new(facts));
-        let cns = Cns::new(Arc::clone(&datacenter), config);
+        let cns = ClockedCns::new((0..4).map(ClockedCns::vm).collect());
         let mut bench = Bench::new().await;
         let at = SocketAddr::from((bench.other_address(), 53));
         bench.configure(json!({
@@ -70,7 +40,7 @@ impl Rig {
                 "primaries": [{"address": at.ip(), "port": at.port()}],
             }]},
         }));
-        let mut rig = Self { bench, cns, at, datacenter, now, stop: None };
+        let mut rig = Self { bench, cns, at, stop: None };
         rig.serve().await;
         rig
     }
@@ -80,16 +50,14 @@ impl Rig {
         let udp = UdpSocket::bind(self.at).await.unwrap();
         let tcp = TcpListener::bind(self.at).await.unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(self.cns.clone().serve_dns(udp, tcp, stop.clone()));
+        tokio::spawn(self.cns.cns.clone().serve_dns(udp, tcp, stop.clone()));
         self.stop = Some(stop.drop_guard());
     }
 
     /// One VM more, ten seconds later; the zone's serial then.
     fn change(&self, n: u8) -> u32 {
-        self.now.fetch_add(10, Ordering::Relaxed);
-        self.datacenter.update(|facts| facts.vms.push(vm(n)));
-        self.cns.commit_now();
-        self.cns.serial(ZONE).unwrap()
+        self.cns.change(10, |vms| vms.push(ClockedCns::vm(n)));
+        self.cns.cns.serial(ZONE).unwrap()
     }
 
     async fn start(&self) -> Agent {
@@ -116,24 +84,6 @@ impl Rig {
         let page = self.bench.page("/status.json").await?.1;
         let report: Value = serde_json::from_str(&page).ok()?;
         report["zones"][0]["serial"].as_u64()
-    }
-}
-
-fn vm(n: u8) -> Vm {
-    Vm {
-        uuid: format!("11111111-1111-4111-8111-1111111111{n:02x}"),
-        alias: format!("vm{n}"),
-        owner_uuid: USER.to_owned(),
-        server_uuid: "8d1f0c1e-0000-4000-8000-00000000c001".to_owned(),
-        state: "running".to_owned(),
-        brand: "lx".to_owned(),
-        image_uuid: "5a0e0000-0000-4000-8000-0000000000aa".to_owned(),
-        tags: serde_json::Map::new(),
-        nics: vec![Nic {
-            nic_tag: "external".to_owned(),
-            ip: Ipv4Addr::new(10, 9, 0, n),
-            network_uuid: "net-external".to_owned(),
-        }],
     }
 }
 

@@ -8,31 +8,24 @@
 //! All together run for some seconds; `DNS_SECONDS=600` makes it ten minutes.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use localdc::bind_both;
-use localdc::cns::{Cns, CnsConfig, Faults};
-use localdc::datacenter::{Account, Datacenter, Facts, Nic, Vm};
+use localdc::cns::{ClockedCns, Cns, Faults};
+use localdc::datacenter::Vm;
 use monitoring_agent::dns::RefreshPolicy;
 use serde_json::json;
-use time::OffsetDateTime;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ours::{Ours, assert_same, policy};
 
-const ZONE: &str = "dc1.cns.triton.test";
-const USER: &str = "00000000-0000-4000-8000-0000000000cc";
-/// 2026-01-01, where the test's clock begins.
-const START: i64 = 1_767_225_600;
+const ZONE: &str = ClockedCns::ZONE;
 
 /// A CNS on loopback, whose clock the test moves.
 struct Rig {
     cns: Cns,
+    clocked: ClockedCns,
     at: SocketAddr,
-    datacenter: Arc<Datacenter>,
-    now: Arc<AtomicI64>,
     random: fastrand::Rng,
     _stop: DropGuard,
 }
@@ -40,56 +33,34 @@ struct Rig {
 impl Rig {
     async fn start(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let facts = Facts {
-            datacenter_name: "dc1".to_owned(),
-            dns_domain: "triton.test".to_owned(),
-            region_name: "region1".to_owned(),
-            accounts: vec![Account {
-                uuid: USER.to_owned(),
-                login: "user".to_owned(),
-                operator: false,
-                keys: Vec::new(),
-            }],
-            servers: Vec::new(),
-            vms: (0..40).map(|n| vm(n, &mut random)).collect(),
-        };
-        let now = Arc::new(AtomicI64::new(START));
-        let mut config = CnsConfig::new(&facts);
-        config.naming.enabled_owners.insert(USER.to_owned());
-        let clock = Arc::clone(&now);
-        config.clock = Arc::new(move || {
-            let now = clock.load(Ordering::Relaxed);
-            OffsetDateTime::from_unix_timestamp(now).unwrap()
-        });
-        let datacenter = Arc::new(Datacenter::new(facts));
-        let cns = Cns::new(Arc::clone(&datacenter), config);
+        let vms = (0..40).map(|n| vm(n, &mut random)).collect();
+        let clocked = ClockedCns::new(vms);
+        let cns = clocked.cns.clone();
         let (udp, tcp) = bind_both(Ipv4Addr::LOCALHOST.into()).await.unwrap();
         let at = udp.local_addr().unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(cns.clone().serve_dns(udp, tcp, stop.clone()));
         let _stop = stop.drop_guard();
-        Self { cns, at, datacenter, now, random, _stop }
+        Self { cns, clocked, at, random, _stop }
     }
 
     /// A change of some VMs, `seconds` after the last one.
     fn change(&mut self, seconds: i64) {
-        self.now.fetch_add(seconds, Ordering::Relaxed);
         let random = &mut self.random;
-        self.datacenter.update(|facts| {
+        self.clocked.change(seconds, |vms| {
             for _ in 0..random.usize(1..4) {
                 let n = random.u8(0..80);
                 let new = vm(n, random);
-                let old = facts.vms.iter().position(|vm| vm.uuid == new.uuid);
+                let old = vms.iter().position(|vm| vm.uuid == new.uuid);
                 match old {
                     Some(at) if random.bool() => {
-                        facts.vms.remove(at);
+                        vms.remove(at);
                     }
-                    Some(at) => facts.vms[at] = new,
-                    None => facts.vms.push(new),
+                    Some(at) => vms[at] = new,
+                    None => vms.push(new),
                 }
             }
         });
-        self.cns.commit_now();
     }
 
     fn heal(&self) {
@@ -110,24 +81,12 @@ impl Rig {
 
 fn vm(n: u8, random: &mut fastrand::Rng) -> Vm {
     let services = format!("web{}:80{}", n % 3, random.u8(10..99));
-    Vm {
-        uuid: format!("11111111-1111-4111-8111-1111111111{n:02x}"),
-        alias: format!("vm{n}-{}", random.u8(0..3)),
-        owner_uuid: USER.to_owned(),
-        server_uuid: "8d1f0c1e-0000-4000-8000-00000000c001".to_owned(),
-        state: "running".to_owned(),
-        brand: "lx".to_owned(),
-        image_uuid: "5a0e0000-0000-4000-8000-0000000000aa".to_owned(),
-        tags: json!({ "triton.cns.services": services })
-            .as_object()
-            .unwrap()
-            .clone(),
-        nics: vec![Nic {
-            nic_tag: "external".to_owned(),
-            ip: Ipv4Addr::new(10, 9, random.u8(0..3), n),
-            network_uuid: "net-external".to_owned(),
-        }],
-    }
+    let mut vm = ClockedCns::vm(n);
+    vm.alias = format!("vm{n}-{}", random.u8(0..3));
+    vm.tags =
+        json!({ "triton.cns.services": services }).as_object().unwrap().clone();
+    vm.nics[0].ip = Ipv4Addr::new(10, 9, random.u8(0..3), n);
+    vm
 }
 
 /// Owner and type of every record, with doubles; SOA and NS aside.
@@ -295,14 +254,14 @@ async fn a_wiped_database() {
     let held = owners(&ours);
     rig.cns.update_faults(|faults| faults.wiped = true);
     for _ in 0..5 {
-        rig.now.fetch_add(10, Ordering::Relaxed);
+        rig.clocked.pass(10);
         tokio::time::sleep(Duration::from_millis(80)).await;
         assert_eq!(owners(&ours), held);
     }
     ours.until("held back", |ours| ours.status().unwrap().held_back.is_some())
         .await;
     assert!(ours.counters().held_back > 0);
-    rig.now.fetch_add(100, Ordering::Relaxed);
+    rig.clocked.pass(100);
     rig.settle(&ours).await;
     assert_eq!(ours.status().unwrap().held_back, None);
 }

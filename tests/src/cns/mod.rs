@@ -10,6 +10,7 @@
 //! `transfer` the messages; `server`, `peers` and `rest` do the talking.
 
 mod answer;
+mod clocked;
 mod config;
 pub mod history;
 mod peers;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::answer::ZoneView;
+pub use self::clocked::ClockedCns;
 pub use self::config::{
     Cidr, CidrError, Clock, CnsConfig, Counters, Faults, PeerConfig,
 };
