@@ -175,11 +175,18 @@ impl Cache {
         Some((kept, last))
     }
 
-    /// Whether there is a fresh answer; nobody is counted as having asked.
-    pub(crate) fn has(&self, question: &[u8], now: Instant) -> bool {
+    /// Whether there is a fresh answer that will do; nobody is counted as
+    /// having asked.
+    pub(crate) fn has(
+        &self,
+        question: &[u8],
+        now: Instant,
+        will_do: impl Fn(&Kept) -> bool,
+    ) -> bool {
         let mut inner = self.lock();
         inner.entry(question).is_some_and(|entry| {
             now.saturating_duration_since(entry.kept.stored) < entry.kept.ttl
+                && will_do(&entry.kept)
         })
     }
 

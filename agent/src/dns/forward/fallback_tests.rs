@@ -13,6 +13,7 @@ use hickory_proto::rr::{Name, RecordType};
 use super::judge::binder_knows;
 use super::tests::{always, pool, silent, soa_ttl};
 use super::{Told, Upstreams};
+use crate::dns::names::WireName;
 use crate::dns::secondary::fake::{
     FakePrimary, FakeServer, name, record, reply,
 };
@@ -64,6 +65,11 @@ async fn with_fallback_the_address_tells_whose_name_it_is() {
         assert_eq!(answer.rcode, ResponseCode::NXDomain);
     }
     assert_eq!(asked.load(Ordering::SeqCst), 3, "so is the refusal");
+    // As verb dns tells: what is kept of a refusal answers nobody.
+    let cached =
+        |text, rtype| pool.is_cached(&WireName::from_name(&name(text)), rtype);
+    assert!(cached("host", A) && cached("host", AAAA));
+    assert!(!cached("www", A) && !cached("www", AAAA));
     assert!(matches!(pool.ask(&name("_s._t"), SRV).await, Told::Unknown(_)));
 }
 

@@ -136,10 +136,20 @@ impl ForwardPool {
         self.core.servers.iter().map(|server| server.status())
     }
 
-    /// Whether it would answer from its cache now.
+    /// Whether it would answer from its cache now, and ask nobody else.
     pub(crate) fn is_cached(&self, name: &WireName, rtype: RecordType) -> bool {
-        let question = Question::new(&name.to_name(), rtype);
-        self.core.cache.has(question.as_bytes(), Instant::now())
+        let question = Question::new(&name.to_name(), self.asked_type(rtype));
+        let fallback = self.kind == Upstreams::Binder { fallback: true };
+        let will_do = |kept: &Kept| !fallback || kept.rcode != REFUSED_BY_ALL;
+        self.core.cache.has(question.as_bytes(), Instant::now(), will_do)
+    }
+
+    /// Whether a name is binder's, for a type it does not know: A tells.
+    fn asked_type(&self, rtype: RecordType) -> RecordType {
+        match self.kind {
+            Upstreams::Binder { .. } if !binder_knows(rtype) => RecordType::A,
+            _ => rtype,
+        }
     }
 
     /// Forgets what it has cached at and below a name, or all; says how many.
@@ -169,8 +179,7 @@ impl ForwardPool {
         if foreign && !fallback {
             return nodata();
         }
-        // Whether a name is binder's, for a type it does not know: A tells.
-        let rtype = if foreign { RecordType::A } else { rtype };
+        let rtype = self.asked_type(rtype);
         let mut answer = self.core.answer(&Question::new(name, rtype)).await;
         if answer.rcode == REFUSED_BY_ALL {
             // We are the only name server of this zone: REFUSED would make
