@@ -19,9 +19,9 @@
 //! replace.
 
 mod forward;
+mod forwarders;
 mod load;
 mod notify;
-mod peers;
 mod probe;
 mod replace;
 mod servers;

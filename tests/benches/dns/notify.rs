@@ -33,9 +33,7 @@ pub(crate) struct Latency {
 }
 
 pub(crate) fn measure(zone: &Zone, cores: Cores) -> Result<Latency> {
-    let from = From::Live(&zone.file);
-    let mut primary =
-        Server::new(Kind::Knot, cores.load, free_address()?, from)?;
+    let mut primary = Server::updated(cores.load, free_address()?, &zone.file)?;
     primary.start(zone)?;
     let mut secondaries = Vec::new();
     for kind in KINDS {
