@@ -21,9 +21,10 @@ use localdc::measure::bar;
 
 use crate::forwarders::{Forwarder, GIVE_UP, Program};
 use crate::load::{self, Load};
+use crate::report::median;
 use crate::servers::{From, Kind, Server};
 use crate::zone::Zone;
-use crate::{Cores, ROUNDS, free_address, median};
+use crate::{Cores, ROUNDS, free_address};
 
 /// Different questions, and how often each stands in the file.
 const DIFFERENT: usize = 10_000;

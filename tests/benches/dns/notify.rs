@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::probe::{Probe, notify, update};
+use crate::report::{Row, quantile};
 use crate::servers::{From, Kind, LIMIT, Server};
 use crate::zone::Zone;
-use crate::{Cores, Row, free_address, quantile};
+use crate::{Cores, free_address};
 
 const KINDS: [Kind; 3] = [Kind::Ours, Kind::Knot, Kind::Bind];
 const CHANGES: u8 = 60;
