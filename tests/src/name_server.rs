@@ -6,7 +6,7 @@
 //! a folder and on an address of its own: to compare with, and to transfer
 //! from. What a configuration looks like is each server's own file.
 
-mod bind;
+pub mod bind;
 mod knot;
 mod nsd;
 
@@ -55,11 +55,11 @@ pub enum From<'a> {
     Primary(SocketAddr),
 }
 
-/// A primary whose zone changes, and which says so.
+/// A primary whose zone changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Changing {
-    /// Who gets NOTIFY.
-    pub notify: SocketAddr,
+    /// Who gets NOTIFY; `None`: nobody does.
+    pub notify: Option<SocketAddr>,
     /// The algorithm that transfers, updates and NOTIFY are signed with.
     pub algorithm: Option<&'static str>,
 }
@@ -100,6 +100,26 @@ pub fn argv(kind: Kind) -> &'static [&'static str] {
     }
 }
 
+/// Starts `argv` on the file `server.conf` of `dir`; its log is the file `log`
+/// there. `before` are words in front of the program, which must end in its
+/// place. Nobody ends it.
+///
+/// Errors: no such program; the log could not be made.
+#[expect(clippy::disallowed_methods, reason = "the daemons start here")]
+pub fn spawn(before: &[&str], argv: &[&str], dir: &Path) -> io::Result<Child> {
+    let words = [before, argv].concat();
+    let log = File::create(dir.join("log"))?;
+    Command::new(words[0])
+        .args(&words[1..])
+        .arg("-c")
+        .arg(dir.join("server.conf"))
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+}
+
 /// An address nobody else uses: by this process's number, which no other test
 /// has, and a count. BIND listens on addresses that an interface has, so on
 /// 127.0.0.1 alone; there it gets a free port.
@@ -127,21 +147,9 @@ impl Daemon {
     /// `log` there. It may not answer yet.
     ///
     /// Errors: no such program.
-    #[expect(clippy::disallowed_methods, reason = "the daemon starts here")]
     pub fn start(kind: Kind, dir: &Path) -> io::Result<Self> {
-        let argv = argv(kind);
-        let log = dir.join("log");
-        let file = File::create(&log)?;
-        let child = Command::new(argv[0])
-            .args(&argv[1..])
-            .arg("-c")
-            .arg(dir.join("server.conf"))
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()?;
-        Ok(Self { child, log })
+        let child = spawn(&[], argv(kind), dir)?;
+        Ok(Self { child, log: dir.join("log") })
     }
 
     /// What it said.

@@ -15,54 +15,22 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use localdc::measure::{EmptyZone, Measured, bar, released_agent};
-use serde_json::json;
-use tempfile::TempDir;
+use anyhow::{Context, Result};
+use localdc::measure::bar;
 
+use crate::forwarders::{Forwarder, GIVE_UP, Program};
 use crate::load::{self, Load};
-use crate::servers::{From, Kind, LIMIT, Server};
-use crate::zone::{ORIGIN, Zone};
-use crate::{Cores, ROUNDS, free_address, median};
+use crate::report::median;
+use crate::servers::{From, Kind, Server};
+use crate::zone::Zone;
+use crate::{Cores, ROUNDS, free_address};
 
 /// Different questions, and how often each stands in the file.
 const DIFFERENT: usize = 10_000;
 const TIMES: usize = 20;
 /// Questions after the first, where upstreams are dead.
 const LATER: usize = 50;
-/// Who has no answer by then has none.
-const GIVE_UP: Duration = Duration::from_secs(10);
-/// When a stub asks again.
-const AGAIN: Duration = Duration::from_secs(2);
-/// Room for all answers: 64 MiB.
-const CACHE: usize = 64 << 20;
-
-/// Which program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Program {
-    Ours,
-    Unbound,
-    Bind,
-}
-
-const ALL: [Program; 3] = [Program::Ours, Program::Unbound, Program::Bind];
-
-/// A forwarder that runs.
-struct Forwarder {
-    program: Program,
-    at: SocketAddr,
-    running: Measured,
-    _place: Place,
-}
-
-enum Place {
-    Ours(EmptyZone),
-    Peer(TempDir),
-}
-
 /// Measures all and prints the table and the bars.
 pub(crate) fn section(zone: &mut Zone, cores: Cores) -> Result<()> {
     let from = From::File(&zone.file);
@@ -127,7 +95,7 @@ fn cached(
     cores: Cores,
 ) -> Result<[Load; 3]> {
     let mut forwarders = Vec::new();
-    for program in ALL {
+    for program in Program::ALL {
         forwarders.push(Forwarder::start(program, &[upstream], cores)?);
     }
     let mut all: [Vec<Load>; 3] = Default::default();
@@ -195,7 +163,7 @@ fn dead(
     upstreams.push(alive);
     let names = names(zone)?;
     let mut waits = Waits { first: [0.0; 3], later: [0.0; 3], usual: f64::NAN };
-    for (at, program) in ALL.into_iter().enumerate() {
+    for (at, program) in Program::ALL.into_iter().enumerate() {
         let (mut first, mut later) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let forwarder = Forwarder::start(program, &upstreams, cores)?;
@@ -227,177 +195,4 @@ fn names(zone: &mut Zone) -> Result<Vec<String>> {
     names.dedup();
     names.truncate(1 + LATER);
     Ok(names)
-}
-
-impl Forwarder {
-    /// Starts it; it answers names of its own when this returns.
-    fn start(
-        program: Program,
-        upstreams: &[SocketAddr],
-        cores: Cores,
-    ) -> Result<Self> {
-        let at = free_address()?;
-        let core = cores.server.to_string();
-        let pin = ["taskset", "--cpu-list", &core];
-        let (place, mut running) = match program {
-            Program::Ours => {
-                let place = ours(at, upstreams)?;
-                let running = place.start(&pin, &[])?;
-                (Place::Ours(place), running)
-            }
-            _ => peer(program, at, upstreams, &pin)?,
-        };
-        let begin = Instant::now();
-        let wait = Duration::from_millis(5);
-        while exchange(at, "localhost", wait).is_none() {
-            let ended = running.try_wait()?;
-            if ended.is_some() || begin.elapsed() > LIMIT {
-                let log = match &place {
-                    Place::Ours(place) => place.path().join("log"),
-                    Place::Peer(dir) => dir.path().join("log"),
-                };
-                let log = fs::read_to_string(log).unwrap_or_default();
-                bail!("{program:?} does not answer: {ended:?}\n{log}");
-            }
-        }
-        Ok(Self { program, at, running, _place: place })
-    }
-
-    /// Milliseconds until the name's address is there; those of `GIVE_UP` if
-    /// it is not by then. Asked as a stub asks, again and again.
-    fn time(&self, name: &str) -> f64 {
-        let begin = Instant::now();
-        while begin.elapsed() < GIVE_UP
-            && exchange(self.at, name, AGAIN) != Some(true)
-        {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        begin.elapsed().min(GIVE_UP).as_secs_f64() * 1e3
-    }
-}
-
-fn ours(at: SocketAddr, upstreams: &[SocketAddr]) -> Result<EmptyZone> {
-    let upstreams: Vec<_> = upstreams
-        .iter()
-        .map(|one| json!({"address": one.ip(), "port": one.port()}))
-        .collect();
-    let config = json!({
-        "logLevel": "info",
-        // Nobody answers there: names do not wait for SAPI.
-        "sapi": {"url": "http://127.0.0.1:9"},
-        "pollInterval": 86_400_000,
-        "dnsListen": [at],
-        "secondary": {"notify": false},
-        "forward": {"cacheBytes": CACHE, "ttlMin": 3_600_000,
-            "zones": [{"name": ORIGIN, "upstreams": upstreams}]},
-    });
-    EmptyZone::new(&released_agent()?, &std::env::temp_dir(), config)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the peers start here")]
-fn peer(
-    program: Program,
-    at: SocketAddr,
-    upstreams: &[SocketAddr],
-    pin: &[&str],
-) -> Result<(Place, Measured)> {
-    let dir = TempDir::with_prefix("dns-bench-")?;
-    let (argv, config) = match program {
-        Program::Bind => (
-            &["named", "-g", "-4", "-n", "1"][..],
-            bind(dir.path(), at, upstreams),
-        ),
-        _ => (&["unbound", "-d", "-p"][..], unbound(dir.path(), at, upstreams)),
-    };
-    let file = dir.path().join("server.conf");
-    fs::write(&file, config)?;
-    let log = File::create(dir.path().join("log"))?;
-    let child = Command::new(pin[0])
-        .args(&pin[1..])
-        .args(argv)
-        .arg("-c")
-        .arg(file)
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("{program:?}"))?;
-    Ok((Place::Peer(dir), Measured::new(child)))
-}
-
-/// Knot is no resolver: for unbound it is a stub zone, asked without RD.
-fn unbound(dir: &Path, at: SocketAddr, upstreams: &[SocketAddr]) -> String {
-    let (dir, ip, port) = (dir.display(), at.ip(), at.port());
-    let addrs: String = upstreams
-        .iter()
-        .map(|one| format!("    stub-addr: {}@{}\n", one.ip(), one.port()))
-        .collect();
-    format!(
-        r#"server:
-    interface: {ip}@{port}
-    num-threads: 1
-    username: ""
-    chroot: ""
-    directory: "{dir}"
-    pidfile: ""
-    use-syslog: no
-    do-not-query-localhost: no
-    module-config: "iterator"
-    msg-cache-size: {CACHE}
-    rrset-cache-size: {CACHE}
-    cache-min-ttl: 3600
-    cache-max-negative-ttl: 3600
-remote-control:
-    control-enable: no
-stub-zone:
-    name: "{ORIGIN}"
-{addrs}"#
-    )
-}
-
-fn bind(dir: &Path, at: SocketAddr, upstreams: &[SocketAddr]) -> String {
-    let (dir, ip, port) = (dir.display(), at.ip(), at.port());
-    let addrs: String = upstreams
-        .iter()
-        .map(|one| format!("{} port {}; ", one.ip(), one.port()))
-        .collect();
-    format!(
-        r#"options {{
-    directory "{dir}";
-    pid-file "{dir}/pid";
-    session-keyfile "{dir}/session.key";
-    lock-file none;
-    listen-on port {port} {{ {ip}; }};
-    listen-on-v6 {{ none; }};
-    recursion yes;
-    dnssec-validation no;
-    max-cache-size {CACHE};
-    min-cache-ttl 90;
-    min-ncache-ttl 90;
-}};
-controls {{}};
-zone "localhost" {{ type primary; file "/etc/bind/db.local"; }};
-zone "{ORIGIN}" {{ type forward; forward only; forwarders {{ {addrs}}}; }};
-"#
-    )
-}
-
-/// One question for an address; whether there was one, if there was a reply.
-fn exchange(to: SocketAddr, name: &str, wait: Duration) -> Option<bool> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
-    socket.connect(to).ok()?;
-    socket.set_read_timeout(Some(wait)).ok()?;
-    // RD; one question (RFC 1035 §4.1.1).
-    let mut query = vec![0x5a, 0xa5, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in name.split('.') {
-        query.push(u8::try_from(label.len()).ok()?);
-        query.extend_from_slice(label.as_bytes());
-    }
-    query.extend_from_slice(&[0, 0, 1, 0, 1]);
-    socket.send(&query).ok()?;
-    let mut reply = [0; 512];
-    let length = socket.recv(&mut reply).ok()?;
-    let good = length >= 12 && reply[3] & 0x0f == 0 && reply[6..8] != [0, 0];
-    Some(good)
 }

@@ -19,11 +19,13 @@
 //! replace.
 
 mod forward;
+mod forwarders;
+mod intake;
 mod load;
 mod notify;
-mod peers;
 mod probe;
 mod replace;
+mod report;
 mod servers;
 mod zone;
 
@@ -32,12 +34,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use localdc::bind_both;
-use localdc::measure::bar;
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 
+use crate::intake::{starts, taken_in};
 use crate::load::Load;
-use crate::servers::{From, Kind, Server};
+use crate::report::{Report, Row, median, ours, ratio};
+use crate::servers::{Kind, Server};
 use crate::zone::Zone;
 
 const SMALL: usize = 100_000;
@@ -55,9 +58,6 @@ struct Cores {
     server: usize,
     load: usize,
 }
-
-/// A figure of each server, in the order of `Kind::ALL`; not measured: none.
-type Row = [Option<f64>; Kind::ALL.len()];
 
 fn main() -> Result<()> {
     // `cargo test --benches` only wants to know that it builds.
@@ -201,72 +201,6 @@ fn free_address() -> Result<SocketAddr> {
     Ok(udp.local_addr()?)
 }
 
-/// Seconds to the first answer, CPU seconds, MiB resident.
-struct Intake {
-    wall: Row,
-    cpu: Row,
-    memory: Row,
-}
-
-/// Lets each of `kinds` take the zone in, in turn; ours of the last round
-/// stays, ended, with what it has on disk. The primary is gone then.
-fn taken_in(
-    zone: &Zone,
-    cores: Cores,
-    kinds: &[Kind],
-    rounds: usize,
-) -> Result<(Vec<Server>, Intake)> {
-    let from = From::File(&zone.file);
-    let mut primary =
-        Server::new(Kind::Knot, cores.load, free_address()?, from)?;
-    primary.start(zone)?;
-    let mut all = vec![Vec::new(); Kind::ALL.len()];
-    let mut kept = Vec::new();
-    for _ in 0..rounds {
-        for kind in kinds {
-            let from = From::Primary(primary.at);
-            let mut server =
-                Server::new(*kind, cores.server, free_address()?, from)?;
-            let wall = server.start(zone)?.as_secs_f64();
-            let cpu = server.settle()?.as_secs_f64();
-            let memory = server.running()?.resident_mib()?;
-            all[*kind as usize].push([wall, cpu, memory]);
-            server.end();
-            if *kind == Kind::Ours {
-                kept = vec![server];
-            }
-        }
-    }
-    let row = |at: usize| {
-        let mut row = Row::default();
-        for (place, figures) in row.iter_mut().zip(&all) {
-            *place = median(figures.iter().map(|figures| figures[at]));
-        }
-        row
-    };
-    Ok((kept, Intake { wall: row(0), cpu: row(1), memory: row(2) }))
-}
-
-/// Milliseconds from start to first answer; all servers run afterwards.
-/// `servers` has ours, and gets the peers.
-fn starts(servers: &mut Vec<Server>, zone: &Zone, cores: Cores) -> Result<Row> {
-    for kind in [Kind::Knot, Kind::Nsd, Kind::Bind] {
-        let from = From::File(&zone.file);
-        let at = free_address()?;
-        servers.push(Server::new(kind, cores.server, at, from)?);
-    }
-    let mut row = Row::default();
-    for server in servers {
-        let mut times = Vec::with_capacity(ROUNDS);
-        for _ in 0..ROUNDS {
-            times.push(server.start(zone)?.as_secs_f64() * 1e3);
-            server.settle()?;
-        }
-        row[server.kind as usize] = median(times);
-    }
-    Ok(row)
-}
-
 /// CPU, rate and losses of each server, medians.
 struct Loads {
     cpu: Row,
@@ -296,69 +230,4 @@ fn loads(
     };
     let (cpu, rate) = (row(|load| load.cpu), row(|load| load.rate));
     Ok(Loads { cpu, rate, lost: row(|load| load.lost) })
-}
-
-fn median(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
-    quantile(figures, 0.5)
-}
-
-/// The figure that `share` of all are below; 1.0 is the largest.
-fn quantile(figures: impl IntoIterator<Item = f64>, share: f64) -> Option<f64> {
-    let mut all: Vec<f64> = figures.into_iter().collect();
-    all.sort_unstable_by(f64::total_cmp);
-    let at = (all.len() as f64 * share) as usize;
-    all.get(at.min(all.len().saturating_sub(1))).copied()
-}
-
-/// What is printed at the end.
-#[derive(Default)]
-struct Report {
-    rows: Vec<(&'static str, Row)>,
-    bars: Vec<(&'static str, f64, f64)>,
-}
-
-impl Report {
-    fn row(&mut self, name: &'static str, row: Row) {
-        self.rows.push((name, row));
-    }
-
-    fn bar(&mut self, name: &'static str, value: f64, limit: f64) {
-        self.bars.push((name, value, limit));
-    }
-
-    fn print(&self) {
-        println!("dns: {SMALL} records unless said; medians of {ROUNDS}\n");
-        let heads = ["ours", "Knot", "NSD", "BIND"];
-        print!("{:38}", "");
-        heads.iter().for_each(|head| print!("{head:>10}"));
-        println!();
-        for (name, row) in &self.rows {
-            print!("{name:38}");
-            for figure in row {
-                match figure {
-                    Some(figure) if *figure >= 1e3 => print!("{figure:>10.0}"),
-                    Some(figure) => print!("{figure:>10.2}"),
-                    None => print!("{:>10}", "-"),
-                }
-            }
-            println!();
-        }
-        println!();
-        for (name, value, limit) in &self.bars {
-            bar(name, *value, *limit);
-        }
-    }
-}
-
-fn ours(row: &Row) -> f64 {
-    row[Kind::Ours as usize].unwrap_or(f64::NAN)
-}
-
-/// Ours by the best of `against`.
-fn ratio(row: &Row, against: &[Kind]) -> f64 {
-    let best = against
-        .iter()
-        .filter_map(|kind| row[*kind as usize])
-        .fold(f64::INFINITY, f64::min);
-    ours(row) / best
 }

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::probe::{Probe, notify, update};
+use crate::report::{Row, quantile};
 use crate::servers::{From, Kind, LIMIT, Server};
 use crate::zone::Zone;
-use crate::{Cores, Row, free_address, quantile};
+use crate::{Cores, free_address};
 
 const KINDS: [Kind; 3] = [Kind::Ours, Kind::Knot, Kind::Bind];
 const CHANGES: u8 = 60;
@@ -33,9 +34,7 @@ pub(crate) struct Latency {
 }
 
 pub(crate) fn measure(zone: &Zone, cores: Cores) -> Result<Latency> {
-    let from = From::Live(&zone.file);
-    let mut primary =
-        Server::new(Kind::Knot, cores.load, free_address()?, from)?;
+    let mut primary = Server::updated(cores.load, free_address()?, &zone.file)?;
     primary.start(zone)?;
     let mut secondaries = Vec::new();
     for kind in KINDS {

@@ -17,12 +17,13 @@ use crate::zone::ORIGIN;
 
 /// Bytes of a message's header (RFC 1035 §4.1.1).
 const HEAD: usize = 12;
-/// Second byte of flags, and opcodes in place.
+/// First byte of flags, and opcodes in place.
 const NO_FLAGS: u8 = 0;
+pub(crate) const RECURSION: u8 = 1;
 const NOTIFY: u8 = 4 << 3;
 const UPDATE: u8 = 5 << 3;
 /// Types A and SOA, classes IN and ANY.
-const A: [u8; 2] = [0, 1];
+pub(crate) const A: [u8; 2] = [0, 1];
 const SOA: [u8; 2] = [0, 6];
 const IN: [u8; 2] = [0, 1];
 const ANY: [u8; 2] = [0, 255];

@@ -16,9 +16,10 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
 use crate::probe::{Probe, notify};
+use crate::report::quantile;
 use crate::servers::{From, Kind, LIMIT, Server};
 use crate::zone::Zone;
-use crate::{Cores, free_address, quantile};
+use crate::{Cores, free_address};
 
 /// Questions a tick; together 20,000 a second.
 const TICK: Duration = Duration::from_millis(1);

@@ -6,19 +6,19 @@
 //! worker, on 127.0.0.1. Ours is the released config-agent, its zone from the
 //! agent's file.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use localdc::measure::{EmptyZone, Measured, released_agent};
+pub(crate) use localdc::name_server::From;
+use localdc::name_server::{self, Changing, Setup};
 use nix::sys::signal::{Signal, kill};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::peers;
 use crate::probe::Probe;
 use crate::zone::{ORIGIN, Zone};
 
@@ -37,15 +37,16 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 4] =
         [Self::Ours, Self::Knot, Self::Nsd, Self::Bind];
-}
 
-/// Where the zone comes from.
-#[derive(Clone, Copy)]
-pub(crate) enum From<'a> {
-    File(&'a Path),
-    /// A file, and updates, whose history is kept; Knot alone.
-    Live(&'a Path),
-    Primary(SocketAddr),
+    /// Whose it is, if it is not ours.
+    fn peer(self) -> Option<name_server::Kind> {
+        match self {
+            Self::Ours => None,
+            Self::Knot => Some(name_server::Kind::Knot),
+            Self::Nsd => Some(name_server::Kind::Nsd),
+            Self::Bind => Some(name_server::Kind::Bind),
+        }
+    }
 }
 
 /// Folder and address of a server, running or not.
@@ -60,11 +61,6 @@ pub(crate) struct Server {
     running: Option<Measured>,
 }
 
-enum Place {
-    Ours(EmptyZone),
-    Peer(TempDir),
-}
-
 impl Server {
     /// Prepares one with nothing of its own on disk.
     pub(crate) fn new(
@@ -73,17 +69,30 @@ impl Server {
         at: SocketAddr,
         from: From<'_>,
     ) -> Result<Self> {
-        let place = match (kind, from) {
-            (Kind::Ours, From::Primary(primary)) => {
-                Place::Ours(ours(at, primary)?)
-            }
-            (Kind::Ours, From::File(_) | From::Live(_)) => {
-                bail!("ours is a secondary only")
-            }
-            _ => Place::Peer(peer(kind, at, from)?),
+        let place = match (kind.peer(), from) {
+            (Some(peer), from) => serving(peer, at, from, None)?,
+            (None, From::Primary(primary)) => secondary(at, primary)?,
+            (None, From::File(_)) => bail!("ours is a secondary only"),
         };
+        Ok(Self::of(kind, core, at, place))
+    }
+
+    /// A Knot that takes updates of the zone in `file` and keeps their
+    /// history; it tells nobody.
+    pub(crate) fn updated(
+        core: usize,
+        at: SocketAddr,
+        file: &Path,
+    ) -> Result<Self> {
+        let changing = Some(Changing { notify: None, algorithm: None });
+        let knot = name_server::Kind::Knot;
+        let place = serving(knot, at, From::File(file), changing)?;
+        Ok(Self::of(Kind::Knot, core, at, place))
+    }
+
+    fn of(kind: Kind, core: usize, at: SocketAddr, place: Place) -> Self {
         let core = core.to_string();
-        Ok(Self { kind, at, core, nice: "0", place, running: None })
+        Self { kind, at, core, nice: "0", place, running: None }
     }
 
     /// The same, which lets everything else on its core go first.
@@ -97,20 +106,13 @@ impl Server {
         self.end();
         let begin = Instant::now();
         let pin = ["nice", "-n", self.nice, "taskset", "-c", &self.core];
-        let running = match &self.place {
-            Place::Ours(place) => place.start(&pin, &[])?,
-            Place::Peer(dir) => start_peer(&pin, self.kind, dir.path())?,
-        };
-        let running = self.running.insert(running);
+        let running = self.running.insert(self.place.start(&pin)?);
         let probe = Probe::new(self.at, &zone.probe)?;
         while probe.address().is_none() {
             let ended = running.try_wait()?;
             if ended.is_some() || begin.elapsed() > LIMIT {
-                bail!(
-                    "{:?} does not answer: {ended:?}\n{}",
-                    self.kind,
-                    self.log()
-                );
+                let log = self.place.log();
+                bail!("{:?} does not answer: {ended:?}\n{log}", self.kind);
             }
         }
         Ok(begin.elapsed())
@@ -152,14 +154,6 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
-
-    pub(crate) fn log(&self) -> String {
-        let dir = match &self.place {
-            Place::Ours(place) => place.path(),
-            Place::Peer(dir) => dir.path(),
-        };
-        fs::read_to_string(dir.join("log")).unwrap_or_default()
-    }
 }
 
 impl Drop for Server {
@@ -169,41 +163,77 @@ impl Drop for Server {
     }
 }
 
-fn ours(at: SocketAddr, primary: SocketAddr) -> Result<EmptyZone> {
-    let config = json!({
-        "logLevel": "info",
-        // Nobody answers there: names do not wait for SAPI.
-        "sapi": {"url": "http://127.0.0.1:9"},
-        "pollInterval": 86_400_000,
-        "dnsListen": [at],
-        "secondary": {"notify": false, "zones": [{"name": ORIGIN, "primaries":
-            [{"address": primary.ip(), "port": primary.port()}]}]},
-    });
-    EmptyZone::new(&released_agent()?, &std::env::temp_dir(), config)
+fn secondary(at: SocketAddr, primary: SocketAddr) -> Result<Place> {
+    let secondary = json!({"notify": false, "zones": [{"name": ORIGIN,
+        "primaries": [{"address": primary.ip(), "port": primary.port()}]}]});
+    Place::ours(at, [("secondary", secondary)])
 }
 
-fn peer(kind: Kind, at: SocketAddr, from: From<'_>) -> Result<TempDir> {
-    let dir = TempDir::with_prefix("dns-bench-")?;
-    let site = peers::Site { dir: dir.path(), at, from };
-    fs::write(dir.path().join("server.conf"), peers::config(kind, &site))?;
-    Ok(dir)
+fn serving(
+    kind: name_server::Kind,
+    at: SocketAddr,
+    from: From<'_>,
+    changing: Option<Changing>,
+) -> Result<Place> {
+    Place::peer(name_server::argv(kind), |dir| {
+        Setup { dir, at, zone: ORIGIN, from, changing }.config(kind)
+    })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the peers start here")]
-fn start_peer(pin: &[&str], kind: Kind, dir: &Path) -> Result<Measured> {
-    let config: PathBuf = dir.join("server.conf");
-    let log = File::create(dir.join("log"))?;
-    let argv = peers::argv(kind);
-    let child = Command::new(pin[0])
-        .args(&pin[1..])
-        .args(argv)
-        .arg("-c")
-        .arg(config)
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("{kind:?}: {}", pin[0]))?;
-    Ok(Measured::new(child))
+/// What a program is started on. Goes when dropped.
+pub(crate) enum Place {
+    Ours(EmptyZone),
+    /// Program and arguments, and the folder of its files.
+    Peer(&'static [&'static str], TempDir),
+}
+
+impl Place {
+    /// Of an agent that listens at `at`, with `more` in its file.
+    pub(crate) fn ours<const N: usize>(
+        at: SocketAddr,
+        more: [(&str, Value); N],
+    ) -> Result<Self> {
+        let mut config = json!({
+            "logLevel": "info",
+            // Nobody answers there: names do not wait for SAPI.
+            "sapi": {"url": "http://127.0.0.1:9"},
+            "pollInterval": 86_400_000,
+            "dnsListen": [at],
+        });
+        for (key, value) in more {
+            config[key] = value;
+        }
+        let parent = std::env::temp_dir();
+        Ok(Self::Ours(EmptyZone::new(&released_agent()?, &parent, config)?))
+    }
+
+    /// Of a peer whose file is what `config` says for its folder.
+    pub(crate) fn peer(
+        argv: &'static [&'static str],
+        config: impl FnOnce(&Path) -> String,
+    ) -> Result<Self> {
+        let dir = TempDir::with_prefix("dns-bench-")?;
+        fs::write(dir.path().join("server.conf"), config(dir.path()))?;
+        Ok(Self::Peer(argv, dir))
+    }
+
+    /// Starts it; `before` are words in front of the program.
+    pub(crate) fn start(&self, before: &[&str]) -> Result<Measured> {
+        match self {
+            Self::Ours(zone) => zone.start(before, &[]),
+            Self::Peer(argv, dir) => {
+                let child = name_server::spawn(before, argv, dir.path())
+                    .with_context(|| argv.join(" "))?;
+                Ok(Measured::new(child))
+            }
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        let dir = match self {
+            Self::Ours(zone) => zone.path(),
+            Self::Peer(_, dir) => dir.path(),
+        };
+        fs::read_to_string(dir.join("log")).unwrap_or_default()
+    }
 }

@@ -89,7 +89,10 @@ impl Real {
             at: real.at,
             zone: ZONE,
             from: From::File(&real.path("zone.db")),
-            changing: Some(Changing { notify, algorithm: signed.algorithm() }),
+            changing: Some(Changing {
+                notify: Some(notify),
+                algorithm: signed.algorithm(),
+            }),
         };
         let config = setup.config(kind);
         real.write("server.conf", &config);

@@ -4,11 +4,29 @@
 
 //! BIND: one zone, nothing of the system's.
 
-use super::{From, KEY, SECRET, Setup};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::{Changing, From, KEY, SECRET, Setup};
+
+/// Options of any named with all of its files in `dir`, which listens at `at`
+/// alone.
+pub fn options(dir: &Path, at: SocketAddr) -> String {
+    let (dir, ip, port) = (dir.display(), at.ip(), at.port());
+    format!(
+        r#"    directory "{dir}";
+    pid-file "{dir}/pid";
+    session-keyfile "{dir}/session.key";
+    lock-file none;
+    listen-on port {port} {{ {ip}; }};
+    listen-on-v6 {{ none; }};
+    dnssec-validation no;
+"#
+    )
+}
 
 pub(super) fn config(setup: &Setup<'_>) -> String {
-    let (dir, zone) = (setup.dir.display(), setup.zone);
-    let (ip, port) = (setup.at.ip(), setup.at.port());
+    let (zone, options) = (setup.zone, options(setup.dir, setup.at));
     let from = match setup.from {
         From::File(file) => {
             format!("type primary; file \"{}\";", file.display())
@@ -31,38 +49,37 @@ pub(super) fn config(setup: &Setup<'_>) -> String {
             format!("key \"{KEY}\""),
         ),
     };
-    let (notify, changing) = match setup.changing {
-        None => ("notify no;".to_owned(), String::new()),
-        Some(changing) => (
+    let (notify, also_notify) = match setup.changing {
+        None | Some(Changing { notify: None, .. }) => {
+            ("notify no;".to_owned(), String::new())
+        }
+        Some(Changing { notify: Some(told), .. }) => (
             format!(
                 "notify explicit; notify-delay 0; notify-rate 1000; \
-                 startup-notify-rate 1000; notify-source {ip};"
+                 startup-notify-rate 1000; notify-source {};",
+                setup.at.ip()
             ),
             format!(
-                "allow-update {{ {who}; }}; \
-                 also-notify {{ {} port {}{with_key}; }};",
-                changing.notify.ip(),
-                changing.notify.port()
+                "also-notify {{ {} port {}{with_key}; }};",
+                told.ip(),
+                told.port()
             ),
         ),
+    };
+    let update = match setup.changing {
+        None => String::new(),
+        Some(_) => format!("allow-update {{ {who}; }};"),
     };
     format!(
         r#"{key}
 options {{
-    directory "{dir}";
-    pid-file "{dir}/pid";
-    session-keyfile "{dir}/session.key";
-    lock-file none;
-    listen-on port {port} {{ {ip}; }};
-    listen-on-v6 {{ none; }};
-    recursion no;
-    dnssec-validation no;
+{options}    recursion no;
     check-names primary ignore;
     allow-transfer {{ {who}; }};
     {notify}
 }};
 controls {{}};
-zone "{zone}" {{ {from} {changing} }};
+zone "{zone}" {{ {from} {update} {also_notify} }};
 "#
     )
 }

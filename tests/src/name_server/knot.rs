@@ -38,18 +38,19 @@ pub(super) fn config(setup: &Setup<'_>) -> String {
             "transfer",
         ),
         (From::File(file), Some(changing)) => (
-            remote("told", changing.notify),
+            changing.notify.map(|at| remote("told", at)).unwrap_or_default(),
             format!(
-                "    file: {}\n    notify: told\n    \
-                 journal-content: changes\n",
-                file.display()
+                "    file: {}\n{}    journal-content: changes\n",
+                file.display(),
+                changing.notify.map_or("", |_| "    notify: told\n")
             ),
             "[transfer, update]",
         ),
         (From::Primary(at), _) => (
             remote("primary", at),
             "    file: zone.db\n    master: primary\n".to_owned(),
-            "transfer",
+            // Without it every NOTIFY is refused.
+            "[transfer, notify]",
         ),
     };
     let sync = match setup.from {

@@ -5,6 +5,8 @@
 //! NSD: one zone, no limit of answers a second. It knows no dynamic updates: a
 //! new zone file and `nsd-control reload` make the differences.
 
+use std::net::SocketAddr;
+
 use super::{From, KEY, SECRET, Setup};
 
 pub(super) fn config(setup: &Setup<'_>) -> String {
@@ -29,6 +31,9 @@ pub(super) fn config(setup: &Setup<'_>) -> String {
             at.port()
         ),
     };
+    let told = |at: SocketAddr| {
+        format!("    notify: {}@{} {who}\n", at.ip(), at.port())
+    };
     let (control, changing) = match setup.changing {
         None => ("    control-enable: no\n".to_owned(), String::new()),
         Some(changing) => (
@@ -37,10 +42,9 @@ pub(super) fn config(setup: &Setup<'_>) -> String {
                  control-interface: {dir}/control\n"
             ),
             format!(
-                "    notify: {}@{} {who}\n    outgoing-interface: {ip}\n    \
-                 store-ixfr: yes\n    create-ixfr: yes\n",
-                changing.notify.ip(),
-                changing.notify.port()
+                "{}    outgoing-interface: {ip}\n    store-ixfr: yes\n    \
+                 create-ixfr: yes\n",
+                changing.notify.map(told).unwrap_or_default()
             ),
         ),
     };
