@@ -347,11 +347,11 @@ async fn a_disk_that_fails_is_said_and_the_zone_served() {
     std::fs::write(bench.dir.path(), b"in the way").unwrap();
     bench.round(&[&primary]).await.unwrap();
     assert_eq!(bench.serial(), Some(7));
-    assert!(bench.secondary.cell.status().last_error.is_some());
+    assert!(bench.secondary.cell.status().store_error.is_some());
     std::fs::remove_file(bench.dir.path()).unwrap();
     primary.set(8, &many());
     bench.round(&[&primary]).await.unwrap();
-    assert_eq!(bench.secondary.cell.status().last_error, None);
+    assert_eq!(bench.secondary.cell.status().store_error, None);
 }
 
 #[tokio::test]
