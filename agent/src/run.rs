@@ -361,6 +361,7 @@ async fn start_names(
     config.dns.apply(&mut dns);
     dns.forward = config.forward.limits();
     dns.forward_tls = config.forward.tls().map_err(RunError::Forward)?;
+    dns.dnssec = config.forward.dnssec();
     // CNS asks the address that a transfer went to, on port 53, whether it
     // is a secondary; so both are one.
     let own = section.address.or(zone.admin_ip);

@@ -14,6 +14,7 @@ mod agent_secrets;
 mod agent_status;
 mod dashboards;
 mod dns_answers;
+mod dns_dnssec;
 mod dns_faults;
 mod dns_resolvers;
 mod dns_secondary;

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::dns::{CacheLimits, ForwardLimits, TlsUpstream, TlsUpstreams};
+use crate::dns::{
+    CacheLimits, Dnssec, ForwardLimits, TlsUpstream, TlsUpstreams,
+};
 use crate::model::dns::{ForwardZone, UpstreamKind, ZoneName};
 
 /// The section as written.
@@ -36,6 +38,11 @@ pub struct ForwardSection {
     /// File of the authorities that vouch for them, PEM; the system's when
     /// absent.
     pub tls_authorities: Option<PathBuf>,
+    /// Whether signatures are checked of what public resolvers say.
+    pub dnssec_validation: bool,
+    /// File of DNSKEY records to start from in place of the root's well-known
+    /// keys.
+    pub trust_anchors: Option<PathBuf>,
     /// Domains besides those that follow from SAPI, or in their place.
     pub zones: Vec<ForwardZoneSection>,
 }
@@ -102,6 +109,8 @@ impl Default for ForwardSection {
             stale_after: ms(limits.patience),
             tls: Vec::new(),
             tls_authorities: None,
+            dnssec_validation: false,
+            trust_anchors: None,
             zones: Vec::new(),
         }
     }
@@ -135,6 +144,13 @@ impl ForwardSection {
         if self.cache_bytes > MAX_CACHE {
             let seen = self.cache_bytes.to_string();
             return Err(("forward.cacheBytes", seen, "bytes, up to 1 GiB"));
+        }
+        if let Some(path) = &self.trust_anchors
+            && !self.dnssec_validation
+        {
+            let seen = path.display().to_string();
+            let wanted = "forward.dnssecValidation with it";
+            return Err(("forward.trustAnchors", seen, wanted));
         }
         let empty = self.zones.iter().find(|zone| zone.upstreams.is_empty());
         if let Some(zone) = empty {
@@ -175,6 +191,15 @@ impl ForwardSection {
             })?),
         };
         Ok(TlsUpstreams { servers: servers.collect(), authorities })
+    }
+
+    /// Whether to validate, and from where.
+    pub fn dnssec(&self) -> Dnssec {
+        match (self.dnssec_validation, &self.trust_anchors) {
+            (false, _) => Dnssec::Off,
+            (true, None) => Dnssec::Root,
+            (true, Some(path)) => Dnssec::Anchors(path.clone()),
+        }
     }
 
     /// The domains.
@@ -228,6 +253,7 @@ mod tests {
             "cacheBytes": 65_536, "ttlMin": 1000, "ttlMax": 2000,
             "staleMax": 0, "staleAfter": 250,
             "tls": [{"address": "192.0.2.1", "name": "dns.example"}],
+            "dnssecValidation": true,
             "zones": [{"name": "corp.example", "upstreams":
                 [{"address": "192.0.2.2"}, {"address": "::1", "port": 54}]}],
         }));
@@ -237,6 +263,7 @@ mod tests {
         assert_eq!(limits.cache.min_ttl, Duration::from_secs(1));
         assert_eq!(limits.cache.max_ttl, Duration::from_secs(2));
         assert!(limits.cache.max_stale.is_zero());
+        assert_eq!(said.dnssec(), Dnssec::Root);
         assert_eq!(limits.patience, Duration::from_millis(250));
         let server = &said.tls().unwrap().servers[0];
         assert_eq!((server.port, &*server.name), (853, "dns.example"));
@@ -253,6 +280,7 @@ mod tests {
             ("ttlMax", json!(f64::MAX)),
             ("staleAfter", json!(-1)),
             ("cacheBytes", json!(usize::MAX)),
+            ("trustAnchors", json!("/etc/root.key")),
             ("zones", json!([{"name": "a.example", "upstreams": []}])),
         ] {
             let (told, ..) =

@@ -19,8 +19,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::forward::secure::SecureServers;
-use super::forward::{ForwardLimits, ForwardPool, Upstreams};
+use super::forward::{ForwardLimits, ForwardPool, Trust, Upstreams};
 use super::names::WireName;
 use super::secondary::guard::HeldBack;
 use super::secondary::health::PrimaryStatus;
@@ -276,7 +275,7 @@ pub(crate) struct CatalogSettings {
     pub(crate) zone_limits: ZoneLimits,
     pub(crate) forward_limits: ForwardLimits,
     pub(crate) in_flight: Arc<Semaphore>,
-    pub(crate) secure: SecureServers,
+    pub(crate) trust: Trust,
     pub(crate) known_special: Arc<[WireName]>,
     pub(crate) synthetic: Option<Arc<SyntheticZone>>,
     pub(crate) round_robin: bool,
@@ -440,7 +439,7 @@ fn pool(
         source,
         settings.forward_limits,
         Arc::clone(&settings.in_flight),
-        &settings.secure,
+        &settings.trust,
     );
     Arc::new(match old {
         Some(old) => pool.inherit(old),

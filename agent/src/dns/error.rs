@@ -47,6 +47,15 @@ pub enum DnsError {
         #[source]
         source: Cause,
     },
+    /// The keys that DNSSEC starts from cannot be used.
+    #[error("could not use the trust anchors in {}", path.display())]
+    Anchors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Cause,
+    },
     /// A socket towards a server failed.
     #[error("could not talk to {server}")]
     Network {

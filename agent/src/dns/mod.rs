@@ -77,7 +77,9 @@ pub use self::totals::QueryCount;
 
 use self::catalog::{Catalog, CatalogSettings};
 use self::counters::Counters;
+use self::forward::Trust;
 use self::forward::secure::SecureServers;
+use self::forward::validate::Validator;
 use self::names::WireName;
 use self::secondary::doorstep::Doorstep;
 use self::secondary::notify::Door;
@@ -116,6 +118,8 @@ pub struct DnsConfig {
     pub forward: ForwardLimits,
     /// Resolvers that are asked by TLS.
     pub forward_tls: TlsUpstreams,
+    /// Whether what public resolvers say is validated.
+    pub dnssec: Dnssec,
     /// A TCP client that is idle, does not end its message or does not take
     /// its answers is let go after this.
     pub tcp_idle: Duration,
@@ -126,6 +130,29 @@ pub struct DnsConfig {
     pub synthetic: Option<Synthetic>,
     /// Whether the addresses of one name take turns at being first.
     pub round_robin: bool,
+}
+
+/// Whether names from public resolvers are validated (RFC 4035).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Dnssec {
+    /// No: what they say is passed on.
+    #[default]
+    Off,
+    /// From the well-known keys of the root.
+    Root,
+    /// From keys of one's own: a file of DNSKEY records.
+    Anchors(PathBuf),
+}
+
+impl Dnssec {
+    fn validator(&self) -> Result<Option<Validator>, DnsError> {
+        let anchors = match self {
+            Self::Off => return Ok(None),
+            Self::Root => None,
+            Self::Anchors(path) => Some(path.as_path()),
+        };
+        Validator::new(anchors).map(Some)
+    }
 }
 
 impl DnsConfig {
@@ -142,6 +169,7 @@ impl DnsConfig {
             save: SavePolicy::default(),
             forward: ForwardLimits::default(),
             forward_tls: TlsUpstreams::default(),
+            dnssec: Dnssec::Off,
             // RFC 7766 §6.2.3: a few seconds.
             tcp_idle: Duration::from_secs(10),
             known_special: Vec::new(),
@@ -178,7 +206,7 @@ impl NameServer {
     /// Names answer through `handle` from now on, through the listeners once
     /// `run` is polled.
     ///
-    /// Errors: `Bind`, `Tls`. A folder that cannot be used and damaged zone files
+    /// Errors: `Bind`, `Tls`, `Anchors`. A folder that cannot be used and damaged zone files
     /// are said, not errors.
     pub async fn start(
         config: DnsConfig,
@@ -215,7 +243,10 @@ impl NameServer {
             zone_limits: config.zone,
             forward_limits: config.forward,
             in_flight: Arc::new(Semaphore::new(config.forward.in_flight)),
-            secure: SecureServers::new(&config.forward_tls)?,
+            trust: Trust {
+                secure: SecureServers::new(&config.forward_tls)?,
+                validator: config.dnssec.validator()?.map(Arc::new),
+            },
             known_special: config
                 .known_special
                 .iter()

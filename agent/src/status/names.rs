@@ -153,7 +153,8 @@ fn state(state: UpstreamState) -> &'static str {
 fn outcomes(c: UpstreamCounts) -> BTreeMap<String, u64> {
     let counts = [
         ("answer", c.replies.saturating_sub(c.no_answer)),
-        ("no_answer", c.no_answer),
+        ("no_answer", c.no_answer.saturating_sub(c.bogus)),
+        ("bogus", c.bogus),
         ("silence", c.silences),
         ("error", c.errors),
     ];

@@ -13,7 +13,6 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::judge::BRIEF;
-use super::secure::SecureServers;
 use super::*;
 use crate::dns::secondary::fake::{
     FakeServer, Replies, Transport, name, record, reply, zone_name,
@@ -39,8 +38,8 @@ pub(crate) fn pool_from(
     limits: ForwardLimits,
 ) -> ForwardPool {
     let in_flight = Arc::new(Semaphore::new(limits.in_flight));
-    let none = SecureServers::default();
-    ForwardPool::new(suffix, kind, addrs, source, limits, in_flight, &none)
+    let trust = Trust::default();
+    ForwardPool::new(suffix, kind, addrs, source, limits, in_flight, &trust)
 }
 
 pub(crate) fn pool_with(

@@ -86,6 +86,8 @@ pub struct UpstreamCounts {
     pub replies: u64,
     /// Replies that were no answer: SERVFAIL, and REFUSED by a resolver.
     pub no_answer: u64,
+    /// Replies whose signatures did not hold, where they are checked.
+    pub bogus: u64,
     /// Questions that got no reply in time.
     pub silences: u64,
     /// Questions that the network or the other end broke off.
@@ -209,6 +211,12 @@ impl Health {
     /// It had an answer.
     pub(crate) fn answered(&mut self) {
         self.fruitless = None;
+    }
+
+    /// Signatures in what it said did not hold. It is for the judge to say
+    /// that this is no answer.
+    pub(crate) fn was_bogus(&mut self) {
+        self.counts.bogus += 1;
     }
 
     /// It is alive, but had none: SERVFAIL, REFUSED.

@@ -22,6 +22,7 @@
 //! next server waits for the whole time limit of the one before.
 
 pub(crate) mod cache;
+mod expansion;
 mod flights;
 pub(crate) mod health;
 mod judge;
@@ -32,13 +33,17 @@ mod probe;
 mod race;
 pub(crate) mod secure;
 mod upstream;
+pub(crate) mod validate;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 
 use self::cache::CacheLimits;
 pub(crate) use self::pool::ForwardPool;
+use self::secure::SecureServers;
+use self::validate::Validator;
 use crate::dns::serve::answer::Answer;
 use crate::model::dns::{ForwardZone, UpstreamKind};
 
@@ -76,6 +81,15 @@ impl Default for ForwardLimits {
 /// Marks, up to and in the cache, what all binders refused; no upstream's
 /// answer has this rcode, and none leaves the pool with it.
 const REFUSED_BY_ALL: ResponseCode = ResponseCode::Refused;
+
+/// Whom to believe, and what.
+#[derive(Clone, Default)]
+pub(crate) struct Trust {
+    /// Resolvers that have to show a certificate.
+    pub(crate) secure: SecureServers,
+    /// Judges the signatures of what public resolvers say.
+    pub(crate) validator: Option<Arc<Validator>>,
+}
 
 /// Who is behind a pool: the forward zones' kinds, and a zone's own
 /// primaries while we hold no copy of it yet.

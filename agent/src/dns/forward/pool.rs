@@ -22,9 +22,9 @@ use super::judge::{NODATA_TTL, Taken, binder_knows};
 use super::kept::{Kept, Question, Ttl};
 use super::line::Line;
 use super::race::{Field, race};
-use super::secure::SecureServers;
 use super::upstream::{Case, Server};
-use super::{ForwardLimits, REFUSED_BY_ALL, Told, Upstreams};
+use super::validate::Validator;
+use super::{ForwardLimits, REFUSED_BY_ALL, Told, Trust, Upstreams};
 use crate::dns::names::WireName;
 use crate::dns::seldom::Seldom;
 use crate::dns::serve::answer::Answer;
@@ -57,6 +57,7 @@ struct Core {
     cache: Arc<Cache>,
     flights: Arc<Flights>,
     turned_away: Seldom,
+    validator: Option<Arc<Validator>>,
 }
 
 /// How a forward zone is doing.
@@ -69,8 +70,8 @@ pub struct ForwardStatus {
 }
 
 impl ForwardPool {
-    /// One that asks those of its recursive resolvers by TLS that are in
-    /// `secure`.
+    /// One that asks those of its recursive resolvers by TLS, and believes
+    /// what they say, that `trust` has something about.
     pub(crate) fn new(
         suffix: ZoneName,
         kind: Upstreams,
@@ -78,17 +79,21 @@ impl ForwardPool {
         source: Option<IpAddr>,
         limits: ForwardLimits,
         in_flight: Arc<Semaphore>,
-        secure: &SecureServers,
+        trust: &Trust,
     ) -> Self {
         let recursive = kind == Upstreams::Recursive;
+        // A domain with resolvers of its own has nobody above that vouches.
+        let is_public = recursive && suffix.as_str() == ".";
+        let validator = trust.validator.clone().filter(|_| is_public);
         let case = if recursive { Case::Unknown } else { Case::Never };
         let server = |addr: &SocketAddr| {
-            let found = secure.find(*addr).filter(|_| recursive);
+            let found = trust.secure.find(*addr).filter(|_| recursive);
             let (addr, line) = match found {
                 Some((addr, way)) => (addr, Some(Line::new(addr, way, source))),
                 None => (*addr, None),
             };
-            Server::new(suffix.clone(), addr, source, case, line)
+            let signed = validator.is_some();
+            Server::new(suffix.clone(), addr, source, case, line, signed)
         };
         let core = Core {
             servers: addrs.iter().map(server).collect(),
@@ -99,6 +104,7 @@ impl ForwardPool {
             cache: Arc::new(Cache::new(limits.cache)),
             flights: Arc::default(),
             turned_away: Seldom::default(),
+            validator,
         };
         let (addrs, core) = (addrs.to_vec(), Arc::new(core));
         Self { suffix, kind, tally: Arc::default(), addrs, core }
@@ -315,6 +321,7 @@ impl Core {
             suffix: &self.suffix,
             servers: &self.servers,
             limits: &self.limits,
+            validator: self.validator.as_ref(),
             in_flight: &self.in_flight,
         };
         let taken = race(field, question).await;

@@ -20,6 +20,7 @@ use super::judge::{BRIEF, Taken, Verdict, judge};
 use super::kept::Question;
 use super::probe;
 use super::upstream::{Server, Tried};
+use super::validate::Validator;
 use super::{ForwardLimits, REFUSED_BY_ALL, Upstreams};
 use crate::model::dns::ZoneName;
 
@@ -35,6 +36,8 @@ pub(crate) struct Field<'a> {
     pub(crate) suffix: &'a ZoneName,
     pub(crate) servers: &'a [Arc<Server>],
     pub(crate) limits: &'a ForwardLimits,
+    /// Who says whether a reply is to be believed.
+    pub(crate) validator: Option<&'a Arc<Validator>>,
     /// A second question on its way takes a permit; the first has one.
     pub(crate) in_flight: &'a Arc<Semaphore>,
 }
@@ -138,10 +141,15 @@ impl Race<'_> {
         let at = self.running.len();
         self.running.push(Running { server, since: now, replied: false });
         let (asked, question) = (Arc::clone(server), self.question.clone());
-        self.tries.push(
-            async move { (at, asked.ask(&question, limit).await, permit) }
-                .boxed(),
-        );
+        let validator = self.field.validator.cloned();
+        let trying = async move {
+            let mut tried = asked.ask(&question, limit).await;
+            if let Some(validator) = validator {
+                tried = validator.judge(&asked, &question, limit, tried).await;
+            }
+            (at, tried, permit)
+        };
+        self.tries.push(trying.boxed());
         now + if first { patience } else { STEP }
     }
 

@@ -13,7 +13,7 @@
 //! (draft-vixie-dnsext-dns0x20). Binder does not: it is asked in lower case.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -62,25 +62,32 @@ pub(crate) struct Server {
     source: Option<IpAddr>,
     /// Questions go this way, if by TLS.
     line: Option<Line>,
+    /// Signatures are wanted with the answers.
+    signed: bool,
+    /// It takes EDNS for an error (RFC 6891 §6.2.2) and is asked without.
+    plain: AtomicBool,
     case: AtomicU8,
     health: Mutex<Health>,
 }
 
 impl Server {
     /// Nothing is sent before the first question. `case`: whether it may be
-    /// asked in mixed case.
+    /// asked in mixed case; `signed`: whether for signatures, too.
     pub(crate) fn new(
         suffix: ZoneName,
         addr: SocketAddr,
         source: Option<IpAddr>,
         case: Case,
         line: Option<Line>,
+        signed: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             addr,
             suffix,
             source,
             line,
+            signed,
+            plain: AtomicBool::new(false),
             case: AtomicU8::new(case as u8),
             health: Mutex::default(),
         })
@@ -138,7 +145,7 @@ impl Server {
         question: &Question,
         started: Instant,
     ) -> Result<Tried, DnsError> {
-        let query = exchange::query(question.name(), question.rtype());
+        let query = self.query(question.name(), question);
         let message = Box::new(line.ask(query).await?);
         Ok(Tried::Reply { message, time: Some(started.elapsed()) })
     }
@@ -193,8 +200,46 @@ impl Server {
         name: Name,
         strict: bool,
     ) -> Result<(Message, u32), DnsError> {
-        let query = exchange::query(name.clone(), question.rtype());
+        let mut query = self.query(name.clone(), question);
+        let (mut reply, mut sent) = self.send(&query, strict).await?;
+        let minds_edns = |reply: &Message| {
+            reply.metadata.response_code == ResponseCode::FormErr
+                && reply.edns.is_none()
+        };
+        if query.edns.is_some() && minds_edns(&reply) {
+            query.edns = None;
+            (reply, sent) = self.send(&query, strict).await?;
+            if !minds_edns(&reply) {
+                self.plain.store(true, Ordering::Relaxed);
+            }
+        }
+        if reply.metadata.truncation {
+            let (server, source) = (self.addr, self.source);
+            let whole = exchange::ask_tcp(server, source, &query).await?;
+            // Longer than the way of a datagram.
+            return Ok((whole, 2));
+        }
+        Ok((reply, sent))
+    }
+
+    fn query(&self, name: Name, question: &Question) -> Message {
+        let mut query = exchange::query(name, question.rtype());
+        if self.plain.load(Ordering::Relaxed) {
+            query.edns = None;
+        } else if let Some(edns) = query.edns.as_mut().filter(|_| self.signed) {
+            edns.enable_dnssec();
+        }
+        query
+    }
+
+    async fn send(
+        &self,
+        query: &Message,
+        strict: bool,
+    ) -> Result<(Message, u32), DnsError> {
         let resend = self.health().resend();
+        let asked = query.queries.first().map(|query| query.name().clone());
+        let name = asked.unwrap_or_else(Name::root);
         let (server, source) = (self.addr, self.source);
         let mut odd = 0_u32;
         let accepts = |reply: &Message| {
@@ -202,7 +247,7 @@ impl Server {
                 .queries
                 .first()
                 .is_none_or(|query| query.name().eq_case(&name));
-            let ours = exchange::answers(reply, &query);
+            let ours = exchange::answers(reply, query);
             if ours && strict && !spelled {
                 odd += 1;
                 // Once is a forger. Time and again is a server that has
@@ -213,14 +258,7 @@ impl Server {
             }
             ours && (spelled || !strict)
         };
-        let (reply, sent) =
-            exchange::ask_udp(server, source, &query, resend, accepts).await?;
-        if reply.metadata.truncation {
-            let whole = exchange::ask_tcp(server, source, &query).await?;
-            // Longer than the way of a datagram.
-            return Ok((whole, 2));
-        }
-        Ok((reply, sent))
+        exchange::ask_udp(server, source, query, resend, accepts).await
     }
 
     fn case(&self) -> Case {

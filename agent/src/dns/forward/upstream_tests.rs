@@ -84,6 +84,34 @@ async fn a_referral_is_lame() {
 }
 
 #[tokio::test]
+async fn who_takes_edns_for_an_error_is_asked_without_from_then_on() {
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let server = FakeServer::start(move |query, _| {
+        let has_edns = query.edns.is_some();
+        seen.lock().unwrap().push(has_edns);
+        let mut answer = match has_edns {
+            true => reply(query, ResponseCode::FormErr),
+            false => reply(query, ResponseCode::NoError),
+        };
+        answer.edns = None;
+        answer.metadata.recursion_available = true;
+        let owner = query.queries[0].name().clone();
+        let mut record = record("a", 60, "A 10.0.0.1");
+        record.name = owner;
+        answer.add_answers((!has_edns).then_some(record));
+        answer.into()
+    })
+    .await;
+    let pool = pool(Upstreams::Recursive, &[&server]);
+    for owner in ["a", "b", "c"] {
+        let answer = pool.ask(&name(owner), RecordType::A).await.into_answer();
+        assert_eq!(answer.answers.len(), 1, "{owner}");
+    }
+    assert_eq!(*asked.lock().unwrap(), [true, false, false, false]);
+}
+
+#[tokio::test]
 async fn a_closed_port_is_not_waited_for() {
     for kind in [BINDER, Upstreams::Recursive] {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

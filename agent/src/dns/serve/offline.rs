@@ -21,8 +21,7 @@ use super::resolve::Names;
 use crate::dns::catalog::{Catalog, ZoneCell, ZoneEntry};
 use crate::dns::counters::Counters;
 use crate::dns::dump::ZoneRecord;
-use crate::dns::forward::secure::SecureServers;
-use crate::dns::forward::{ForwardLimits, ForwardPool, Upstreams};
+use crate::dns::forward::{ForwardLimits, ForwardPool, Trust, Upstreams};
 use crate::dns::names::WireName;
 use crate::dns::store::build::ZoneBuilder;
 use crate::dns::store::{Provenance, ZoneLimits};
@@ -67,7 +66,7 @@ impl Offline {
             None,
             ForwardLimits::default(),
             Arc::new(Semaphore::new(1)),
-            &SecureServers::default(),
+            &Trust::default(),
         );
         let (cell, primaries) = (Arc::new(cell), Arc::new(primaries));
         let mut catalog = Catalog::default();
