@@ -141,7 +141,7 @@ fn follow(
                 ways.push(way);
                 return match step {
                     Step::Alias(_, target) => Some(target),
-                    Step::Done(_) => None,
+                    Step::Done(_) | Step::Away(_) => None,
                 };
             }
             Route::Nowhere => {}
@@ -156,10 +156,14 @@ fn follow(
                 way.serial = Some(version.serial.0);
                 way.servers = vec![version.provenance.primary.to_string()];
                 ways.push(way);
-                return match from_zone(&version, name, rtype) {
-                    Ok(Step::Alias(_, target)) => Some(target),
-                    _ => None,
-                };
+                match from_zone(&version, name, rtype) {
+                    Ok(Step::Alias(_, target)) => return Some(target),
+                    Ok(Step::Away(_)) if ways.len() < MAX_WAYS => {}
+                    _ => return None,
+                }
+                let suffix = &zone.cell.name;
+                route = catalog.route_above(&key, name, rtype, suffix);
+                continue;
             }
             Route::Forward(pool) => {
                 behind(&pool, &key, rtype, &mut way);

@@ -9,11 +9,13 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use hickory_proto::op::Message;
+use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::*;
-use crate::dns::secondary::fake::{FakePrimary, Mood, name, record, zone_name};
+use crate::dns::secondary::fake::{
+    FakePrimary, FakeServer, Mood, name, record, reply, zone_name,
+};
 use crate::dns::secondary::fake_ixfr::Trap;
 use crate::dns::tests::{
     Running, binder, forward, replicate, with_binder, zone,
@@ -110,6 +112,41 @@ async fn no_question_is_lost_while_everything_changes() {
     // Whatever came and went, none was forgotten either.
     let counters = server.handle.counters();
     assert!(counters.noerror >= answered.load(Ordering::Relaxed));
+    server.end().await;
+}
+
+/// What a zone delegates is for those to find who look further; without any,
+/// the referral is all there is to say.
+#[tokio::test]
+async fn a_delegated_name_is_asked_of_who_looks_further() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut records = zone();
+    records.push(record("child", 30, "NS ns.child"));
+    records.push(record("ns.child", 30, "A 10.0.0.5"));
+    let primary = FakePrimary::start(7, &records).await;
+    let upstream = FakeServer::start(|query, _| {
+        let mut answer = reply(query, ResponseCode::NoError);
+        let mut record = record("x", 60, "A 10.0.0.88");
+        record.name = query.queries[0].name().clone();
+        answer.add_answer(record);
+        answer.metadata.recursion_available = true;
+        answer.into()
+    })
+    .await;
+    let mut routes = replicate(&[primary.addr]);
+    let server = Running::start(dir.path(), routes.clone()).await;
+    server.until("the zone", |s| s.serial() == Some(7)).await;
+    let asked = name("www.child").to_string();
+    let ask = || client::query(server.addr, &asked, "A", false, LIMIT);
+    let referral = ask().await.unwrap();
+    assert_eq!((&*referral.rcode, referral.answer.len()), ("NOERROR", 0));
+    assert_eq!(referral.authority[0].rtype, "NS");
+    let kind = UpstreamKind::Recursive;
+    routes.forwards.push(forward(".", upstream.addr, kind));
+    server.routes.send_replace(Arc::new(routes));
+    server.until("the upstream", |s| !s.handle.upstreams().is_empty()).await;
+    let found = ask().await.unwrap();
+    assert_eq!(found.answer[0].data, "10.0.0.88");
     server.end().await;
 }
 

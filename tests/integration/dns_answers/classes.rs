@@ -72,15 +72,6 @@ pub(super) const CLASSES: &[Class] = &[
         applies: |c| c.asked.flags & 0x10 != 0 && c.flag(5, false),
     },
     Class {
-        name: "delegations and DNAME",
-        who: &Kind::ALL,
-        aspects: &[Rcode, Authoritative, Answers, Authorities, Additionals],
-        why: "Names below another NS, and below a DNAME, are taken for the \
-              zone's own. CNS has neither; a zone that has them should not be \
-              replicated here.",
-        applies: |c| below(c, "cut") || below(c, "moved"),
-    },
-    Class {
         name: "names that stay here",
         who: &Kind::ALL,
         aspects: &[Rcode, Authoritative, Answers, Authorities],
@@ -169,6 +160,14 @@ pub(super) const CLASSES: &[Class] = &[
         why: "BIND lets nobody keep that a name without SOA does not exist: \
               TTL 0.",
         applies: |c| c.asked.rtype == 6,
+    },
+    Class {
+        name: "ANY below a DNAME",
+        who: &[Kind::Knot, Kind::Nsd],
+        aspects: &[Rcode],
+        why: "The alias made of the DNAME is a set, and one is answer enough, \
+              as from BIND; others follow it.",
+        applies: |c| c.asked.rtype == 255 && below(c, "moved"),
     },
     Class {
         name: "ANY",

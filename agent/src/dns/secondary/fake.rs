@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, NULL, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,6 +57,12 @@ pub(crate) fn record(owner: &str, ttl: u32, data: &str) -> Record {
         ["AAAA", addr] => RData::AAAA(AAAA(addr.parse().unwrap())),
         ["CNAME", to] => RData::CNAME(CNAME(target(to))),
         ["NS", to] => RData::NS(NS(target(to))),
+        ["DNAME", to] => RData::Unknown {
+            code: RecordType::DNAME,
+            rdata: NULL::with(
+                WireName::from_name(&target(to)).as_bytes().to_vec(),
+            ),
+        },
         ["PTR", to] => RData::PTR(PTR(target(to))),
         ["TXT", text] => RData::TXT(TXT::new(vec![text.to_owned()])),
         ["SRV", priority, weight, port, to] => RData::SRV(SRV::new(

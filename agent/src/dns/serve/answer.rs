@@ -9,8 +9,8 @@
 //! Right where CNS is not: an empty non-terminal and an existing name of
 //! another type are NODATA, not NXDOMAIN (RFC 8020, RFC 2308).
 //!
-//! Assumed: a zone has no delegations (CNS writes NS records at the apex
-//! only), so names below another NS are answered like any other.
+//! CNS writes NS records at the apex only. What a zone of another primary
+//! delegates is not ours to answer: `cut.rs`.
 
 use std::sync::OnceLock;
 
@@ -19,6 +19,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use super::cut;
 use crate::dns::names::{WireName, suffixes};
 use crate::dns::store::ZoneVersion;
 use crate::dns::store::rrset::Node;
@@ -77,6 +78,8 @@ pub(crate) enum Step {
     Done(Answer),
     /// The name is an alias: what was found, and the name to go on with.
     Alias(Answer, Name),
+    /// Others answer the name: the referral to them.
+    Away(Answer),
 }
 
 /// Looks `name` up in `zone`. The answer repeats the name's own spelling.
@@ -88,6 +91,9 @@ pub(crate) fn from_zone(
     rtype: RecordType,
 ) -> Result<Step, ProtoError> {
     let key = WireName::from_name(name);
+    if let Some(step) = cut::step(zone, &key, name, rtype)? {
+        return Ok(step);
+    }
     let negative = |rcode| {
         Step::Done(Answer {
             authoritative: true,
@@ -206,6 +212,7 @@ mod tests {
         match ask(text, rtype) {
             Step::Done(answer) => answer,
             Step::Alias(..) => panic!("{text} is an alias"),
+            Step::Away(..) => panic!("{text} is delegated"),
         }
     }
 

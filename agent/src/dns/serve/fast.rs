@@ -19,6 +19,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
 use super::answer::from_wildcard;
+use super::cut;
 use super::forwarded;
 use super::plain::{LowerName, Plain};
 use super::reply::{ASKED, Place, Reply, Section};
@@ -193,6 +194,10 @@ fn step(
     reply: &mut Reply<'_>,
 ) -> Option<Step> {
     let key = name.as_bytes();
+    if cut::may_be_behind(version, key) {
+        // Whether the name is this zone's at all, the general way knows.
+        return None;
+    }
     let node = version.node(key).or_else(|| from_wildcard(version, key));
     let Some(node) = node else {
         negative(version, key, place, reply)?;

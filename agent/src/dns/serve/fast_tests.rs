@@ -51,6 +51,9 @@ fn zone() -> ZoneVersion {
         record("s3.svc.o", 30, "CNAME s2.svc.o"),
         record("*.wild", 30, "A 10.0.0.7"),
         record("x.under.wild", 30, "A 10.0.0.8"),
+        record("cut", 30, "NS ns.cut"),
+        record("ns.cut", 30, "A 10.0.0.5"),
+        record("moved", 30, "DNAME wild"),
     ];
     let many = |n| record("many", 30, &format!("A 10.1.{}.{}", n / 99, n % 99));
     records.extend((0..120).map(many));
@@ -218,6 +221,10 @@ fn asked() -> impl Strategy<Value = Asked> {
         "new.wild",
         "*.wild",
         "y.under.wild",
+        "cut",
+        "ns.cut",
+        "x.cut",
+        "x.moved",
         "nowhere",
         "x.cmon",
         "many",

@@ -8,6 +8,7 @@
 pub(crate) mod answer;
 pub(crate) mod clients;
 mod connection;
+mod cut;
 pub(crate) mod fast;
 mod forwarded;
 pub(crate) mod front;

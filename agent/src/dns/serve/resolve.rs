@@ -134,7 +134,7 @@ impl Names {
             }
             let step = walk(&catalog, route, &name, rtype, recursion).await;
             let (answer, target) = match step {
-                Step::Done(answer) => (answer, None),
+                Step::Done(answer) | Step::Away(answer) => (answer, None),
                 Step::Alias(answer, target) => (answer, Some(target)),
             };
             if first {
@@ -197,8 +197,8 @@ impl By {
     }
 }
 
-/// From whoever `route` names, and from the next above if it is a forward zone
-/// that gives the name up.
+/// From whoever `route` names, and from the next above if that is a forward
+/// zone that gives the name up, or a zone that delegates it.
 async fn walk(
     catalog: &Catalog,
     mut route: Route,
@@ -206,26 +206,36 @@ async fn walk(
     rtype: RecordType,
     recursion: bool,
 ) -> Step {
+    // For when nobody above knows better.
     let mut unknown = None;
     loop {
-        let pool = match route {
-            Route::Local(step) => return step,
+        let suffix = match route {
+            // Rules are for names of which nobody here knows anything.
+            Route::Local(step) => return unknown.map_or(step, Step::Done),
             Route::Zone(zone) => {
-                return step_in_zone(&zone, name, rtype, recursion).await;
+                match step_in_zone(&zone, name, rtype, recursion).await {
+                    Step::Away(referral) if recursion => {
+                        unknown = Some(referral);
+                        zone.cell.name.clone()
+                    }
+                    step => return step,
+                }
             }
-            Route::Forward(pool) if recursion => pool,
+            Route::Forward(pool) if recursion => {
+                match pool.ask(name, rtype).await {
+                    Told::Answer(answer) => return Step::Done(answer),
+                    Told::Unknown(answer) => unknown = Some(answer),
+                }
+                pool.suffix.clone()
+            }
             Route::Forward(_) | Route::Nowhere => {
                 let refusal = || Answer::failure(ResponseCode::Refused);
                 return Step::Done(unknown.unwrap_or_else(refusal));
             }
         };
-        match pool.ask(name, rtype).await {
-            Told::Answer(answer) => return Step::Done(answer),
-            Told::Unknown(answer) => unknown = Some(answer),
-        }
         let key = WireName::from_name(name);
         // Shorter each time, so this ends.
-        route = catalog.route_above(&key, name, rtype, &pool.suffix);
+        route = catalog.route_above(&key, name, rtype, &suffix);
     }
 }
 

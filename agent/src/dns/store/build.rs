@@ -9,7 +9,7 @@ use hickory_proto::rr::RecordType;
 
 use super::arena::Arena;
 use super::entry::{Entry, NONE, Name, Record};
-use super::rrset::{Loose, SET_HEAD, write_sets};
+use super::rrset::{Loose, Node, SET_HEAD, write_sets};
 use super::table::{
     HEAD, Labels, SLOT, Table, add_label, finish, first_slot, tag_of,
 };
@@ -223,9 +223,10 @@ impl ZoneBuilder {
         let nodes_at = HEAD + slots * SLOT;
         let mut block = Vec::with_capacity(self.bytes.max(nodes_at));
         block.resize(nodes_at, 0);
-        let records = self.write_nodes(&mut block);
+        let (records, cuts) = self.write_nodes(&mut block);
         block[..8].copy_from_slice(&self.seed.to_be_bytes());
-        for (at, number) in [(8, self.names), (12, records), (16, slots)] {
+        let head = [(8, self.names), (12, records), (16, slots), (20, cuts)];
+        for (at, number) in head {
             block[at..at + 4].copy_from_slice(&index(number).to_be_bytes());
         }
         block.shrink_to_fit();
@@ -235,11 +236,12 @@ impl ZoneBuilder {
 
     /// Writes the nodes in the order of the names, and gives back what has
     /// been written: a name's records come after it, so nobody needs what
-    /// lies before the next name. Says how many records there are.
-    fn write_nodes(&mut self, block: &mut Vec<u8>) -> usize {
+    /// lies before the next name. Says how many records there are, and at
+    /// how many names the zone ends.
+    fn write_nodes(&mut self, block: &mut Vec<u8>) -> (usize, usize) {
         // Where names that have children lay, rising, and where they lie now.
         let mut parents: Vec<(u32, u32)> = Vec::new();
-        let (mut at, mut records) = (0, 0);
+        let (mut at, mut records, mut cuts) = (0, 0, 0);
         while let Some((here, entry, next)) = Entry::at(&self.entries, at) {
             self.pace.step();
             if let Entry::Name(name) = entry {
@@ -252,22 +254,26 @@ impl ZoneBuilder {
                 if name.is_parent {
                     parents.push((index(here), offset));
                 }
-                records += write_node(&self.entries, &name, parent, block);
+                let (more, sets) =
+                    write_node(&self.entries, &name, parent, block);
+                records += more;
+                let sets = Node(block.get(sets..).unwrap_or_default());
+                cuts += usize::from(sets.is_cut(parent == 0));
             }
             at = next;
             self.entries.free_before(at);
         }
-        records
+        (records, cuts)
     }
 }
 
-/// Says how many records there are.
+/// Says how many records there are, and where their sets begin.
 fn write_node(
     entries: &Arena,
     name: &Name<'_>,
     parent: u32,
     block: &mut Vec<u8>,
-) -> usize {
+) -> (usize, usize) {
     block.extend_from_slice(&parent.to_be_bytes());
     block.extend_from_slice(&[0; 4]);
     block.push(u8::try_from(name.label.len()).unwrap_or(63));
@@ -285,7 +291,7 @@ fn write_node(
     let records = write_sets(&mut loose, block);
     let len = index(block.len() - at - 4);
     block[at..at + 4].copy_from_slice(&len.to_be_bytes());
-    records
+    (records, at + 4)
 }
 
 /// One more child of the node at `parent`; 0 is none.

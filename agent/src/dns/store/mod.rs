@@ -84,6 +84,8 @@ pub(crate) struct ZoneVersion {
     pub(crate) provenance: Provenance,
     /// Resource records, doubles counted once.
     pub(crate) records: usize,
+    /// Names at which the zone ends and another begins; CNS's have none.
+    pub(crate) cuts: usize,
     /// Bytes in memory, without the few of the overlay.
     pub(crate) bytes: usize,
     soa: Record,
@@ -122,6 +124,7 @@ impl ZoneVersion {
             apex,
             provenance,
             records,
+            cuts: table.cuts().saturating_add_signed(overlay.more_cuts),
             bytes: table.bytes().len(),
             soa,
             table,

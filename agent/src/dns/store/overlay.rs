@@ -18,9 +18,11 @@ use crate::dns::names::WireName;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Overlay {
     names: HashMap<WireName, Entry>,
-    /// Names and records more than in the table, or less.
+    /// Names, records and names where the zone ends: more than in the table,
+    /// or less.
     pub(crate) more_names: isize,
     pub(crate) more_records: isize,
+    pub(crate) more_cuts: isize,
 }
 
 #[derive(Clone, Debug)]
@@ -87,6 +89,10 @@ impl Overlay {
         let records = write_sets(&mut loose, &mut sets);
         entry.sets = sets.into();
         let exists = entry.exists();
+        let is_cut =
+            |sets: &[u8]| isize::from(Node(sets).is_cut(owner == apex));
+        let more_cuts = is_cut(&entry.sets) - is_cut(&old);
+        self.more_cuts += more_cuts;
         self.more_records +=
             records.cast_signed() - Node(&old).records().cast_signed();
         if existed != exists {

@@ -9,7 +9,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 8 | `cazone`, 0, format version 2 |
+//! | 8 | `cazone`, 0, format version 3 |
 //! | 2 + n | zone name, text |
 //! | 2 + n | primary the version came from, text `address:port` |
 //! | 8 | when the content was taken in, Unix seconds |
@@ -40,7 +40,7 @@ use crate::dns::names::WireName;
 use crate::dns::pace::Pace;
 use crate::model::dns::ZoneName;
 
-const MAGIC: &[u8; 8] = b"cazone\0\x02";
+const MAGIC: &[u8; 8] = b"cazone\0\x03";
 const DIGEST_LEN: usize = 32;
 /// Adding it up takes some 100 µs.
 const WRITTEN_AT_ONCE: usize = 1 << 16;

@@ -50,6 +50,15 @@ impl<'z> Node<'z> {
         self.iter().find(|set| set.rtype == rtype)
     }
 
+    /// Whether the zone ends here: at another NS (RFC 1034 §4.2), or at a
+    /// DNAME (RFC 6672), which the apex may have, too.
+    pub(crate) fn is_cut(self, is_apex: bool) -> bool {
+        self.iter().any(|set| match set.rtype {
+            RecordType::NS => !is_apex,
+            rtype => rtype == RecordType::DNAME,
+        })
+    }
+
     /// Records of all sets.
     pub(crate) fn records(self) -> usize {
         self.iter().map(|set| set.rdata().count()).sum()

@@ -12,6 +12,7 @@
 //! | 8 | seed of the hash |
 //! | 4, 4 | number of names, of records |
 //! | 4 | number of slots, a power of two |
+//! | 4 | number of names where the zone ends, see `rrset.rs` |
 //! | 8 a slot | upper half of the name's hash; offset of its node, 0 if free |
 //! | ... | the nodes, apex first, each after its parent |
 //!
@@ -34,7 +35,7 @@ use super::rrset::Node;
 use crate::dns::names::WireName;
 
 /// Bytes before the slots.
-pub(crate) const HEAD: usize = 20;
+pub(crate) const HEAD: usize = 24;
 /// Bytes of a slot.
 pub(crate) const SLOT: usize = 8;
 /// Most labels a name can have: 255 bytes of two each, and the root.
@@ -48,6 +49,7 @@ pub(crate) struct Table {
     names: u32,
     records: u32,
     slots: u32,
+    cuts: u32,
 }
 
 /// One node as it lies there.
@@ -66,12 +68,13 @@ impl Table {
         let names = number(&bytes, 8)?;
         let records = number(&bytes, 12)?;
         let slots = number(&bytes, 16)?;
+        let cuts = number(&bytes, 20)?;
         let nodes_at = usize::try_from(slots)
             .ok()?
             .checked_mul(SLOT)?
             .checked_add(HEAD)?;
         let fits = slots.is_power_of_two() && nodes_at < bytes.len();
-        fits.then_some(Self { bytes, seed, names, records, slots })
+        fits.then_some(Self { bytes, seed, names, records, slots, cuts })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -84,6 +87,11 @@ impl Table {
 
     pub(crate) fn records(&self) -> usize {
         self.records as usize
+    }
+
+    /// Names at which the zone ends.
+    pub(crate) fn cuts(&self) -> usize {
+        self.cuts as usize
     }
 
     /// The node of a name in lower-case wire form, below or at `apex`.
