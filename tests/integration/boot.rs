@@ -3,8 +3,11 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! What happens inside a zone at boot, by `boot/`, `smf/` and verb setup: LX
-//! zones by the real systemd. All of it needs root.
+//! zones by the real systemd, SmartOS zones by a stand-in for SMF. All of it
+//! needs root.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
 mod lx;
+mod smartos;
+mod units;

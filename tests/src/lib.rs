@@ -24,6 +24,7 @@ pub mod name_server;
 pub mod public_resolver;
 pub mod sapi;
 pub mod sites;
+pub mod smf;
 pub mod tags;
 #[cfg(test)]
 mod testing;

@@ -12,6 +12,7 @@ use localdc::lx::LxZone;
 use localdc::world::{
     Ground, Programs, Service, Ways, WorldSpec, eventually, joined,
 };
+use monitoring_agent::host::{Exec, run};
 
 /// A first boot: systemd, set-up, a first pass, discovery, scrapes.
 const LONG: Duration = Duration::from_secs(90);
@@ -21,6 +22,20 @@ const EVIDENCE: &str = "cat /var/svc/setup.log /var/log/mdata-user-script.log; \
     systemctl --no-pager --failed; \
     journalctl --no-pager -n 40 -o cat -u mdata-execute -u config-agent \
         -u prometheus -u mount-zfs";
+
+/// A datacenter and a zone in it, before it is provisioned.
+async fn create() -> (Ground, LxZone) {
+    let localdc = Path::new(env!("CARGO_BIN_EXE_localdc"));
+    let programs = Programs::beside(localdc);
+    let programs = programs.unwrap_or_else(|error| panic!("{error}"));
+    let world = WorldSpec::new(programs);
+    let ground = Ground::lay(&world, &mut |_| ()).await.unwrap();
+    let mut spec = ground.zone_spec(&world, 0);
+    let script = include_str!("../../fixtures/user-script.sh");
+    spec.mdata.insert("user-script".into(), script.into());
+    let zone = LxZone::create(ground.network(), spec, &world.programs);
+    (ground, zone.unwrap())
+}
 
 /// A datacenter and a zone in it that has been provisioned.
 struct Site {
@@ -32,16 +47,7 @@ struct Site {
 
 impl Site {
     async fn new() -> Self {
-        let localdc = Path::new(env!("CARGO_BIN_EXE_localdc"));
-        let programs = Programs::beside(localdc);
-        let programs = programs.unwrap_or_else(|error| panic!("{error}"));
-        let world = WorldSpec::new(programs);
-        let ground = Ground::lay(&world, &mut |_| ()).await.unwrap();
-        let mut spec = ground.zone_spec(&world, 0);
-        let script = include_str!("../../fixtures/user-script.sh");
-        spec.mdata.insert("user-script".into(), script.into());
-        let zone = LxZone::create(ground.network(), spec, &world.programs);
-        let mut zone = zone.unwrap();
+        let (ground, mut zone) = create().await;
         zone.provision("one").unwrap_or_else(|e| panic!("{}", joined(&e)));
         let ways = Ways::open(zone.namespace()).await.unwrap();
         Self { ways, zone, ground }
@@ -116,4 +122,41 @@ async fn lx_zone_comes_up_by_itself_and_keeps_its_data_over_a_new_image() {
     site.all_up().await;
     let setup = site.zone.text("var/svc/setup.log");
     assert!(setup.contains("mark the set-up as complete"), "{setup}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lx_zone_cut_off_in_its_set_up_is_set_up_by_the_next_boot() {
+    let (ground, mut zone) = create().await;
+    zone.provision("one").unwrap();
+    let exists = |zone: &LxZone, path: &str| zone.root().join(path).exists();
+    let begun = "opt/triton/config-agent/etc/config.json";
+    let limit = Duration::from_secs(30);
+    let seen = eventually("set-up has begun", limit, async || {
+        if exists(&zone, begun) { Ok(()) } else { Err(zone.console()) }
+    });
+    seen.await.unwrap_or_else(|error| panic!("{error}"));
+    zone.cut_off();
+    assert!(exists(&zone, "var/svc/.ran-user-script"));
+    assert!(!exists(&zone, "var/svc/setup_complete"), "too late to tell");
+    zone.boot().unwrap();
+    let done = eventually("set-up is complete", limit, async || {
+        let complete = exists(&zone, "var/svc/setup_complete");
+        if complete { Ok(()) } else { Err(zone.console()) }
+    });
+    done.await.unwrap_or_else(|error| panic!("{error}"));
+
+    // And nothing of a zone outlives it.
+    let leader = zone.leader().unwrap();
+    let (machine, root) = (zone.namespace().name().to_owned(), zone.root());
+    drop(zone);
+    assert!(!Path::new(&format!("/proc/{leader}")).exists());
+    assert!(!root.exists());
+    drop(ground);
+    let left = format!(
+        "find /sys/fs/cgroup /run/systemd/nspawn -name '{machine}*'; \
+         grep -c {machine} /proc/self/mountinfo"
+    );
+    let exec = Exec::shell(&left, limit);
+    let left = run(&exec).await.unwrap();
+    assert_eq!(left.stdout, "0\n", "{left:?}");
 }

@@ -11,12 +11,13 @@
 //! `/native`, are folders beside it. Everything ends with the value, and with
 //! the thread that booted it, however that ends.
 
+mod cgroup;
 mod native;
 mod root;
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ use crate::world::Programs;
 use crate::zone::{ExecOutput, Namespace, Network, ZoneError, ZoneSpec};
 
 pub use root::base_folder;
+
+use cgroup::Cgroup;
 
 /// How long systemd may take to end all services.
 const SHUTDOWN: Duration = Duration::from_secs(30);
@@ -54,7 +57,14 @@ struct Running {
     machine: String,
     /// Process 1, as the host sees it.
     leader: Option<Pid>,
+    /// nspawn's own lock, which it leaves behind when it is killed.
+    lock: PathBuf,
+    _cgroup: Cgroup,
 }
+
+/// Goes into the groups named before `--` and becomes what comes after it.
+const ENTER: &str = r#"while [ "$1" != -- ]; do echo $$ >"$1"; shift; done
+shift; exec "$@""#;
 
 impl LxZone {
     /// A zone that is not provisioned yet, with an empty delegate dataset.
@@ -106,11 +116,17 @@ impl LxZone {
         };
         let console = File::create(self.folder.join("console.log"));
         let console = console.map_err(start)?;
-        let machine = format!("{}-{}", self.spec.name, std::process::id());
+        let machine = self.namespace.name().to_owned();
+        let cgroup = Cgroup::create(&machine).map_err(start)?;
+        let found = fs::metadata(&root).map_err(start)?;
+        let lock = format!("inode-{}:{}", found.dev(), found.ino());
+        let lock = Path::new("/run/systemd/nspawn/locks").join(lock);
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "systemd-nspawn", "--quiet"])
-            .args(["--boot", "--register=no", "--keep-unit"])
+            .args(["--pdeathsig", "KILL", "sh", "-c", ENTER, "sh"])
+            .args(cgroup.doors())
+            .args(["--", "systemd-nspawn", "--quiet", "--boot"])
+            .args(["--register=no", "--keep-unit"])
             .args(["--resolv-conf=off", "--timezone=off"])
             .args(["--link-journal=no", "--console=pipe"])
             .arg(format!("--machine={machine}"))
@@ -132,8 +148,13 @@ impl LxZone {
             .spawn()
             .map_err(start)?;
         // From here on an early return ends it.
-        let running =
-            self.running.insert(Running { nspawn, machine, leader: None });
+        let running = self.running.insert(Running {
+            nspawn,
+            machine,
+            leader: None,
+            lock,
+            _cgroup: cgroup,
+        });
         let deadline = Instant::now() + START;
         while running.leader.is_none() {
             let ended = running.nspawn.try_wait().map_err(start)?.is_some();
@@ -238,10 +259,18 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some(leader) = self.leader {
             let _ = kill(leader, Signal::SIGKILL);
+            // nspawn sees to the rest then, and ends.
+            let deadline = Instant::now() + START;
+            while matches!(self.nspawn.try_wait(), Ok(None))
+                && Instant::now() < deadline
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
         }
         let _ = self.nspawn.kill();
         let _ = self.nspawn.wait();
-        // nspawn leaves it behind when it is killed.
+        // It leaves these behind when it is killed.
+        let _ = fs::remove_file(&self.lock);
         let propagate = Path::new("/run/systemd/nspawn/propagate");
         let _ = fs::remove_dir(propagate.join(&self.machine));
     }

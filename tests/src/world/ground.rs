@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::services::Switchboard;
 use super::{
     Daemons, Service, Services, Target, WorldError, WorldSpec, cns, complaint,
-    core_zone, eventually, facts, joined, sapi, wanted_targets,
+    eventually, facts, joined, prometheus_zone, sapi, wanted_targets,
 };
 use crate::datacenter::{Datacenter, Facts};
 use crate::zone::{Network, ZoneSpec};
@@ -73,7 +73,12 @@ impl Ground {
     pub fn zone_spec(&self, spec: &WorldSpec, number: usize) -> ZoneSpec {
         let uuid = facts::prometheus_uuid(number);
         let vm = self.all.vm(&uuid).expect("the zone is a VM");
-        core_zone::spec(spec, &self.all, Path::new("/"), vm, "prometheus")
+        let data = Path::new("/");
+        let mut zone = prometheus_zone::spec(spec, &self.all, data, vm);
+        zone.data = None;
+        // Set-up writes it.
+        zone.files.clear();
+        zone
     }
 
     /// Switches a stand-in off; its ports refuse.
