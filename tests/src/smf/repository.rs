@@ -29,6 +29,8 @@ const SEED: [&str; 4] = [
 /// Services by FMRI.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Repository {
+    /// When process 1 started, in the kernel's words.
+    booted: String,
     pub(super) services: BTreeMap<String, Service>,
 }
 
@@ -114,7 +116,22 @@ impl Repository {
         };
         let execute = Service::new(Some(execute), true, State::Offline);
         services.insert(EXECUTE.to_owned(), execute);
-        Self { services }
+        Self { booted: String::new(), services }
+    }
+
+    /// Nothing runs yet after a boot, whoever looks first.
+    fn notice_boot(&mut self, booted: String) {
+        if self.booted == booted {
+            return;
+        }
+        self.booted = booted;
+        for service in self.services.values_mut() {
+            service.temporarily = None;
+            service.moves = false;
+            if service.manifest.is_some() {
+                service.state = State::Disabled;
+            }
+        }
     }
 
     /// As `svccfg import`: a service that is known keeps whether it is
@@ -229,6 +246,10 @@ pub(super) fn with<T>(
         true => Repository::seed(),
         false => serde_json::from_slice(&before)?,
     };
+    let process = fs::read_to_string("/proc/1/stat")?;
+    let started = process.rsplit(')').next().unwrap_or_default();
+    let started = started.split_whitespace().nth(19).unwrap_or_default();
+    repository.notice_boot(started.to_owned());
     let done = work(&mut repository);
     let after = serde_json::to_vec_pretty(&repository)?;
     if after != before {

@@ -39,16 +39,6 @@ struct Running {
 /// Runs until killed, with its zone.
 pub(super) fn run() -> io::Result<()> {
     let mut running: BTreeMap<String, Running> = BTreeMap::new();
-    with(|repository| {
-        for service in repository.services.values_mut() {
-            // A boot.
-            service.temporarily = None;
-            service.moves = false;
-            if service.manifest.is_some() {
-                service.state = State::Disabled;
-            }
-        }
-    })?;
     loop {
         with(|repository| {
             let fmris: Vec<String> =
