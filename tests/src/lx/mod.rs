@@ -62,9 +62,14 @@ struct Running {
     _cgroup: Cgroup,
 }
 
-/// Goes into the groups named before `--` and becomes what comes after it.
-const ENTER: &str = r#"while [ "$1" != -- ]; do echo $$ >"$1"; shift; done
-shift; exec "$@""#;
+/// Process 1 of a pid namespace around all of the zone, so that the kernel
+/// ends it as one: what nspawn starts outlives an nspawn that is killed. Goes
+/// into the groups named before `--`, gives the network namespace a name that
+/// only this mount namespace knows, and becomes what comes last.
+const ENTER: &str = r#"set -e
+while [ "$1" != -- ]; do echo 0 >"$1"; shift; done
+touch "$3"; mount --bind "$2" "$3"; mount -t proc proc /proc
+shift 3; exec "$@""#;
 
 impl LxZone {
     /// A zone that is not provisioned yet, with an empty delegate dataset.
@@ -121,21 +126,21 @@ impl LxZone {
         let found = fs::metadata(&root).map_err(start)?;
         let lock = format!("inode-{}:{}", found.dev(), found.ino());
         let lock = Path::new("/run/systemd/nspawn/locks").join(lock);
+        let net = self.folder.join("net");
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "sh", "-c", ENTER, "sh"])
+            .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid"])
+            .args(["--fork", "--kill-child", "sh", "-c", ENTER, "sh"])
             .args(cgroup.doors())
-            .args(["--", "systemd-nspawn", "--quiet", "--boot"])
+            .args([Path::new("--"), &self.namespace.path(), &net])
+            .args(["systemd-nspawn", "--quiet", "--boot"])
             .args(["--register=no", "--keep-unit"])
             .args(["--resolv-conf=off", "--timezone=off"])
             .args(["--link-journal=no", "--console=pipe"])
             .arg(format!("--machine={machine}"))
             .arg(format!("--hostname={}", self.spec.uuid))
             .arg(format!("--directory={}", root.display()))
-            .arg(format!(
-                "--network-namespace-path={}",
-                self.namespace.path().display()
-            ))
+            .arg(format!("--network-namespace-path={}", net.display()))
             .arg(format!("--bind={}:/native", self.native().display()));
         for (host, zone) in root::binds(&self.programs) {
             command.arg(format!("--bind-ro={}:{zone}", host.display()));
@@ -286,15 +291,20 @@ impl Drop for LxZone {
     }
 }
 
-/// The first child of nspawn; it has one once the zone is set up.
-fn leader(nspawn: &Child) -> Option<Pid> {
-    let pid = nspawn.id();
+/// The child of nspawn, which is the child of `outer`; there is one once the
+/// zone is set up.
+fn leader(outer: &Child) -> Option<Pid> {
+    let nspawn = first_child(outer.id())?;
+    let leader = first_child(nspawn)?;
+    // Before that it is a helper of nspawn's.
+    let name = fs::read_to_string(format!("/proc/{leader}/comm")).ok()?;
+    (name.trim() == "systemd").then(|| Pid::from_raw(leader.cast_signed()))
+}
+
+fn first_child(pid: u32) -> Option<u32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let children = fs::read_to_string(path).ok()?;
-    let first = children.split_whitespace().next()?.parse().ok()?;
-    // Before that it is a helper of the same name.
-    let name = fs::read_to_string(format!("/proc/{first}/comm")).ok()?;
-    (name.trim() == "systemd").then(|| Pid::from_raw(first))
+    children.split_whitespace().next()?.parse().ok()
 }
 
 /// SIGRTMIN+n, which nix does not name.
