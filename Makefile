@@ -15,7 +15,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 SECONDS :=
 SHELL_FILES = $(shell find .ci boot tests -type f \
 	\( -name '*.sh' -o -path '.ci/*' \))
-HEADED_FILES = $(shell find agent boot smf tests -name target -prune -o \
+HEADED_FILES = $(shell find agent boot image smf tests -name target -prune -o \
 	-type f \( -name '*.rs' -o -name '*.sh' -o -name '*.xml' \
 	-o -name '*.service' \) -print)
 FUZZ = cargo +nightly fuzz

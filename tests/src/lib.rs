@@ -17,12 +17,14 @@ mod dns_server;
 mod dns_test_client;
 pub mod grafana;
 pub mod http;
+pub mod lx;
 pub mod measure;
 pub mod metric_names;
 pub mod name_server;
 pub mod public_resolver;
 pub mod sapi;
 pub mod sites;
+pub mod smf;
 pub mod tags;
 #[cfg(test)]
 mod testing;

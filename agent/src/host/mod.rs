@@ -133,9 +133,15 @@ pub trait Host: Send + Sync + fmt::Debug {
     fn is_linux(&self) -> bool;
 }
 
-/// The host this program was built for.
+/// The host this program was built for, unless the variable
+/// `CONFIG_AGENT_BRAND` names the other: so tests play a SmartOS zone.
 pub fn native() -> Box<dyn Host> {
-    if cfg!(target_os = "illumos") { Box::new(SmartOs) } else { Box::new(Lx) }
+    let smartos = match std::env::var("CONFIG_AGENT_BRAND").as_deref() {
+        Ok("joyent-minimal") => true,
+        Ok("lx") => false,
+        _ => cfg!(target_os = "illumos"),
+    };
+    if smartos { Box::new(SmartOs) } else { Box::new(Lx) }
 }
 
 /// Runs a tool and wants exit code 0.

@@ -33,7 +33,7 @@ pub fn run_by_name() -> Option<ExitCode> {
         "mdata-get" => mdata_get(&args),
         "zonename" => zonename(),
         "thanos" => crate::thanos::run(&args),
-        _ => return None,
+        other => crate::smf::run(other, &args)?,
     };
     Some(ExitCode::from(code))
 }

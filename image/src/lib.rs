@@ -1,0 +1,10 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! zone-image: SmartOS and LX images of the three appliances, built on plain
+//! Linux, the same bytes every time.
+//!
+//! The rooms in reading order: `tree` (what an image holds, in memory).
+
+pub mod tree;

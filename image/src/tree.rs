@@ -1,0 +1,401 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! What an image holds, in memory: every name with its mode, owner, time and
+//! where its bytes are. Nothing is laid out on a disk to be packed: a build
+//! makes a `Tree`, and the writers (ZFS stream, tar) write it out. So owners
+//! and modes need no root, and no umask or locale can change a byte.
+//!
+//! Bytes of files stay where they are (a cache, the workspace) until a writer
+//! reads them; a tree of a whole Debian is a few MiB.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Longest component, bytes: ZFS's and Linux's own limit.
+pub const NAME_MAX: usize = 255;
+/// Longest path and longest target of a link, bytes: below PATH_MAX (1,024)
+/// of illumos with its NUL.
+pub const PATH_MAX: usize = 1023;
+
+/// A path below the root of an image, as bytes: `etc/passwd`. Empty is the
+/// root itself. Never absolute, no `.`, `..`, empty component or NUL.
+///
+/// Order is by component, so that a folder comes right before what it holds:
+/// the order in which every writer goes.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct TreePath(Vec<u8>);
+
+/// Why something cannot be in a tree.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TreeError {
+    /// Not a path below the root of an image.
+    #[error("bad path {path:?}: {why}")]
+    BadPath {
+        /// As it came, invalid UTF-8 replaced.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Two things want one name.
+    #[error("{path} is there already, as {there}; cannot also be {new}")]
+    Taken {
+        /// The name.
+        path: TreePath,
+        /// What has it.
+        there: &'static str,
+        /// What wants it.
+        new: &'static str,
+    },
+    /// A component of the path is no directory.
+    #[error("{path}: {parent} is {there}, not a directory")]
+    NotADirectory {
+        /// The name wanted.
+        path: TreePath,
+        /// The component.
+        parent: TreePath,
+        /// What it is.
+        there: &'static str,
+    },
+    /// A hard link to nothing, or to what is no file.
+    #[error("{path}: hard link to {target}, which is {there}")]
+    BadHardLink {
+        /// The link.
+        path: TreePath,
+        /// Where it leads.
+        target: TreePath,
+        /// What is there.
+        there: &'static str,
+    },
+}
+
+impl TreePath {
+    /// The root of the image.
+    pub fn root() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Checks `path`; leading slashes are left out (`/etc` is `etc`).
+    ///
+    /// Errors: `TreeError::BadPath`.
+    pub fn parse(path: impl AsRef<[u8]>) -> Result<Self, TreeError> {
+        let given = path.as_ref();
+        let bad = |why| TreeError::BadPath {
+            path: String::from_utf8_lossy(given).into_owned(),
+            why,
+        };
+        let start = given.iter().take_while(|&&byte| byte == b'/').count();
+        let path = &given[start..];
+        if path.is_empty() {
+            return Ok(Self::root());
+        }
+        if path.len() > PATH_MAX {
+            return Err(bad("longer than 1,023 bytes"));
+        }
+        for component in path.split(|&byte| byte == b'/') {
+            match component {
+                b"" => return Err(bad("an empty component")),
+                b"." | b".." => return Err(bad("a component . or ..")),
+                _ if component.len() > NAME_MAX => {
+                    return Err(bad("a component longer than 255 bytes"));
+                }
+                _ if component.contains(&0) => return Err(bad("a NUL")),
+                _ => {}
+            }
+        }
+        Ok(Self(path.to_vec()))
+    }
+
+    /// The bytes, without a leading slash.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether this is the root.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The last component; empty for the root.
+    pub fn name(&self) -> &[u8] {
+        match self.0.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => &self.0[slash + 1..],
+            None => &self.0,
+        }
+    }
+
+    /// The directory that holds it; none for the root.
+    pub fn parent(&self) -> Option<Self> {
+        if self.is_root() {
+            return None;
+        }
+        Some(match self.0.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => Self(self.0[..slash].to_vec()),
+            None => Self::root(),
+        })
+    }
+
+    /// This path below `base`.
+    ///
+    /// Errors: `TreeError::BadPath`, when the whole is too long.
+    pub fn below(&self, base: &Self) -> Result<Self, TreeError> {
+        match (base.is_root(), self.is_root()) {
+            (true, _) => Ok(self.clone()),
+            (_, true) => Ok(base.clone()),
+            _ => Self::parse([&base.0[..], b"/", &self.0].concat()),
+        }
+    }
+}
+
+impl Ord for TreePath {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        // `/` sorts below every other byte, so that a/b comes before a-b.
+        let key = |byte: &u8| if *byte == b'/' { 0u8 } else { *byte };
+        self.0.iter().map(key).cmp(other.0.iter().map(key))
+    }
+}
+
+impl PartialOrd for TreePath {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for TreePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}", String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for TreePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Owner and permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Permission bits with setuid, setgid and sticky: 0 to 0o7777.
+    pub mode: u16,
+    /// Owner, a plain number.
+    pub uid: u32,
+    /// Group, a plain number.
+    pub gid: u32,
+    /// Modification time, seconds since 1970 UTC; stands for all times.
+    pub mtime: u64,
+}
+
+/// Where the bytes of a file are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// In memory: small files that a build makes.
+    Bytes(Arc<[u8]>),
+    /// In a file of the build host, read when written.
+    OnDisk {
+        /// Which.
+        path: PathBuf,
+        /// Its length in bytes when it was looked at; a writer that finds
+        /// another one fails.
+        len: u64,
+    },
+}
+
+impl Content {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::OnDisk { len, .. } => *len,
+        }
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a name is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A file of its own.
+    File(Content),
+    /// A further name of the file at the path.
+    HardLink(TreePath),
+    /// A symbolic link; any target, as bytes.
+    Symlink(Vec<u8>),
+}
+
+impl Kind {
+    /// For messages.
+    pub fn noun(&self) -> &'static str {
+        match self {
+            Self::Directory => "a directory",
+            Self::File(_) => "a file",
+            Self::HardLink(_) => "a hard link",
+            Self::Symlink(_) => "a symbolic link",
+        }
+    }
+}
+
+/// One name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is.
+    pub kind: Kind,
+    /// Owner and permissions; of a hard link those of its file count.
+    pub meta: Meta,
+}
+
+/// Every name below the root, and the root itself.
+///
+/// Always whole: each parent is there and a directory, each hard link leads
+/// to a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    entries: BTreeMap<TreePath, Entry>,
+}
+
+impl Tree {
+    /// Nothing but the root directory.
+    pub fn new(root: Meta) -> Self {
+        let entry = Entry { kind: Kind::Directory, meta: root };
+        Self { entries: BTreeMap::from([(TreePath::root(), entry)]) }
+    }
+
+    /// Adds a name; a directory that is there takes the new owner and mode.
+    ///
+    /// Errors: `Taken`, `NotADirectory` (also when the parent is missing),
+    /// `BadHardLink`. Nothing has changed then.
+    pub fn insert(
+        &mut self,
+        path: TreePath,
+        entry: Entry,
+    ) -> Result<(), TreeError> {
+        self.check_parent(&path)?;
+        if let Kind::HardLink(target) = &entry.kind {
+            let there = self.noun_at(target);
+            if !matches!(self.kind_at(target), Some(Kind::File(_))) {
+                let target = target.clone();
+                return Err(TreeError::BadHardLink { path, target, there });
+            }
+        }
+        if let Some(there) = self.entries.get(&path) {
+            let both = (&there.kind, &entry.kind);
+            if !matches!(both, (Kind::Directory, Kind::Directory)) {
+                let (there, new) = (there.kind.noun(), entry.kind.noun());
+                return Err(TreeError::Taken { path, there, new });
+            }
+        }
+        self.entries.insert(path, entry);
+        Ok(())
+    }
+
+    fn check_parent(&self, path: &TreePath) -> Result<(), TreeError> {
+        let Some(parent) = path.parent() else { return Ok(()) };
+        if matches!(self.kind_at(&parent), Some(Kind::Directory)) {
+            return Ok(());
+        }
+        let there = self.noun_at(&parent);
+        Err(TreeError::NotADirectory { path: path.clone(), parent, there })
+    }
+
+    fn kind_at(&self, path: &TreePath) -> Option<&Kind> {
+        self.entries.get(path).map(|entry| &entry.kind)
+    }
+
+    fn noun_at(&self, path: &TreePath) -> &'static str {
+        self.kind_at(path).map_or("missing", Kind::noun)
+    }
+
+    /// The entry at a path.
+    pub fn get(&self, path: &TreePath) -> Option<&Entry> {
+        self.entries.get(path)
+    }
+
+    /// All names in the order of writing: each directory right before what it
+    /// holds, the root first.
+    pub fn iter(&self) -> impl Iterator<Item = (&TreePath, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// How many names, the root among them.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Never: the root is always there.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const META: Meta = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 0 };
+
+    fn path(text: &str) -> TreePath {
+        TreePath::parse(text).unwrap()
+    }
+
+    fn file(text: &str) -> Entry {
+        let bytes = Content::Bytes(text.as_bytes().into());
+        Entry { kind: Kind::File(bytes), meta: META }
+    }
+
+    fn directory() -> Entry {
+        Entry { kind: Kind::Directory, meta: META }
+    }
+
+    #[test]
+    fn paths_that_leave_the_tree_are_refused() {
+        for bad in ["..", "a/../b", "./a", "a//b", "a/", "a\0b"] {
+            assert!(TreePath::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(TreePath::parse("n".repeat(256)).is_err());
+        assert!(TreePath::parse("n/".repeat(600) + "n").is_err());
+        assert_eq!(path("/etc/passwd"), path("etc/passwd"));
+        assert_eq!(path("/"), TreePath::root());
+    }
+
+    #[test]
+    fn a_directory_comes_right_before_what_it_holds() {
+        let mut tree = Tree::new(META);
+        for name in ["a-b", "a", "a/z", "a.c", "a/b"] {
+            tree.insert(
+                path(name),
+                if name == "a" { directory() } else { file("") },
+            )
+            .or_else(|_| tree.insert(path("a"), directory()))
+            .unwrap();
+        }
+        let names: Vec<_> =
+            tree.iter().map(|(path, _)| path.to_string()).collect();
+        assert_eq!(names, ["/", "/a", "/a/b", "/a/z", "/a-b", "/a.c"]);
+    }
+
+    #[test]
+    fn a_name_is_taken_once_and_a_parent_is_a_directory() {
+        let mut tree = Tree::new(META);
+        tree.insert(path("f"), file("one")).unwrap();
+        let before = tree.clone();
+        let taken = tree.insert(path("f"), file("two")).unwrap_err();
+        assert_eq!(
+            taken.to_string(),
+            "/f is there already, as a file; cannot also be a file"
+        );
+        tree.insert(path("f/x"), file("")).unwrap_err();
+        tree.insert(path("none/x"), file("")).unwrap_err();
+        let link = Kind::HardLink(path("none"));
+        tree.insert(path("l"), Entry { kind: link, meta: META }).unwrap_err();
+        assert_eq!(tree, before);
+    }
+}
