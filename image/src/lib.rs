@@ -5,6 +5,10 @@
 //! zone-image: SmartOS and LX images of the three appliances, built on plain
 //! Linux, the same bytes every time.
 //!
-//! The rooms in reading order: `tree` (what an image holds, in memory).
+//! The rooms in reading order: `tree` (what an image holds, in memory),
+//! `content` (the bytes of its files), `stream` (the tree as a ZFS send
+//! stream).
 
+pub mod content;
+pub mod stream;
 pub mod tree;
