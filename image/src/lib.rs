@@ -6,9 +6,10 @@
 //! Linux, the same bytes every time.
 //!
 //! The rooms in reading order: `tree` (what an image holds, in memory),
-//! `content` (the bytes of its files), `stream` (the tree as a ZFS send
-//! stream).
+//! `content` (the bytes of its files), `stream` and `tar` (the tree as a ZFS
+//! send stream, or as a tar).
 
 pub mod content;
 pub mod stream;
+pub mod tar;
 pub mod tree;
