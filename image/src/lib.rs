@@ -7,9 +7,11 @@
 //!
 //! The rooms in reading order: `tree` (what an image holds, in memory),
 //! `content` (the bytes of its files), `stream` and `tar` (the tree as a ZFS
-//! send stream, or as a tar).
+//! send stream, or as a tar), `gzip`, `output` (the file that is left).
 
 pub mod content;
+pub mod gzip;
+pub mod output;
 pub mod stream;
 pub mod tar;
 pub mod tree;
