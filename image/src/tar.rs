@@ -104,7 +104,8 @@ impl<W: Write> Archive<W> {
         content: &Content,
     ) -> Result<(), TarError> {
         let failed = |source| TarError::Content { path: path.clone(), source };
-        let mut bytes = Blocks::open(content, PIECE).map_err(failed)?;
+        let piece = usize::try_from(content.len()).unwrap_or(PIECE).min(PIECE);
+        let mut bytes = Blocks::open(content, piece).map_err(failed)?;
         self.member(path, entry, FILE, b"", content.len())
             .map_err(TarError::Sink)?;
         loop {

@@ -8,8 +8,7 @@ use std::num::NonZeroU64;
 
 use ring::digest::{Context, SHA256};
 
-use super::StreamError;
-use super::record::BLOCK_MAX;
+use super::{StreamError, block_size};
 use crate::content::Blocks;
 use crate::tree::{Content, Kind, Tree, TreePath};
 
@@ -70,7 +69,8 @@ impl Sum {
         let failed =
             |source| StreamError::Content { path: path.clone(), source };
         self.number(content.len());
-        let mut blocks = Blocks::open(content, BLOCK_MAX).map_err(failed)?;
+        let size = block_size(content.len()) as usize;
+        let mut blocks = Blocks::open(content, size).map_err(failed)?;
         while let Some((offset, block)) = blocks.next_data().map_err(failed)? {
             self.number(offset);
             self.0.update(block);

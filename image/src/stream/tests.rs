@@ -192,8 +192,51 @@ fn a_stream_of_others_kind_is_told_from_ours() {
     assert!(error.contains("more follows"), "{error}");
 }
 
+/// Bytes of a file: runs of zeros and of others, some longer than a block.
+fn content() -> impl Strategy<Value = Vec<u8>> {
+    let run = (prop_oneof![Just(0), any::<u8>()], 0_usize..150_000);
+    prop::collection::vec(run, 0..4).prop_map(|runs| {
+        let run = |(byte, len)| std::iter::repeat_n(byte, len);
+        runs.into_iter().flat_map(run).collect()
+    })
+}
+
+/// A name of a tree: of any bytes, and what it stands for.
+fn name() -> impl Strategy<Value = (Vec<u8>, Kind)> {
+    let byte = (1_u8..).prop_filter("of one name", |byte| *byte != b'/');
+    let name = prop::collection::vec(byte, 1..256);
+    let kind = prop_oneof![
+        content().prop_map(|bytes| file(&bytes)),
+        prop::collection::vec(1_u8.., 1..1024).prop_map(Kind::Symlink),
+        Just(Kind::Directory),
+    ];
+    (name, kind)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_tree_becomes_a_good_stream(
+        names in prop::collection::vec(name(), 0..12),
+        (uid, gid) in (0_u32..1 << 31, 0_u32..1 << 31),
+        (mode, mtime) in (0_u16..0o10000, any::<u64>()),
+    ) {
+        let meta = Meta { mode, uid, gid, mtime };
+        let mut tree = Tree::new(meta);
+        let mut folder = TreePath::root();
+        for (name, kind) in names {
+            let path = TreePath::parse(name).and_then(|path| path.below(&folder));
+            let Ok(path) = path else { continue };
+            let is_directory = kind == Kind::Directory;
+            let added = tree.insert(path.clone(), Entry { kind, meta });
+            if added.is_ok() && is_directory {
+                folder = path;
+            }
+        }
+        let verified = verify(&written(&tree)[..]);
+        prop_assert_eq!(verified.unwrap().objects, 5 + tree.len() as u64);
+    }
 
     #[test]
     fn a_changed_bit_is_found(at in any::<prop::sample::Index>(), bit in 0_u32..8) {
