@@ -47,9 +47,13 @@ const PLAIN: u16 = 2;
 /// Links with their target in the bonus.
 const SHORT_LINK: u16 = 3;
 /// The spill block of a link.
-const SPILLED_LINK: u16 = 5;
+const SPILLED_LINK: u16 = 4;
 
 /// Which attributes, in which order; a layout's number is its name.
+///
+/// Numbers run from 2 (ZFS keeps 0 and 1 to itself) without a gap: the next
+/// layout that a system needs gets their count as its number, and one that is
+/// taken is a panic of the kernel, at the first file made in the zone.
 pub(super) const LAYOUTS: [(u16, &[u16]); 3] = [
     (PLAIN, &[5, 6, 4, 12, 13, 7, 11, 0, 1, 2, 3, 8, 16, 19]),
     (SHORT_LINK, &[5, 6, 4, 12, 13, 7, 11, 0, 1, 2, 3, 8, 16, 19, 17]),
@@ -261,6 +265,14 @@ mod tests {
     }
 
     #[test]
+    fn layouts_and_attributes_are_numbered_without_a_gap() {
+        let layouts = LAYOUTS.iter().map(|layout| layout.0);
+        assert!(layouts.eq(2..2 + LAYOUTS.len() as u16));
+        let attributes = REGISTRY.iter().map(|attribute| attribute.1);
+        assert!(attributes.eq(0..REGISTRY.len() as u16));
+    }
+
+    #[test]
     fn the_acl_of_0644_is_the_three_usual_entries() {
         let acl = trivial_acl(FILE | 0o644);
         let masks: Vec<u32> = acl.iter().map(|ace| ace.mask).collect();
@@ -275,7 +287,7 @@ mod tests {
         assert!(packed.bonus.len() <= 192, "the rest is the spill's pointer");
         let spill = packed.spill.unwrap();
         assert_eq!(spill.len(), 512);
-        assert_eq!(spill[..8], [0x5a, 0x50, 0x2f, 0, 5, 4, 145, 0]);
+        assert_eq!(spill[..8], [0x5a, 0x50, 0x2f, 0, 4, 4, 145, 0]);
         assert_eq!(spill[8..153], [b't'; 145]);
         assert_eq!(link(&[b't'; 1023]).spill.unwrap().len(), 1536);
     }
