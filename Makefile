@@ -37,6 +37,12 @@ test: check check-illumos	## all that CI runs: checks, then every test
 	cargo nextest run --locked --workspace --profile ci
 	cargo test --locked --workspace --doc
 
+.PHONY: test-zfs
+test-zfs:	## receive our streams in a virtual machine with the ZFS module
+	@tests/setup.sh test-zfs
+	cargo nextest run --locked -p localdc --run-ignored only --no-capture \
+		-E 'test(/image::machine/)'
+
 .PHONY: check
 check: setup	## rustfmt, clippy, rustdoc, cargo-deny, shellcheck, xmllint
 	cargo fmt --all --check

@@ -4,9 +4,9 @@
 # file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 # Brings a Debian 12 machine to where `make demo`, `make test`, `make bench-dns`,
-# `make bench-image` or `make fuzz` can run.
+# `make bench-image`, `make test-zfs` or `make fuzz` can run.
 #
-#   setup.sh demo|test|bench|bench-image|fuzz   as root, or a user with sudo
+#   setup.sh demo|test|test-zfs|bench|bench-image|fuzz   as root, or with sudo
 #
 # Looks first: when all is there, nothing is fetched and nothing is printed.
 # No package it installs is left running or enabled as a system service.
@@ -27,6 +27,8 @@ test_packages=(bind9 binutils golang-go knot libfaketime libxml2-utils
     shellcheck)
 # The name servers to compare with, and what asks them.
 bench_packages=(bind9 dnsperf knot nsd unbound)
+# What the virtual machine with the ZFS module is made with and runs on.
+machine_packages=(cpio mmdebstrap qemu-system-x86)
 # Tools built from the public registry: crate, version.
 test_tools=(cargo-deny=0.20.2 cargo-nextest=0.9.151)
 
@@ -108,6 +110,13 @@ ensure_zfs_receive() {
     tests/tools/zfs-receive-build.sh
 }
 
+ensure_machine() {
+    [[ ! -e target/zfs-vm/initrd ]] || return 0
+    say "making a machine with the ZFS module in target/zfs-vm (some minutes)"
+    as_root "$PWD/tests/setup.sh" update-lists
+    as_root "$PWD/tests/tools/zfs-vm.sh" build
+}
+
 ensure_rust() {
     PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
     [[ -n $(type -P cargo) ]] ||
@@ -136,6 +145,12 @@ test)
     ensure_zfs_receive
     for tool in "${test_tools[@]}"; do ensure_tool "$tool"; done
     ;;
+test-zfs)
+    ensure_rust
+    ensure_packages gcc libc6-dev make "${machine_packages[@]}"
+    ensure_tool cargo-nextest=0.9.151
+    ensure_machine
+    ;;
 bench)
     ensure_rust
     ensure_packages "${demo_packages[@]}" "${bench_packages[@]}"
@@ -153,5 +168,5 @@ fuzz)
     ;;
 update-lists) apt update >/dev/null ;;
 install-packages) shift; install_packages "$@" ;;
-*) echo "usage: setup.sh demo|test|bench|bench-image|fuzz" >&2; exit 64 ;;
+*) echo "usage: setup.sh demo|test|test-zfs|bench|bench-image|fuzz" >&2; exit 64 ;;
 esac

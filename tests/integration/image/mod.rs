@@ -4,4 +4,6 @@
 
 //! Images, judged by the programs that take them.
 
+mod machine;
 mod stream;
+mod tar;
