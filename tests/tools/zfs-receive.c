@@ -12,7 +12,8 @@
  *
  * POOL, an absolute path, becomes a pool in a file. Every name of the received
  * snapshot is a line on stdout; with AGAIN the snapshot is sent to that file,
- * received a second time, and the lines are of what came through both.
+ * received a second time, and the lines are of what came through both. At the
+ * end the file system is written to, as a zone would.
  *
  * Fields, one blank between: mode (octal, with type), uid, gid, links, size,
  * mtime as seconds.nanoseconds, object, object of the parent, path, and for a
@@ -311,10 +312,78 @@ list_snapshot(const char *snapshot)
 	dmu_objset_disown(l.os, B_FALSE, FTAG);
 }
 
+/* A transaction that may change the object, assigned. */
+static dmu_tx_t *
+begin_change(objset_t *os, uint64_t object, sa_handle_t *handle)
+{
+	dmu_tx_t *tx = dmu_tx_create(os);
+
+	if (handle != NULL)
+		dmu_tx_hold_sa(tx, handle, B_TRUE);
+	else
+		dmu_tx_hold_zap(tx, object, B_TRUE, NULL);
+	check(dmu_tx_assign(tx, TXG_WAIT), "begin a change");
+	return (tx);
+}
+
+/* Every directory takes and loses a name that no micro ZAP holds. */
+static void
+change_directory(objset_t *os, uint64_t object)
+{
+	const char *name = "a name of more than the forty-nine bytes of a micro";
+	uint64_t value = object, found = 0;
+	dmu_tx_t *tx = begin_change(os, object, NULL);
+
+	check(zap_add(os, object, name, 8, 1, &value, tx), "add a name");
+	dmu_tx_commit(tx);
+	check(zap_lookup(os, object, name, 8, 1, &found), "find a new name");
+	insist(found == value, "another value", name);
+	tx = begin_change(os, object, NULL);
+	check(zap_remove(os, object, name, tx), "remove a name");
+	dmu_tx_commit(tx);
+}
+
+/*
+ * What was received is lived in: the root gets an attribute that no file of
+ * ours has, so that a new layout is made, and directories change.
+ */
+static void
+change(const char *filesystem)
+{
+	objset_t *os;
+	sa_attr_type_t *attributes;
+	sa_handle_t *handle;
+	uint64_t sa, root, object = 0, stamp[4] = { 0 };
+	dmu_object_info_t info;
+	dmu_tx_t *tx;
+
+	check(dmu_objset_own(filesystem, DMU_OST_ZFS, B_FALSE, B_FALSE, FTAG,
+	    &os), filesystem);
+	check(zap_lookup(os, MASTER_NODE_OBJ, ZFS_SA_ATTRS, 8, 1, &sa),
+	    "find the attributes");
+	check(sa_setup(os, sa, zfs_attr_table, ZPL_END, &attributes),
+	    "set the attributes up");
+	check(zap_lookup(os, MASTER_NODE_OBJ, ZFS_ROOT_OBJ, 8, 1, &root),
+	    "find the root");
+	check(sa_handle_get(os, root, NULL, SA_HDL_PRIVATE, &handle),
+	    "root");
+	tx = begin_change(os, root, handle);
+	check(sa_update(handle, attributes[ZPL_SCANSTAMP], stamp,
+	    sizeof (stamp), tx), "add an attribute");
+	dmu_tx_commit(tx);
+	sa_handle_destroy(handle);
+	while (dmu_object_next(os, &object, B_FALSE, 0) == 0) {
+		check(dmu_object_info(os, object, &info), "look at an object");
+		if (info.doi_type == DMU_OT_DIRECTORY_CONTENTS)
+			change_directory(os, object);
+	}
+	dmu_objset_disown(os, B_FALSE, FTAG);
+}
+
 int
 main(int argc, char **argv)
 {
-	char *snapshot;
+	char *snapshot, *filesystem;
 
 	if (argc < 3 || argc > 4) {
 		fprintf(stderr, "usage: zfs-receive POOL STREAM [AGAIN]\n");
@@ -331,6 +400,10 @@ main(int argc, char **argv)
 		snapshot = receive(argv[3], "second");
 	}
 	list_snapshot(snapshot);
+	filesystem = kmem_asprintf("%.*s", (int)strcspn(snapshot, "@"),
+	    snapshot);
+	change(filesystem);
+	kmem_strfree(filesystem);
 	kmem_strfree(snapshot);
 	check(spa_export(POOL, NULL, B_TRUE, B_FALSE), "export pool");
 	kernel_fini();
