@@ -37,6 +37,12 @@ test: check check-illumos	## all that CI runs: checks, then every test
 	cargo nextest run --locked --workspace --profile ci
 	cargo test --locked --workspace --doc
 
+.PHONY: test-zfs
+test-zfs:	## receive our streams in a virtual machine with the ZFS module
+	@tests/setup.sh test-zfs
+	cargo nextest run --locked -p localdc --run-ignored only --no-capture \
+		-E 'test(/image::machine/)'
+
 .PHONY: check
 check: setup	## rustfmt, clippy, rustdoc, cargo-deny, shellcheck, xmllint
 	cargo fmt --all --check
@@ -64,6 +70,11 @@ bench-dns:	## measure the name server beside Knot, NSD, BIND, unbound
 	@tests/setup.sh bench
 	cargo build --release --locked -p monitoring-agent --bins
 	cargo bench --locked -p localdc --bench dns
+
+.PHONY: bench-image
+bench-image:	## measure the writers of images beside tar and pigz
+	@tests/setup.sh bench-image
+	cargo bench --locked -p localdc --bench image
 
 .PHONY: fuzz
 fuzz:	## each fuzz target for ten minutes, or SECONDS=n

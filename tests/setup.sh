@@ -3,10 +3,10 @@
 # License, v. 2.0. If a copy of the MPL was not distributed with this
 # file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-# Brings a Debian 12 machine to where `make demo`, `make test`, `make bench-dns`
-# or `make fuzz` can run.
+# Brings a Debian 12 machine to where `make demo`, `make test`, `make bench-dns`,
+# `make bench-image`, `make test-zfs` or `make fuzz` can run.
 #
-#   setup.sh demo|test|bench|fuzz   as root, or as a user with sudo
+#   setup.sh demo|test|test-zfs|bench|bench-image|fuzz   as root, or with sudo
 #
 # Looks first: when all is there, nothing is fetched and nothing is printed.
 # No package it installs is left running or enabled as a system service.
@@ -31,6 +31,8 @@ test_packages=(bind9 binutils golang-go knot libfaketime libxml2-utils
 lx_packages=(dbus iproute2 procps systemd-sysv)
 # The name servers to compare with, and what asks them.
 bench_packages=(bind9 dnsperf knot nsd unbound)
+# What the virtual machine with the ZFS module is made with and runs on.
+machine_packages=(cpio mmdebstrap qemu-system-x86)
 # Tools built from the public registry: crate, version.
 test_tools=(cargo-deny=0.20.2 cargo-nextest=0.9.151)
 
@@ -133,6 +135,19 @@ make_lx_base() {
     mv target/lx-base.new target/lx-base
 }
 
+# What receives our send streams; it unpacks packages of its own, too.
+ensure_zfs_receive() {
+    [[ -d target/zfs/root ]] || as_root "$PWD/tests/setup.sh" update-lists
+    tests/tools/zfs-receive-build.sh
+}
+
+ensure_machine() {
+    [[ ! -e target/zfs-vm/initrd ]] || return 0
+    say "making a machine with the ZFS module in target/zfs-vm (some minutes)"
+    as_root "$PWD/tests/setup.sh" update-lists
+    as_root "$PWD/tests/tools/zfs-vm.sh" build
+}
+
 ensure_rust() {
     PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
     [[ -n $(type -P cargo) ]] ||
@@ -159,11 +174,22 @@ test)
     ensure_packages "${demo_packages[@]}" "${test_packages[@]}"
     ensure_illumos
     ensure_lx_base
+    ensure_zfs_receive
     for tool in "${test_tools[@]}"; do ensure_tool "$tool"; done
+    ;;
+test-zfs)
+    ensure_rust
+    ensure_packages gcc libc6-dev make "${machine_packages[@]}"
+    ensure_tool cargo-nextest=0.9.151
+    ensure_machine
     ;;
 bench)
     ensure_rust
     ensure_packages "${demo_packages[@]}" "${bench_packages[@]}"
+    ;;
+bench-image)
+    ensure_rust
+    ensure_packages gcc libc6-dev make pigz tar
     ;;
 fuzz)
     ensure_rust
@@ -175,5 +201,5 @@ fuzz)
 update-lists) apt update >/dev/null ;;
 make-lx-base) make_lx_base ;;
 install-packages) shift; install_packages "$@" ;;
-*) echo "usage: setup.sh demo|test|bench|fuzz" >&2; exit 64 ;;
+*) echo "usage: setup.sh demo|test|test-zfs|bench|bench-image|fuzz" >&2; exit 64 ;;
 esac

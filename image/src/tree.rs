@@ -60,6 +60,14 @@ pub enum TreeError {
         /// What it is.
         there: &'static str,
     },
+    /// A symbolic link to what no system takes.
+    #[error("{path}: bad target of a symbolic link: {why}")]
+    BadTarget {
+        /// The link.
+        path: TreePath,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A hard link to nothing, or to what is no file.
     #[error("{path}: hard link to {target}, which is {there}")]
     BadHardLink {
@@ -272,13 +280,18 @@ impl Tree {
     /// Adds a name; a directory that is there takes the new owner and mode.
     ///
     /// Errors: `Taken`, `NotADirectory` (also when the parent is missing),
-    /// `BadHardLink`. Nothing has changed then.
+    /// `BadTarget`, `BadHardLink`. Nothing has changed then.
     pub fn insert(
         &mut self,
         path: TreePath,
         entry: Entry,
     ) -> Result<(), TreeError> {
         self.check_parent(&path)?;
+        if let Kind::Symlink(target) = &entry.kind
+            && let Err(why) = check_target(target)
+        {
+            return Err(TreeError::BadTarget { path, why });
+        }
         if let Kind::HardLink(target) = &entry.kind {
             let there = self.noun_at(target);
             if !matches!(self.kind_at(target), Some(Kind::File(_))) {
@@ -333,6 +346,15 @@ impl Tree {
     /// Never: the root is always there.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+}
+
+fn check_target(target: &[u8]) -> Result<(), &'static str> {
+    match target {
+        [] => Err("empty"),
+        _ if target.len() > PATH_MAX => Err("longer than 1,023 bytes"),
+        _ if target.contains(&0) => Err("a NUL"),
+        _ => Ok(()),
     }
 }
 
@@ -394,6 +416,11 @@ mod tests {
         );
         tree.insert(path("f/x"), file("")).unwrap_err();
         tree.insert(path("none/x"), file("")).unwrap_err();
+        for target in [&b""[..], b"a\0", &[b't'; 1024]] {
+            let link = Kind::Symlink(target.to_vec());
+            tree.insert(path("l"), Entry { kind: link, meta: META })
+                .unwrap_err();
+        }
         let link = Kind::HardLink(path("none"));
         tree.insert(path("l"), Entry { kind: link, meta: META }).unwrap_err();
         assert_eq!(tree, before);

@@ -26,6 +26,12 @@ pub fn bar(name: &str, value: f64, limit: f64) {
     println!("bar {name} {value:.2} <= {limit} {verdict}");
 }
 
+/// [`bar`] for a figure where more is better.
+pub fn bar_at_least(name: &str, value: f64, limit: f64) {
+    let verdict = if value >= limit { "ok" } else { "short" };
+    println!("bar {name} {value:.2} >= {limit} {verdict}");
+}
+
 /// The released agent: it lies beside the folder of this program.
 ///
 /// Errors: it was not built.
