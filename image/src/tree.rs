@@ -12,6 +12,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -194,12 +196,14 @@ pub struct Meta {
 pub enum Content {
     /// In memory: small files that a build makes.
     Bytes(Arc<[u8]>),
-    /// In a file of the build host, read when written.
+    /// In a file of the build host, read when written: the whole of it, or
+    /// the part that an archive holds there.
     OnDisk {
         /// Which.
         path: PathBuf,
-        /// Its length in bytes when it was looked at; a writer that finds
-        /// another one fails.
+        /// Where in it the bytes start.
+        offset: u64,
+        /// How many bytes; a writer that finds fewer fails.
         len: u64,
     },
 }
@@ -216,6 +220,21 @@ impl Content {
     /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The bytes, from the first to the last.
+    ///
+    /// Errors: the file is gone. A reader that ends before `len` bytes means
+    /// that it has been cut since.
+    pub fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+        Ok(match self {
+            Self::Bytes(bytes) => Box::new(&bytes[..]),
+            Self::OnDisk { path, offset, len } => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(*offset))?;
+                Box::new(file.take(*len))
+            }
+        })
     }
 }
 
