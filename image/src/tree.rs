@@ -140,6 +140,13 @@ impl TreePath {
         })
     }
 
+    /// Whether this is `top` or lies below it.
+    pub fn is_at_or_below(&self, top: &Self) -> bool {
+        let rest = self.0.strip_prefix(&top.0[..]);
+        top.is_root()
+            || rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+    }
+
     /// This path below `base`.
     ///
     /// Errors: `TreeError::BadPath`, when the whole is too long.
@@ -316,6 +323,109 @@ impl Tree {
         Ok(())
     }
 
+    /// Adds a name and the directories above it that are missing, which take
+    /// `above`.
+    ///
+    /// Errors: as `insert`; directories made stay then.
+    pub fn insert_deep(
+        &mut self,
+        path: TreePath,
+        entry: Entry,
+        above: Meta,
+    ) -> Result<(), TreeError> {
+        let mut missing = Vec::new();
+        let mut parent = path.parent();
+        while let Some(there) = parent {
+            if self.entries.contains_key(&there) {
+                break;
+            }
+            parent = there.parent();
+            missing.push(there);
+        }
+        for directory in missing.into_iter().rev() {
+            let entry = Entry { kind: Kind::Directory, meta: above };
+            self.insert(directory, entry)?;
+        }
+        self.insert(path, entry)
+    }
+
+    /// Lays all of `other` but its root below `at`; directories above that are
+    /// missing take `above`. With `replace`, files and links of `other` take
+    /// the place of what has their names.
+    ///
+    /// Errors: as `insert`; what was laid stays then.
+    pub fn graft(
+        &mut self,
+        other: &Self,
+        at: &TreePath,
+        above: Meta,
+        replace: bool,
+    ) -> Result<(), TreeError> {
+        // A link may come before its file by name: links last.
+        let is_link = |entry: &Entry| matches!(entry.kind, Kind::HardLink(_));
+        for links in [false, true] {
+            let names = other.iter().filter(|(path, entry)| {
+                !path.is_root() && is_link(entry) == links
+            });
+            for (path, entry) in names {
+                let mut entry = entry.clone();
+                if let Kind::HardLink(target) = &mut entry.kind {
+                    *target = target.below(at)?;
+                }
+                let path = path.below(at)?;
+                if replace && !matches!(entry.kind, Kind::Directory) {
+                    self.remove(&path, false);
+                }
+                self.insert_deep(path, entry, above)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a name away, with all below; with `content`, only what is below.
+    /// Returns how many names. A file that hard links outside still name
+    /// lives on under the first of them.
+    pub fn remove(&mut self, path: &TreePath, content: bool) -> usize {
+        let goes = |name: &TreePath| {
+            name.is_at_or_below(path) && !(content && name == path)
+        };
+        let names = self.entries.range(path.clone()..);
+        let names: Vec<_> = names
+            .map(|(name, _)| name)
+            .take_while(|name| name.is_at_or_below(path))
+            .filter(|name| goes(name) && !name.is_root())
+            .cloned()
+            .collect();
+        for name in &names {
+            let gone = self.entries.remove(name);
+            if let Some(gone @ Entry { kind: Kind::File(_), .. }) = gone {
+                self.bequeath(name, gone, &goes);
+            }
+        }
+        names.len()
+    }
+
+    /// Hands a file to the first of its other names, and the rest to that one.
+    fn bequeath(
+        &mut self,
+        from: &TreePath,
+        file: Entry,
+        goes: &impl Fn(&TreePath) -> bool,
+    ) {
+        let links = self.entries.iter().filter(|(name, entry)| {
+            !goes(name)
+                && matches!(&entry.kind, Kind::HardLink(to) if to == from)
+        });
+        let heirs: Vec<_> = links.map(|(name, _)| name.clone()).collect();
+        let Some((first, others)) = heirs.split_first() else { return };
+        self.entries.insert(first.clone(), file);
+        for other in others {
+            if let Some(entry) = self.entries.get_mut(other) {
+                entry.kind = Kind::HardLink(first.clone());
+            }
+        }
+    }
+
     fn check_parent(&self, path: &TreePath) -> Result<(), TreeError> {
         let Some(parent) = path.parent() else { return Ok(()) };
         if matches!(self.kind_at(&parent), Some(Kind::Directory)) {
@@ -399,6 +509,25 @@ mod tests {
         let names: Vec<_> =
             tree.iter().map(|(path, _)| path.to_string()).collect();
         assert_eq!(names, ["/", "/a", "/a/b", "/a/z", "/a-b", "/a.c"]);
+    }
+
+    #[test]
+    fn a_name_goes_with_all_below_and_a_hard_link_inherits() {
+        let mut tree = Tree::new(META);
+        let above = |tree: &mut Tree, name, entry| {
+            tree.insert_deep(path(name), entry, META).unwrap();
+        };
+        above(&mut tree, "a/b/c", file("text"));
+        above(&mut tree, "a-b", file("stays"));
+        let link = Entry { kind: Kind::HardLink(path("a/b/c")), meta: META };
+        above(&mut tree, "x/one", link.clone());
+        above(&mut tree, "x/two", link);
+        assert_eq!(tree.remove(&path("a"), true), 2);
+        assert!(tree.get(&path("a")).is_some());
+        assert!(tree.get(&path("a-b")).is_some());
+        assert_eq!(tree.get(&path("x/one")), Some(&file("text")));
+        let two = &tree.get(&path("x/two")).unwrap().kind;
+        assert_eq!(*two, Kind::HardLink(path("x/one")));
     }
 
     #[test]
