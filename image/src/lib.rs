@@ -5,6 +5,22 @@
 //! zone-image: SmartOS and LX images of the three appliances, built on plain
 //! Linux, the same bytes every time.
 //!
-//! The rooms in reading order: `tree` (what an image holds, in memory).
+//!     recipe, artifacts ──▶ look ──▶ plan ──▶ build ──▶ tree ──▶ output
+//!
+//! The rooms in reading order. What is asked for: `recipe` (what an image is
+//! made of), `artifacts` (which bytes a component is). What will be done:
+//! `look` (facts of this machine), `stamp` (version and time), `plan` (ordered
+//! steps, or all that stands in the way). What is done: `fetch` and `cache`
+//! (inputs by their digest), `build` with `unpack`, `debian`, `golang` and
+//! `elf` (steps become a tree), `tree` (what an image holds, in memory). What
+//! comes out: `output` with `writers`, `manifest`, `sbom` and `sign`. What
+//! happens to it: `verify`, `publish`. `cli` is the way in, `digest` and
+//! `problem` serve all.
 
+pub mod artifacts;
+pub mod look;
+pub mod plan;
+pub mod problem;
+pub mod recipe;
+pub mod stamp;
 pub mod tree;
