@@ -18,9 +18,17 @@
 //! `problem` serve all.
 
 pub mod artifacts;
+pub mod build;
+pub mod cache;
+pub mod debian;
+pub mod digest;
+pub mod elf;
+pub mod fetch;
+pub mod golang;
 pub mod look;
 pub mod plan;
 pub mod problem;
 pub mod recipe;
 pub mod stamp;
 pub mod tree;
+pub mod unpack;

@@ -1,0 +1,118 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Digests of files and bytes. SHA-1 is what image manifests ask for; all
+//! that we decide by is SHA-256.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use ring::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+
+use crate::artifacts::Sha256;
+
+/// Length and digests of a run of bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Digests {
+    /// Bytes.
+    pub len: u64,
+    /// SHA-1, 40 hex digits.
+    pub sha1: String,
+    /// SHA-256.
+    pub sha256: Sha256,
+}
+
+/// Counts and digests what is written through it.
+pub struct Meter<W> {
+    inner: W,
+    len: u64,
+    sha1: Context,
+    sha256: Context,
+}
+
+impl<W: Write> Meter<W> {
+    /// Hands everything on to `inner`.
+    pub fn new(inner: W) -> Self {
+        Self {
+            inner,
+            len: 0,
+            sha1: Context::new(&SHA1_FOR_LEGACY_USE_ONLY),
+            sha256: Context::new(&SHA256),
+        }
+    }
+
+    /// What it was, and whom it went to.
+    pub fn finish(self) -> (Digests, W) {
+        let digests = Digests {
+            len: self.len,
+            sha1: hex(self.sha1.finish().as_ref()),
+            sha256: sha(self.sha256),
+        };
+        (digests, self.inner)
+    }
+}
+
+impl<W: Write> Write for Meter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.inner.write(bytes)?;
+        self.sha1.update(&bytes[..taken]);
+        self.sha256.update(&bytes[..taken]);
+        self.len += taken as u64;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Both digests of all that `reader` gives.
+pub fn of(mut reader: impl Read) -> io::Result<Digests> {
+    let mut meter = Meter::new(io::sink());
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(meter.finish().0),
+            n => meter.write_all(&buffer[..n])?,
+        }
+    }
+}
+
+/// The SHA-256 of a file.
+pub fn sha256_of_file(path: &Path) -> io::Result<Sha256> {
+    let mut file = File::open(path)?;
+    let mut context = Context::new(&SHA256);
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(sha(context)),
+            n => context.update(&buffer[..n]),
+        }
+    }
+}
+
+/// The SHA-256 of bytes.
+pub fn sha256(bytes: &[u8]) -> Sha256 {
+    let mut context = Context::new(&SHA256);
+    context.update(bytes);
+    sha(context)
+}
+
+/// The SHA-1 of bytes, 20 of them.
+pub fn sha1(bytes: &[u8]) -> [u8; 20] {
+    let algorithm: &Algorithm = &SHA1_FOR_LEGACY_USE_ONLY;
+    let digest = ring::digest::digest(algorithm, bytes);
+    digest.as_ref().try_into().expect("SHA-1 is 20 bytes")
+}
+
+fn sha(context: Context) -> Sha256 {
+    let text = hex(context.finish().as_ref());
+    Sha256::parse(&text).expect("32 bytes are 64 digits")
+}
+
+/// Lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
