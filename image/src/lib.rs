@@ -5,7 +5,7 @@
 //! zone-image: SmartOS and LX images of the three appliances, built on plain
 //! Linux, the same bytes every time.
 //!
-//!     recipe, artifacts ──▶ look ──▶ plan ──▶ build ──▶ tree ──▶ output
+//!     recipe, artifacts ──▶ look ──▶ plan ──▶ build ──▶ tree ──▶ deliver
 //!
 //! The rooms in reading order. What is asked for: `recipe` (what an image is
 //! made of), `artifacts` (which bytes a component is). What will be done:
@@ -13,7 +13,8 @@
 //! steps, or all that stands in the way). What is done: `fetch` and `cache`
 //! (inputs by their digest), `build` with `unpack`, `debian`, `golang` and
 //! `elf` (steps become a tree), `tree` (what an image holds, in memory). What
-//! comes out: `output` with `writers`, `manifest`, `sbom` and `sign`. What
+//! comes out: `deliver` with `writers`, `stream` (a ZFS send stream), `content`
+//! (the bytes of files), `manifest`, `sbom` and `sign`. What
 //! happens to it: `verify`, `publish`. `cli` is the way in, `digest` and
 //! `problem` serve all.
 
@@ -21,14 +22,15 @@ pub mod artifacts;
 pub mod build;
 pub mod cache;
 pub mod cli;
+pub mod content;
 pub mod debian;
+pub mod deliver;
 pub mod digest;
 pub mod elf;
 pub mod fetch;
 pub mod golang;
 pub mod look;
 pub mod manifest;
-pub mod output;
 pub mod plan;
 pub mod problem;
 pub mod publish;
@@ -36,6 +38,7 @@ pub mod recipe;
 pub mod sbom;
 pub mod sign;
 pub mod stamp;
+pub mod stream;
 pub mod tree;
 pub mod unpack;
 pub mod verify;

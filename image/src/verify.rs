@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::manifest::{self, SBOM_FILE_TAG, SBOM_TAG, UNPINNED_TAG};
-use crate::{digest, sign, unpack};
+use crate::{digest, sign, stream, unpack};
 
 /// One look at one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -133,7 +133,7 @@ fn framing(manifest: &Value, file: &Path) -> Result<String> {
     };
     let read = match manifest["type"].as_str() {
         Some("docker") => tar(reader),
-        Some("zone-dataset" | "lx-dataset") => stream(manifest, reader),
+        Some("zone-dataset" | "lx-dataset") => zfs(manifest, reader),
         other => bail!("type {other:?}; wanted docker or zone-dataset"),
     };
     read.with_context(|| shown.to_string())
@@ -165,8 +165,23 @@ fn tar(reader: impl Read) -> Result<String> {
     Ok(format!("tar of {names} names, {bytes} bytes"))
 }
 
-fn stream(_: &Value, _: impl Read) -> Result<String> {
-    bail!("no reader of ZFS streams yet")
+fn zfs(manifest: &Value, reader: impl Read) -> Result<String> {
+    let stream = stream::verify(reader)?;
+    if stream.from_guid.is_some() != manifest.get("origin").is_some() {
+        let kind = if stream.from_guid.is_some() { "an" } else { "no" };
+        bail!("{kind} increment; wanted as the manifest's origin says");
+    }
+    if !stream.name.ends_with("@final") {
+        bail!("snapshot {}; wanted @final", stream.name);
+    }
+    let guid = &manifest["files"][0]["dataset_guid"];
+    if guid.as_str().is_some_and(|guid| guid != stream.guid.to_string()) {
+        bail!("guid {}; wanted {guid}", stream.guid);
+    }
+    Ok(format!(
+        "ZFS stream of {} objects, {} bytes",
+        stream.objects, stream.data_bytes
+    ))
 }
 
 fn same_sbom(manifest: &Value, path: &Path) -> Result<String> {

@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use crate::build::Built;
 use crate::plan::Plan;
+use crate::stream;
 use crate::tree::{Entry, Kind, Tree, TreePath};
 
 /// A tree as tar in gzip.
@@ -66,8 +67,18 @@ fn append(
 }
 
 /// A zone's files as the send stream of its dataset, in gzip; the guid.
-pub fn zfs_gz(_: &Plan, _: &Built, _: &mut dyn Write) -> Result<u64> {
-    anyhow::bail!("no writer of ZFS streams yet")
+///
+/// `site` is where the brand mounts manifests of the site from.
+pub fn zfs_gz(plan: &Plan, built: &Built, out: &mut dyn Write) -> Result<u64> {
+    let created = plan.stamp.epoch;
+    let others = ["site", "local", "ccs"];
+    let dataset = stream::dataset(&built.tree, &others, created)?;
+    let guid = stream::guid(&dataset)?;
+    let gzip = flate2::GzBuilder::new().mtime(0);
+    let mut gzip = gzip.write(out, flate2::Compression::new(6));
+    stream::write(&dataset, &stream::Options { guid, created }, &mut gzip)?;
+    gzip.finish()?;
+    Ok(guid.get())
 }
 
 /// A zone's files below `root/`, and what buildimage wants beside.

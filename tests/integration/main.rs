@@ -20,6 +20,7 @@ mod dns_secondary;
 mod dns_tls;
 mod e2e;
 mod grafana;
+mod image;
 mod metadata;
 mod peers;
 mod prometheus_zone;

@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::{Where, images, known, table};
 use crate::build::{self, Place};
 use crate::cache::Cache;
+use crate::deliver::{self, Output, Wanted};
 use crate::look::look;
-use crate::output::{self, Output, Wanted};
 use crate::plan::{self, Line, Plan};
 use crate::recipe::Brand;
 use crate::stamp::{self, Stamp};
@@ -184,7 +184,7 @@ async fn carry_out(
     if !quiet {
         tell!("writing {}", wanted.folder.display());
     }
-    output::write(plan, &built, wanted).await
+    deliver::write(plan, &built, wanted).await
 }
 
 fn report(output: &Output) {
