@@ -65,6 +65,11 @@ bench-dns:	## measure the name server beside Knot, NSD, BIND, unbound
 	cargo build --release --locked -p monitoring-agent --bins
 	cargo bench --locked -p localdc --bench dns
 
+.PHONY: bench-image
+bench-image:	## measure the writers of images beside tar and pigz
+	@tests/setup.sh bench-image
+	cargo bench --locked -p localdc --bench image
+
 .PHONY: fuzz
 fuzz:	## each fuzz target for ten minutes, or SECONDS=n
 	@tests/setup.sh fuzz

@@ -3,10 +3,10 @@
 # License, v. 2.0. If a copy of the MPL was not distributed with this
 # file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-# Brings a Debian 12 machine to where `make demo`, `make test`, `make bench-dns`
-# or `make fuzz` can run.
+# Brings a Debian 12 machine to where `make demo`, `make test`, `make bench-dns`,
+# `make bench-image` or `make fuzz` can run.
 #
-#   setup.sh demo|test|bench|fuzz   as root, or as a user with sudo
+#   setup.sh demo|test|bench|bench-image|fuzz   as root, or a user with sudo
 #
 # Looks first: when all is there, nothing is fetched and nothing is printed.
 # No package it installs is left running or enabled as a system service.
@@ -102,6 +102,12 @@ ensure_illumos() {
     as_root "$PWD/tests/setup.sh" update-lists
 }
 
+# What receives our send streams; it unpacks packages of its own, too.
+ensure_zfs_receive() {
+    [[ -d target/zfs/root ]] || as_root "$PWD/tests/setup.sh" update-lists
+    tests/tools/zfs-receive-build.sh
+}
+
 ensure_rust() {
     PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
     [[ -n $(type -P cargo) ]] ||
@@ -127,11 +133,16 @@ test)
     ensure_rust
     ensure_packages "${demo_packages[@]}" "${test_packages[@]}"
     ensure_illumos
+    ensure_zfs_receive
     for tool in "${test_tools[@]}"; do ensure_tool "$tool"; done
     ;;
 bench)
     ensure_rust
     ensure_packages "${demo_packages[@]}" "${bench_packages[@]}"
+    ;;
+bench-image)
+    ensure_rust
+    ensure_packages gcc libc6-dev make pigz tar
     ;;
 fuzz)
     ensure_rust
@@ -142,5 +153,5 @@ fuzz)
     ;;
 update-lists) apt update >/dev/null ;;
 install-packages) shift; install_packages "$@" ;;
-*) echo "usage: setup.sh demo|test|bench|fuzz" >&2; exit 64 ;;
+*) echo "usage: setup.sh demo|test|bench|bench-image|fuzz" >&2; exit 64 ;;
 esac

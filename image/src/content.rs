@@ -116,6 +116,18 @@ impl<'a> Blocks<'a> {
         Ok(None)
     }
 
+    /// The next bytes, at most a block, zeros and all. Empty at the end.
+    ///
+    /// Errors: `Read`; `Changed`.
+    pub(crate) fn next_bytes(&mut self) -> Result<&[u8], ContentError> {
+        if self.at >= self.len {
+            self.check()?;
+            return Ok(&[]);
+        }
+        let count = self.read_block()?;
+        Ok(&self.block[..count])
+    }
+
     /// Where data may be next; none after the last.
     fn skip_hole(&self) -> Result<Option<u64>, ContentError> {
         let beyond = self.at >= self.len;

@@ -15,8 +15,9 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::build::{Built, Part};
-use crate::digest::{Digests, Meter};
+use crate::digest::Digests;
 use crate::manifest::{self, Contents, ImageManifest};
+use crate::output::Digested;
 use crate::plan::Plan;
 use crate::recipe::Brand;
 use crate::{sbom, sign};
@@ -191,11 +192,12 @@ impl<'a> Stage<'a> {
         let shown =
             || format!("could not write {}", self.folder.join(name).display());
         let file = File::create_new(&path).with_context(shown)?;
-        let mut meter = Meter::new(BufWriter::with_capacity(1 << 20, file));
+        let mut meter = Digested::new(BufWriter::with_capacity(1 << 20, file));
         fill(&mut meter).with_context(shown)?;
-        let (digests, buffer) = meter.finish();
+        let (buffer, facts) = meter.finish();
         let file = buffer.into_inner().map_err(|e| e.into_error());
         file.and_then(|file| file.sync_all()).with_context(shown)?;
+        let digests = Digests::from(facts);
         self.note(name, &digests);
         Ok(digests)
     }

@@ -12,6 +12,7 @@ use std::path::Path;
 use ring::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
 use crate::artifacts::Sha256;
+use crate::output::{Digested, Facts};
 
 /// Length and digests of a run of bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,57 +25,20 @@ pub struct Digests {
     pub sha256: Sha256,
 }
 
-/// Counts and digests what is written through it.
-pub struct Meter<W> {
-    inner: W,
-    len: u64,
-    sha1: Context,
-    sha256: Context,
-}
-
-impl<W: Write> Meter<W> {
-    /// Hands everything on to `inner`.
-    pub fn new(inner: W) -> Self {
-        Self {
-            inner,
-            len: 0,
-            sha1: Context::new(&SHA1_FOR_LEGACY_USE_ONLY),
-            sha256: Context::new(&SHA256),
-        }
-    }
-
-    /// What it was, and whom it went to.
-    pub fn finish(self) -> (Digests, W) {
-        let digests = Digests {
-            len: self.len,
-            sha1: hex(self.sha1.finish().as_ref()),
-            sha256: sha(self.sha256),
-        };
-        (digests, self.inner)
-    }
-}
-
-impl<W: Write> Write for Meter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = self.inner.write(bytes)?;
-        self.sha1.update(&bytes[..taken]);
-        self.sha256.update(&bytes[..taken]);
-        self.len += taken as u64;
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+impl From<Facts> for Digests {
+    fn from(facts: Facts) -> Self {
+        let sha256 = Sha256::parse(&facts.sha256).expect("64 digits");
+        Self { len: facts.size, sha1: facts.sha1, sha256 }
     }
 }
 
 /// Both digests of all that `reader` gives.
 pub fn of(mut reader: impl Read) -> io::Result<Digests> {
-    let mut meter = Meter::new(io::sink());
+    let mut meter = Digested::new(io::sink());
     let mut buffer = vec![0; 1 << 18];
     loop {
         match reader.read(&mut buffer)? {
-            0 => return Ok(meter.finish().0),
+            0 => return Ok(meter.finish().1.into()),
             n => meter.write_all(&buffer[..n])?,
         }
     }

@@ -13,8 +13,9 @@
 //! steps, or all that stands in the way). What is done: `fetch` and `cache`
 //! (inputs by their digest), `build` with `unpack`, `debian`, `golang` and
 //! `elf` (steps become a tree), `tree` (what an image holds, in memory). What
-//! comes out: `deliver` with `writers`, `stream` (a ZFS send stream), `content`
-//! (the bytes of files), `manifest`, `sbom` and `sign`. What
+//! comes out: `deliver` with `writers` (`stream`, a ZFS send stream; `tar`; `gzip`;
+//! `content`, the bytes of files; `output`, a file whole or not there),
+//! `manifest`, `sbom` and `sign`. What
 //! happens to it: `verify`, `publish`. `cli` is the way in, `digest` and
 //! `problem` serve all.
 
@@ -29,8 +30,10 @@ pub mod digest;
 pub mod elf;
 pub mod fetch;
 pub mod golang;
+pub mod gzip;
 pub mod look;
 pub mod manifest;
+pub mod output;
 pub mod plan;
 pub mod problem;
 pub mod publish;
@@ -39,6 +42,7 @@ pub mod sbom;
 pub mod sign;
 pub mod stamp;
 pub mod stream;
+pub mod tar;
 pub mod tree;
 pub mod unpack;
 pub mod verify;

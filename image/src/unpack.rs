@@ -10,8 +10,8 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use ::tar::{Archive, EntryType};
 use anyhow::{Context, Result, bail};
-use tar::{Archive, EntryType};
 
 use crate::tree::{Content, Entry, Kind, Meta, Tree, TreePath};
 
@@ -180,7 +180,7 @@ fn inner_path(name: &[u8], how: &How) -> Result<Option<TreePath>> {
     }
 }
 
-fn meta(header: &tar::Header, how: &How) -> Result<Meta> {
+fn meta(header: &::tar::Header, how: &How) -> Result<Meta> {
     let id = |id: u64| u32::try_from(id).context("an owner beyond 32 bits");
     let (uid, gid) = match how.owners {
         true => (id(header.uid()?)?, id(header.gid()?)?),
@@ -197,7 +197,7 @@ fn meta(header: &tar::Header, how: &How) -> Result<Meta> {
 }
 
 fn kind<R: Read>(
-    entry: &tar::Entry<'_, R>,
+    entry: &::tar::Entry<'_, R>,
     path: &TreePath,
     tar: &Path,
     how: &How,

@@ -140,7 +140,7 @@ fn framing(manifest: &Value, file: &Path) -> Result<String> {
 }
 
 fn tar(reader: impl Read) -> Result<String> {
-    let mut archive = tar::Archive::new(reader);
+    let mut archive = ::tar::Archive::new(reader);
     let (mut names, mut bytes) = (0_u64, 0);
     for entry in archive.entries()? {
         let entry = entry?;
