@@ -4,11 +4,15 @@
 # file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 # At every boot, by the user-script, after setup.sh if that runs too: starts
-# the agent, which does the rest. Neither command waits for it: it may need
-# longer than the user-script has.
+# the agent, which does the rest. No command waits for it: it may need longer
+# than the user-script has.
 
 export PS4='[\D{%FT%TZ}] ${BASH_SOURCE}:${LINENO}: '
 set -o errexit -o nounset -o pipefail -o xtrace
+
+# The user-script runs setup.sh once, even if that was cut off: this finishes
+# it, and finds nothing to do otherwise.
+/opt/triton/config-agent/bin/config-agent setup
 
 if [[ $(uname -s) == Linux ]]; then
     systemctl enable config-agent.service

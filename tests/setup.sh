@@ -22,9 +22,13 @@ demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
 # What tests and checks add; bind9, knot and nsd are primaries to transfer
 # from and to compare with, bind9-dnsutils has nsupdate, too; golang-go and
 # musl-tools build programs that resolve names; libfaketime moves clocks.
+# mmdebstrap and systemd-container make a Debian and boot it as an LX zone.
 test_packages=(bind9 binutils golang-go knot libfaketime libxml2-utils
-    musl-tools nginx nsd openssh-client openssl prometheus-alertmanager
-    shellcheck)
+    mmdebstrap musl-tools nginx nsd openssh-client openssl
+    prometheus-alertmanager shellcheck systemd-container)
+# What is in the root of an LX zone beside the essential packages; kill, of
+# procps, is how a service is reloaded.
+lx_packages=(dbus iproute2 procps systemd-sysv)
 # The name servers to compare with, and what asks them.
 bench_packages=(bind9 dnsperf knot nsd unbound)
 # Tools built from the public registry: crate, version.
@@ -108,6 +112,33 @@ ensure_zfs_receive() {
     tests/tools/zfs-receive-build.sh
 }
 
+# The root of LX zones, from where this machine's own packages come.
+ensure_lx_base() {
+    [[ ! -d target/lx-base ]] || return 0
+    say "making a Debian for LX zones (a minute)"
+    as_root "$PWD/tests/setup.sh" update-lists
+    as_root "$PWD/tests/setup.sh" make-lx-base
+}
+
+# Runs as root. Nobody looks at documentation and caches there.
+make_lx_base() {
+    local sources
+    mkdir -p target
+    rm -rf target/lx-base.new
+    # shellcheck disable=SC2016 # apt's own variables
+    sources=$(apt-get indextargets 'Created-By: Packages' --format \
+        'deb $(SITE) $(RELEASE) $(COMPONENT)' | grep ' main$' | sort --unique)
+    # shellcheck disable=SC2016 # the hook's own parameter
+    SOURCE_DATE_EPOCH=1700000000 mmdebstrap --quiet --variant=minbase \
+        --include="$(IFS=,; echo "${lx_packages[*]}")" \
+        --dpkgopt='path-exclude=/usr/share/doc/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --dpkgopt='path-exclude=/usr/share/man/*' \
+        --customize-hook='rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*' \
+        bookworm target/lx-base.new - <<<"$sources"
+    mv target/lx-base.new target/lx-base
+}
+
 ensure_rust() {
     PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
     [[ -n $(type -P cargo) ]] ||
@@ -134,6 +165,7 @@ test)
     ensure_packages "${demo_packages[@]}" "${test_packages[@]}"
     ensure_illumos
     ensure_zfs_receive
+    ensure_lx_base
     for tool in "${test_tools[@]}"; do ensure_tool "$tool"; done
     ;;
 bench)
@@ -152,6 +184,7 @@ fuzz)
         die "no nightly Rust: rustup toolchain install nightly"
     ;;
 update-lists) apt update >/dev/null ;;
+make-lx-base) make_lx_base ;;
 install-packages) shift; install_packages "$@" ;;
 *) echo "usage: setup.sh demo|test|bench|bench-image|fuzz" >&2; exit 64 ;;
 esac

@@ -9,7 +9,8 @@
 //! we mean), `render` (files in memory), `apply` (files in force), `walk`
 //! (these four as one pass), `dns` (the embedded name server), `certgen` (the
 //! CMON client certificate), `triton` (one client per API), `host` (the
-//! operating system around us), `lint` (files whose daemon cannot judge them).
+//! operating system around us), `lint` (files whose daemon cannot judge them),
+//! `setup` (a fresh root becomes a zone in which all this can run).
 //!
 //! Loops beside the walk: `discovery` (who knows names, who else monitors),
 //! `probe` (CMON asked as Prometheus asks it), `daemons` (do they run),
@@ -31,6 +32,7 @@ pub mod model;
 pub mod probe;
 pub mod render;
 pub mod run;
+pub mod setup;
 pub mod status;
 pub mod triton;
 pub mod walk;

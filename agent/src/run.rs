@@ -237,6 +237,19 @@ pub async fn run(
 /// One poll and one pass, as `-s` of the Node agent: says whether SAPI
 /// answered and everything is in force.
 pub async fn once(start: Start) -> Result<(bool, WalkStatus), RunError> {
+    one_pass(start, false).await
+}
+
+/// The same before any daemon runs: files are put in force, and the daemons
+/// are left to the agent that is started next.
+pub async fn first(start: Start) -> Result<(bool, WalkStatus), RunError> {
+    one_pass(start, true).await
+}
+
+async fn one_pass(
+    start: Start,
+    leave_daemons: bool,
+) -> Result<(bool, WalkStatus), RunError> {
     let Prepared { config, config_path, host, facts, sapi_url, lock: _lock } =
         prepare(start, Duration::ZERO).await?;
     let http = Http::new(config.request_timeout(), None);
@@ -257,6 +270,9 @@ pub async fn once(start: Start) -> Result<(bool, WalkStatus), RunError> {
     let found = discovery::load(&config.state_dir.join("found.json"));
     let http = Arc::new(LocalHttp(daemon_http));
     let mut walk = Walk::new(config, config_path, host, http, cache, facts);
+    if leave_daemons {
+        walk.leave_daemons();
+    }
     let outputs = Outputs {
         status: watch::Sender::new(WalkStatus::default()),
         metadata: watch::Sender::new(None),

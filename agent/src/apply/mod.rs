@@ -58,6 +58,7 @@ pub struct Applier {
     refusals: HashMap<String, Refusal>,
     pauses: HashMap<String, Pause>,
     command_timeout: Duration,
+    leaves_daemons: bool,
 }
 
 /// Files a reader said no to; not offered again before `until`.
@@ -88,7 +89,14 @@ impl Applier {
             refusals: HashMap::new(),
             pauses: HashMap::new(),
             command_timeout,
+            leaves_daemons: false,
         }
+    }
+
+    /// From now on daemons are neither started nor reloaded nor retired; what
+    /// they are to take stays pending for whoever continues from the record.
+    pub fn leave_daemons(&mut self) {
+        self.leaves_daemons = true;
     }
 
     /// One pass: brings `output` in force as far as it goes.
@@ -114,7 +122,8 @@ impl Applier {
             self.settle_unit(unit, host, http, &mut ran, &mut report).await;
         }
         self.restore_drifted(&units, &mut report);
-        for daemon in &output.unwanted {
+        let unwanted = output.unwanted.iter().filter(|_| !self.leaves_daemons);
+        for daemon in unwanted.collect::<Vec<_>>() {
             self.retire(daemon, output, host, &mut report).await;
         }
         if let Err(error) = self.record.save() {
@@ -296,6 +305,10 @@ impl Applier {
         let started_with = unit.started_with();
         let record = self.record.unit(&unit.key);
         if !record.pending && record.in_force.as_deref() == Some(&digest) {
+            return;
+        }
+        if self.leaves_daemons && matches!(unit.reader, Reader::Daemon(_)) {
+            self.record.unit_mut(&unit.key).pending = true;
             return;
         }
         let taken = match &unit.reader {

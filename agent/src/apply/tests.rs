@@ -126,6 +126,19 @@ async fn a_daemon_starts_once_and_is_left_alone_then() {
 }
 
 #[tokio::test]
+async fn daemons_that_are_left_alone_are_started_by_the_next() {
+    let mut bench = Bench::new();
+    bench.applier.leave_daemons();
+    let output = bench.output(vec![bench.file("a", "1"), bench.file("b", "1")]);
+    assert!(bench.pass(&output).await.is_clean());
+    assert!(bench.path("a").exists());
+    assert_eq!(bench.host.asked(), [""; 0]);
+    bench.restart_agent();
+    assert!(bench.pass(&output).await.is_clean());
+    assert_eq!(bench.host.asked(), ["enable d"]);
+}
+
+#[tokio::test]
 async fn several_changed_files_are_one_reload() {
     let mut bench = Bench::new();
     bench.host.set_state("d", DaemonState::Online);

@@ -20,6 +20,7 @@ mod keys;
 mod lint;
 mod offline;
 mod page;
+mod setup;
 mod status;
 mod trial;
 
@@ -40,6 +41,8 @@ use crate::config::{ConfigFile, ConfigFileError};
 use crate::host;
 use crate::log::{self, Stream};
 use crate::run::{self, RunError, Start};
+use crate::setup::SetupError;
+use crate::walk::NoRole;
 
 /// Where the configuration file lies in a zone.
 const CONFIG: &str = "/opt/triton/config-agent/etc/config.json";
@@ -55,7 +58,8 @@ EXIT STATUS
   0   done; with -s, SAPI answered and everything is in force
   1   failed; try again
   64  the command line makes no sense
-  96  the configuration file must be mended
+  96  the configuration file must be mended; with setup, the way the zone was
+      made
 
 FILES
   /opt/triton/config-agent/etc/config.json  configuration
@@ -85,6 +89,8 @@ struct Cli {
 enum Verb {
     /// Run until told to stop; what SMF and systemd start
     Run(RunArgs),
+    /// Set the zone up after a provision or reprovision; for boot scripts
+    Setup(setup::SetupArgs),
     /// Walk from metadata to the checkers' verdict and commit nothing
     Check(offline::CheckArgs),
     /// Render the files of a role from a metadata file into a folder
@@ -140,6 +146,10 @@ pub fn config_agent(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.verb {
         Verb::Run(args) => return run(args),
+        Verb::Setup(args) => {
+            log::start("config-agent", tracing::Level::INFO, Stream::Stderr);
+            block_on(setup::setup(args))
+        }
         Verb::Check(args) => {
             log::start("config-agent", tracing::Level::WARN, Stream::Stderr);
             block_on(offline::check(args))
@@ -174,9 +184,13 @@ pub fn config_agent(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("config-agent: {error:#}");
-            match error.downcast_ref::<ConfigFileError>() {
-                Some(_) => ExitCode::from(CONFIG_ERROR),
-                None => ExitCode::FAILURE,
+            let zone = error.downcast_ref::<SetupError>();
+            let is_final = error.is::<ConfigFileError>()
+                || error.is::<NoRole>()
+                || zone.is_some_and(SetupError::is_final);
+            match is_final {
+                true => ExitCode::from(CONFIG_ERROR),
+                false => ExitCode::FAILURE,
             }
         }
     }

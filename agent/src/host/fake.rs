@@ -25,6 +25,7 @@ struct Inner {
     mdata: BTreeMap<String, String>,
     refuse: Option<Action>,
     falls_over: Option<String>,
+    scripts: Vec<(String, Finished)>,
 }
 
 impl Fake {
@@ -51,6 +52,14 @@ impl Fake {
     /// Makes `daemon` end in maintenance when it is started next.
     pub fn falls_over_next(&self, daemon: &str) {
         self.lock().falls_over = Some(daemon.to_owned());
+    }
+
+    /// Has commands that begin so end so; the longest beginning that fits
+    /// counts, and of equal ones the latest.
+    pub fn script(&self, begins: &str, ends: Finished) {
+        let mut inner = self.lock();
+        inner.scripts.retain(|(known, _)| known != begins);
+        inner.scripts.push((begins.to_owned(), ends));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -108,8 +117,20 @@ impl Host for Fake {
 
     fn run<'a>(&'a self, exec: &'a Exec) -> HostFuture<'a, Finished> {
         Box::pin(async move {
-            self.lock().asked.push(exec.argv.join(" "));
-            run(exec).await
+            let line = exec.argv.join(" ");
+            let scripted = {
+                let mut inner = self.lock();
+                let fits = inner.scripts.iter();
+                let fits = fits.filter(|it| line.starts_with(&it.0));
+                let longest = fits.max_by_key(|it| it.0.len());
+                let ends = longest.map(|(_, ends)| ends.clone());
+                inner.asked.push(line);
+                ends
+            };
+            match scripted {
+                Some(ends) => Ok(ends),
+                None => run(exec).await,
+            }
         })
     }
 

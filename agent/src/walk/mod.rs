@@ -125,6 +125,11 @@ impl Walk {
         }
     }
 
+    /// Puts files in force and leaves the daemons that read them alone.
+    pub fn leave_daemons(&mut self) {
+        self.applier.leave_daemons();
+    }
+
     /// Walks whenever an input changed, a file changed, something was left
     /// undone, or the time for a look has come; until `stop`.
     pub async fn run(

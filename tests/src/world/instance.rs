@@ -14,7 +14,7 @@ use super::{Daemons, WorldError, WorldSpec, core_zone, facts};
 use super::{prometheus_zone, thanos_zone};
 use crate::datacenter::Facts;
 use crate::sapi::{Kind, Sapi, ids};
-use crate::zone::{Forward, Network, Zone};
+use crate::zone::{Forward, Namespace, Network, Zone};
 
 /// Ports in the zone: Prometheus, the agent's status page, Alertmanager.
 const PORTS: [u16; 3] = [9090, 9165, 9093];
@@ -22,9 +22,35 @@ const PORTS: [u16; 3] = [9090, 9165, 9093];
 /// A monitoring zone; dropping it ends it.
 pub struct Instance {
     // Fields are dropped in this order.
-    _ways: Vec<Forward>,
-    daemons: Daemons,
+    ways: Ways,
     zone: Zone,
+}
+
+/// The ways to a zone's daemons from this machine.
+pub struct Ways {
+    _forwards: Vec<Forward>,
+    daemons: Daemons,
+}
+
+impl Ways {
+    /// Opens them into the zone of this network namespace.
+    pub async fn open(namespace: &Namespace) -> Result<Self, WorldError> {
+        let mut forwards = Vec::new();
+        for port in PORTS {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+            let listener = listener.await.map_err(WorldError::Listen)?;
+            let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            forwards.push(Forward::start(listener, namespace, to)?);
+        }
+        let at = |index: usize| forwards[index].local_addr();
+        let daemons = Daemons::new(at(0), at(1), at(2))?;
+        Ok(Self { _forwards: forwards, daemons })
+    }
+
+    /// The zone's daemons.
+    pub fn daemons(&self) -> &Daemons {
+        &self.daemons
+    }
 }
 
 impl Instance {
@@ -46,16 +72,8 @@ impl Instance {
             false => prometheus_zone::spec(world, all, &data, vm),
         };
         let zone = Zone::boot(&world.programs.localdc, network, spec).await?;
-        let mut ways = Vec::new();
-        for port in PORTS {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-            let listener = listener.await.map_err(WorldError::Listen)?;
-            let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            ways.push(Forward::start(listener, zone.namespace(), to)?);
-        }
-        let at = |index: usize| ways[index].local_addr();
-        let daemons = Daemons::new(at(0), at(1), at(2))?;
-        Ok(Self { _ways: ways, daemons, zone })
+        let ways = Ways::open(zone.namespace()).await?;
+        Ok(Self { ways, zone })
     }
 
     /// The zone.
@@ -70,7 +88,7 @@ impl Instance {
 
     /// Its daemons.
     pub fn daemons(&self) -> &Daemons {
-        &self.daemons
+        self.ways.daemons()
     }
 
     /// SAPI instance uuid.

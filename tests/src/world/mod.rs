@@ -14,13 +14,13 @@ mod daemons;
 mod doors;
 mod error;
 mod facts;
+mod ground;
 mod instance;
 mod programs;
 mod prometheus_zone;
 mod services;
 mod thanos_zone;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
@@ -28,7 +28,7 @@ use serde_json::{Map, Value, json};
 use crate::cns::CnsConfig;
 use crate::datacenter::{Datacenter, Facts};
 use crate::sapi::{Kind, Sapi, ids};
-use crate::zone::{Network, Reboot, SizeLimit, Zone};
+use crate::zone::{Reboot, SizeLimit, Zone};
 
 pub use alertmanager::{Alertmanager, Cluster};
 pub use daemons::{Alert, Daemons, Target};
@@ -39,11 +39,10 @@ pub use facts::{
     PROMETHEUS_UUID, PUBLIC, PUBLIC_NAME, SAPI, THANOS, THANOS_UUID, VMAPI,
     WEBHOOK, prometheus_ip, prometheus_uuid,
 };
-pub use instance::Instance;
+pub use ground::Ground;
+pub use instance::{Instance, Ways};
 pub use programs::Programs;
 pub use services::{Service, Services};
-
-use services::Switchboard;
 
 /// Pause between two looks at something awaited.
 const LOOK: Duration = Duration::from_millis(100);
@@ -119,9 +118,7 @@ pub struct World {
     doors: Doors,
     instances: Vec<Instance>,
     thanos: Option<Instance>,
-    switchboard: Switchboard,
-    datacenter: Arc<Datacenter>,
-    _network: Network,
+    ground: Ground,
 }
 
 impl World {
@@ -137,44 +134,34 @@ impl World {
     ) -> Result<Self, WorldError> {
         let count = spec.instances.len();
         assert!((1..=facts::MOST_INSTANCES).contains(&count), "{count} zones");
-        tell("network and addresses");
-        let network = Network::create("localdc")?;
-        let all = facts::facts(count, spec.thanos.is_some());
-        let datacenter = Arc::new(Datacenter::new(all.clone()));
-        let services =
-            Services::new(&datacenter, sapi(&spec, &all), cns(&spec, &all));
-        let mut switchboard = Switchboard::new(&network, services)?;
-        tell("SAPI, VMAPI, CNS, CMON, binder, a public resolver");
-        for service in Service::ALL {
-            switchboard.start(service).await?;
-        }
+        let ground = Ground::lay(&spec, &mut tell).await?;
+        let (all, network) = (ground.facts(), ground.network());
         let mut instances = Vec::new();
         for number in 0..count {
             tell(&format!("zone prometheus{number}"));
             let uuid = prometheus_uuid(number);
-            let booted = Instance::boot(&spec, &all, &network, &uuid);
+            let booted = Instance::boot(&spec, all, network, &uuid);
             instances.push(booted.await?);
         }
         let mut thanos = None;
         if spec.thanos.is_some() {
             tell("zone thanos0");
-            let booted = Instance::boot(&spec, &all, &network, THANOS_UUID);
+            let booted = Instance::boot(&spec, all, network, THANOS_UUID);
             thanos = Some(booted.await?);
         }
         let first = instances[0].zone();
         let doors = Doors::open(spec.ports, network.dc(), first).await?;
-        let _network = network;
-        Ok(Self { doors, instances, thanos, switchboard, datacenter, _network })
+        Ok(Self { doors, instances, thanos, ground })
     }
 
     /// The stand-ins.
     pub fn services(&self) -> &Services {
-        self.switchboard.services()
+        self.ground.services()
     }
 
     /// The facts they share.
     pub fn datacenter(&self) -> &Datacenter {
-        &self.datacenter
+        self.ground.datacenter()
     }
 
     /// All prometheus zones.
@@ -214,12 +201,12 @@ impl World {
 
     /// Switches a stand-in off; its ports refuse.
     pub async fn stop(&mut self, service: Service) {
-        self.switchboard.stop(service).await;
+        self.ground.stop(service).await;
     }
 
     /// Switches a stand-in on again.
     pub async fn resume(&mut self, service: Service) -> Result<(), WorldError> {
-        self.switchboard.start(service).await
+        self.ground.resume(service).await
     }
 
     /// Reboots the first zone with the same `/data`.
@@ -236,18 +223,7 @@ impl World {
         &self,
         limit: Duration,
     ) -> Result<Vec<Target>, WorldError> {
-        let look = async || {
-            let targets = match self.daemons().targets().await {
-                Ok(targets) => targets,
-                Err(error) => return Err(joined(&error)),
-            };
-            let wanted = self.datacenter.read(wanted_targets);
-            match complaint(&wanted, &targets) {
-                None => Ok(targets),
-                Some(why) => Err(why),
-            }
-        };
-        eventually("all targets up", limit, look).await
+        self.ground.all_up(self.daemons(), limit).await
     }
 }
 
