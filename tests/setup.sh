@@ -3,10 +3,10 @@
 # License, v. 2.0. If a copy of the MPL was not distributed with this
 # file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-# Brings a Debian 12 machine to where `make demo`, `make test`, `make bench-dns`,
-# `make bench-image` or `make fuzz` can run.
+# Brings a Debian 12 machine to where `make demo`, `make test`, `make image`,
+# `make bench-dns`, `make bench-image` or `make fuzz` can run.
 #
-#   setup.sh demo|test|bench|bench-image|fuzz   as root, or a user with sudo
+#   setup.sh demo|test|image|bench|bench-image|fuzz   as root, or with sudo
 #
 # Looks first: when all is there, nothing is fetched and nothing is printed.
 # No package it installs is left running or enabled as a system service.
@@ -29,6 +29,10 @@ test_packages=(bind9 binutils golang-go knot libfaketime libxml2-utils
 # What is in the root of an LX zone beside the essential packages; kill, of
 # procps, is how a service is reloaded.
 lx_packages=(dbus iproute2 procps systemd-sysv)
+# What zone-image starts: git for the version, ssh-keygen for signatures, patch
+# before a compiler, pip and unzip to bring that, mmdebstrap for LX.
+image_packages=(gcc git libc6-dev mmdebstrap openssh-client patch python3-pip
+    unzip)
 # The name servers to compare with, and what asks them.
 bench_packages=(bind9 dnsperf knot nsd unbound)
 # Tools built from the public registry: crate, version.
@@ -162,7 +166,8 @@ demo)
     ;;
 test)
     ensure_rust
-    ensure_packages "${demo_packages[@]}" "${test_packages[@]}"
+    ensure_packages "${demo_packages[@]}" "${test_packages[@]}" \
+        "${image_packages[@]}"
     ensure_illumos
     ensure_zfs_receive
     ensure_lx_base
@@ -171,6 +176,10 @@ test)
 bench)
     ensure_rust
     ensure_packages "${demo_packages[@]}" "${bench_packages[@]}"
+    ;;
+image)
+    ensure_rust
+    ensure_packages "${image_packages[@]}"
     ;;
 bench-image)
     ensure_rust
@@ -186,5 +195,5 @@ fuzz)
 update-lists) apt update >/dev/null ;;
 make-lx-base) make_lx_base ;;
 install-packages) shift; install_packages "$@" ;;
-*) echo "usage: setup.sh demo|test|bench|bench-image|fuzz" >&2; exit 64 ;;
+*) echo "usage: setup.sh demo|test|image|bench|bench-image|fuzz" >&2; exit 64 ;;
 esac

@@ -153,6 +153,9 @@ pub struct Go {
     pub source: Vec<GoSource>,
     /// The component that builds, of kind toolchain.
     pub toolchain: String,
+    /// The modules it is linked from, where it is from any: made by fetch with
+    /// `go mod vendor`, whose result the source's `go.sum` decides.
+    pub vendor: Option<Vendor>,
     /// The module's folder in the source tree.
     #[serde(default)]
     pub module: String,
@@ -167,6 +170,16 @@ pub struct Go {
     /// Further files of the source tree, as in an archive's `pick`.
     #[serde(default)]
     pub pick: BTreeMap<String, String>,
+}
+
+/// The folder `vendor` of a module, as a tar.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vendor {
+    /// SHA-256 of that tar.
+    pub sha256: Option<Sha256>,
+    /// Why it may go in without one; see `Source::unpinned`.
+    pub unpinned: Option<String>,
 }
 
 /// An archive of a source tree.

@@ -371,6 +371,14 @@ impl Builder<'_> {
             work: self.place.work,
         };
         let built = golang::build(&job, self.place.cache).await?;
+        if let Some(sha256) = built.vendor {
+            part.sources.push(("modules by go mod vendor".into(), sha256));
+            if let Some(vendor) = &go.vendor
+                && vendor.sha256.is_none()
+            {
+                part.unpinned.clone_from(&vendor.unpinned);
+            }
+        }
         for patch in patches {
             let name = patch.file_name().unwrap_or_default();
             let name = name.to_string_lossy().into_owned();

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use monitoring_agent::host;
 
-use crate::artifacts::{Go, Toolchain};
-use crate::cache::Cache;
+use crate::artifacts::{Go, Sha256, Toolchain, Vendor};
+use crate::cache::{Cache, Cached};
+use crate::digest;
 use crate::fetch::{self, run};
 use crate::recipe::Brand;
 use crate::tree::{Content, Entry, Kind, Meta, Tree, TreePath};
@@ -36,6 +37,8 @@ pub struct Built {
     pub modules: Vec<Module>,
     /// What built them: `go1.26.6`.
     pub compiler: String,
+    /// The tar of its modules, where it has any.
+    pub vendor: Option<Sha256>,
 }
 
 /// One build.
@@ -63,16 +66,25 @@ pub struct Job<'a> {
 pub async fn build(job: &Job<'_>, cache: &Cache) -> Result<Built> {
     let folder = tempfile::tempdir_in(job.work)?;
     let source = folder.path().join("source");
-    let tree = sources(job, cache)?;
-    unpack::lay_out(&tree, &source)?;
-    for patch in job.patches {
-        apply(patch, &source).await?;
-    }
     let module = source.join(&job.go.module);
+    lay_out(job, cache, &source).await?;
+    let mut vendor = None;
+    if let Some(wanted) = &job.go.vendor {
+        let cached = cached_vendor(job, cache, wanted)?;
+        let cached = cached.with_context(|| {
+            let name = job.name;
+            format!("the modules of {name} are not in the cache; `zone-image fetch` brings them")
+        })?;
+        let how = how(job, "vendor", 0);
+        let tree = unpack::read(&cached.path, &how)?;
+        unpack::lay_out(&tree, &module.join("vendor"))?;
+        vendor = Some(cached.sha256);
+    }
     let mut built = Built {
         tree: Tree::new(meta(job, 0o755)),
         modules: Vec::new(),
         compiler: compiler(job.program).await?,
+        vendor,
     };
     for (target, package) in &job.go.build {
         let out = job.work.join(format!("go-{}", uuid::Uuid::new_v4()));
@@ -93,6 +105,103 @@ fn meta(job: &Job<'_>, mode: u16) -> Meta {
     Meta { mode, uid: 0, gid: 0, mtime: job.epoch }
 }
 
+fn how(job: &Job<'_>, name: &str, strip: usize) -> How {
+    How {
+        name: name.to_owned(),
+        strip,
+        epoch: job.epoch,
+        owners: false,
+        whole: false,
+        without: &[],
+    }
+}
+
+/// The source on disk, patched.
+async fn lay_out(job: &Job<'_>, cache: &Cache, source: &Path) -> Result<()> {
+    let tree = sources(job, cache)?;
+    unpack::lay_out(&tree, source)?;
+    for patch in job.patches {
+        apply(patch, source).await?;
+    }
+    Ok(())
+}
+
+/// What is here of a component's modules.
+fn cached_vendor(
+    job: &Job<'_>,
+    cache: &Cache,
+    vendor: &Vendor,
+) -> Result<Option<Cached>> {
+    match &vendor.sha256 {
+        Some(sha256) => cache.get(sha256),
+        None => cache.last(&vendor_key(job, cache)?),
+    }
+}
+
+/// All that decides which modules they are.
+fn vendor_key(job: &Job<'_>, cache: &Cache) -> Result<String> {
+    let mut words = vec![format!("vendor {} {}", job.name, job.go.module)];
+    for part in &job.go.source {
+        let cached = fetch::cached(cache, &part.source)?;
+        words.push(format!("{} {}", cached.sha256, part.into));
+    }
+    for patch in job.patches {
+        words.push(digest::sha256_of_file(patch)?.to_string());
+    }
+    Ok(words.join("\n"))
+}
+
+/// Brings a component's modules, unless they are here: `go mod vendor`, from
+/// the module proxy that Go is set up for, each checked against `go.sum`. Says
+/// whether they came now.
+///
+/// Errors: the sources are not here, Go's own, or not what is pinned.
+pub async fn bring_vendor(
+    job: &Job<'_>,
+    cache: &Cache,
+    vendor: &Vendor,
+) -> Result<(Cached, bool)> {
+    if let Some(cached) = cached_vendor(job, cache, vendor)? {
+        return Ok((cached, false));
+    }
+    let folder = tempfile::tempdir_in(job.work)?;
+    let source = folder.path().join("source");
+    lay_out(job, cache, &source).await?;
+    let module = source.join(&job.go.module);
+    let (place, go) = (module.to_string_lossy(), job.program.to_string_lossy());
+    let path = format!("GOPATH={}", folder.path().join("path").display());
+    let script = "cd \"$1\"; shift; umask 022; exec \"$@\"";
+    let argv = [
+        "/bin/sh",
+        "-ec",
+        script,
+        "go",
+        &place,
+        "env",
+        &path,
+        // Modules are laid read-only otherwise, and could not be removed.
+        "GOFLAGS=-mod=mod -modcacherw",
+        "GOTOOLCHAIN=local",
+        "GOWORK=off",
+        &go,
+        "mod",
+        "vendor",
+    ];
+    let failed = || format!("could not bring the modules of {}", job.name);
+    run(&argv).await.with_context(failed)?;
+    // No time: the same modules are the same tar, whenever they came.
+    let root = Meta { mtime: 0, ..meta(job, 0o755) };
+    let tree = unpack::take_in(&module.join("vendor"), root)?;
+    let mut tar = cache.temporary()?;
+    crate::tar::write(&tree, &mut tar)?;
+    let what = format!("the modules of {}", job.name);
+    let cached = cache.put(tar, vendor.sha256.as_ref(), &what)?;
+    if vendor.sha256.is_none() {
+        cache.remember(&vendor_key(job, cache)?, &cached.sha256)?;
+    }
+    Ok((cached, true))
+}
+
 /// All archives as one tree; a later one takes the place of an earlier one's
 /// files.
 fn sources(job: &Job<'_>, cache: &Cache) -> Result<Tree> {
@@ -100,14 +209,7 @@ fn sources(job: &Job<'_>, cache: &Cache) -> Result<Tree> {
     for part in &job.go.source {
         let cached = fetch::cached(cache, &part.source)?;
         let tar = unpack::plain_tar(&cached.path, job.work)?;
-        let how = How {
-            name: part.source.from.to_string(),
-            strip: part.strip,
-            epoch: job.epoch,
-            owners: false,
-            whole: false,
-            without: &[],
-        };
+        let how = how(job, &part.source.from.to_string(), part.strip);
         let into = TreePath::parse(&part.into)?;
         let part = unpack::read(&tar, &how)?;
         whole.graft(&part, &into, meta(job, 0o755), true)?;

@@ -148,12 +148,7 @@ impl Facts {
         if !pins.all.contains_key(name) {
             return;
         }
-        let folder = place.workspace.join("image/patches").join(name);
-        let Ok(entries) = std::fs::read_dir(&folder) else { return };
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        let patch = |path: &PathBuf| path.extension() == Some("patch".as_ref());
-        let mut found: Vec<_> = paths.filter(patch).collect();
-        found.sort();
+        let found = patches(&place.workspace, name);
         for path in &found {
             let text = std::fs::read_to_string(path).unwrap_or_default();
             if !head(&text).contains("https://") {
@@ -185,6 +180,17 @@ impl Facts {
         }
         self.add_files(place, &manifest, "folder", &from);
     }
+}
+
+/// The patches of a component, in the order of their names.
+pub fn patches(workspace: &Path, component: &str) -> Vec<PathBuf> {
+    let folder = workspace.join("image/patches").join(component);
+    let Ok(entries) = std::fs::read_dir(&folder) else { return Vec::new() };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let patch = |path: &PathBuf| path.extension() == Some("patch".as_ref());
+    let mut found: Vec<_> = paths.filter(patch).collect();
+    found.sort();
+    found
 }
 
 /// What stands before the first hunk.

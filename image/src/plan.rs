@@ -407,6 +407,15 @@ impl Planner<'_> {
                 self.problems.add(&artifact.file, key, path, wanted);
             }
         }
+        if let Made::Go(go) = made
+            && let Some(vendor) = &go.vendor
+            && vendor.sha256.is_none()
+            && vendor.unpinned.is_none()
+        {
+            let key = format!("{name}.vendor.sha256");
+            let seen = "absent (go mod vendor)";
+            self.problems.add(&artifact.file, key, seen, &how);
+        }
         if let Made::DebianRoot(root) = made
             && root.sha256.is_none()
             && root.unpinned.is_none()

@@ -137,6 +137,7 @@ pub fn read(tar: &Path, how: &How) -> Result<Tree> {
     let mut tree = Tree::new(root);
     let file = File::open(tar)
         .with_context(|| format!("could not read {}", how.name))?;
+    let end = file.metadata()?.len();
     let mut archive = Archive::new(BufReader::new(file));
     let entries = archive.entries_with_seek();
     let damaged = || format!("{} is damaged", how.name);
@@ -151,6 +152,10 @@ pub fn read(tar: &Path, how: &How) -> Result<Tree> {
         };
         let kind = kind(&entry, &path, tar, how).with_context(inside)?;
         let Some(kind) = kind else { continue };
+        // Read over rather than read: an end that is missing shows nowhere.
+        if entry.raw_file_position().saturating_add(entry.size()) > end {
+            bail!("{}: cut off in {shown}", how.name);
+        }
         let meta = meta(entry.header(), how).with_context(inside)?;
         tree.insert_deep(path, Entry { kind, meta }, root)
             .with_context(inside)?;
@@ -303,4 +308,41 @@ pub fn lay_out(tree: &Tree, folder: &Path) -> Result<()> {
         made.with_context(|| format!("could not lay out {}", at.display()))?;
     }
     Ok(())
+}
+
+/// A folder as a tree: files and folders, owned by root, 0644, or 0755 where
+/// the owner may run them; `root` is what its top becomes.
+///
+/// Errors: anything else in it.
+pub fn take_in(folder: &Path, root: Meta) -> Result<Tree> {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::PermissionsExt;
+    let mut tree = Tree::new(root);
+    let mut left = vec![folder.to_owned()];
+    while let Some(next) = left.pop() {
+        let unreadable = || format!("could not read {}", next.display());
+        for entry in std::fs::read_dir(&next).with_context(unreadable)? {
+            let path = entry?.path();
+            let known = std::fs::symlink_metadata(&path)?;
+            let below = path.strip_prefix(folder).expect("it was found there");
+            let name = TreePath::parse(below.as_os_str().as_bytes())?;
+            let run = known.permissions().mode() & 0o100 != 0;
+            let mode = if run { 0o755 } else { 0o644 };
+            let kind = if known.is_dir() {
+                left.push(path);
+                Kind::Directory
+            } else if known.is_file() {
+                Kind::File(Content::OnDisk {
+                    path,
+                    offset: 0,
+                    len: known.len(),
+                })
+            } else {
+                bail!("{} is neither file nor folder", path.display());
+            };
+            let meta = Meta { mode, ..root };
+            tree.insert_deep(name, Entry { kind, meta }, root)?;
+        }
+    }
+    Ok(tree)
 }

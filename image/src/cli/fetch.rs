@@ -13,11 +13,12 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::{Where, recipes, table};
-use crate::artifacts::{Artifacts, Made};
+use crate::artifacts::{Artifacts, Go, Made, Vendor};
 use crate::cache::Cached;
 use crate::debian;
 use crate::fetch::Fetcher;
 use crate::recipe::{self, Brand};
+use crate::{golang, look};
 
 /// Brings the components of images into the cache.
 ///
@@ -48,10 +49,18 @@ pub(super) async fn fetch(args: FetchArgs) -> Result<bool> {
     let fetcher =
         Fetcher { cache: &cache, workspace: &workspace, unpinned: args.pin };
     let mut failed = false;
-    for (name, brand) in wanted(&args, &workspace, &artifacts)? {
+    let wanted = wanted(&args, &workspace, &artifacts)?;
+    // What builds others comes before them.
+    let is_chain = |name: &str| {
+        matches!(artifacts.all[name].any, Some(Made::Toolchain(_)))
+    };
+    let (chains, others): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|(name, _)| is_chain(name));
+    for (name, brand) in chains.into_iter().chain(others) {
         let artifact = &artifacts.all[&name];
         let Some(made) = artifact.made(brand) else { continue };
-        let done = one(&fetcher, &name, brand, made, args.pin).await;
+        let done =
+            one(&fetcher, &artifacts, &name, brand, made, args.pin).await;
         if let Err(error) = done {
             tell!("zone-image: {name} for {brand}: {error:#}");
             failed = true;
@@ -105,6 +114,7 @@ fn add(
 
 async fn one(
     fetcher: &Fetcher<'_>,
+    all: &Artifacts,
     name: &str,
     brand: Brand,
     made: &Made,
@@ -128,6 +138,50 @@ async fn one(
         if pin && source.sha256.is_none() {
             say!("{name}.{brand}.{key}: sha256 = \"{}\"", cached.sha256);
         }
+    }
+    if let Made::Go(go) = made
+        && let Some(vendor) = &go.vendor
+    {
+        modules(fetcher, all, (name, brand), go, vendor, pin).await?;
+    }
+    Ok(())
+}
+
+/// The modules that a Go component is linked from.
+async fn modules(
+    fetcher: &Fetcher<'_>,
+    all: &Artifacts,
+    (name, brand): (&str, Brand),
+    go: &Go,
+    vendor: &Vendor,
+    pin: bool,
+) -> Result<()> {
+    if vendor.sha256.is_none() && vendor.unpinned.is_none() && !pin {
+        bail!(
+            "vendor: sha256 absent; `zone-image fetch --pin {name}` tells it"
+        );
+    }
+    let chain = all.all.get(&go.toolchain).and_then(|one| one.any.as_ref());
+    let Some(Made::Toolchain(chain)) = chain else {
+        bail!("{}: no toolchain", go.toolchain);
+    };
+    let program = golang::program(chain, fetcher.cache).await?;
+    let work = tempfile::tempdir_in(fetcher.cache.root())?;
+    let patches = look::patches(fetcher.workspace, name);
+    let job = golang::Job {
+        name,
+        go,
+        patches: &patches,
+        program: &program,
+        brand,
+        epoch: 0,
+        work: work.path(),
+    };
+    tell!("{name} for {brand}: modules");
+    let cached = golang::bring_vendor(&job, fetcher.cache, vendor).await?;
+    told(name, "vendor", &cached.0, cached.1);
+    if pin && vendor.sha256.is_none() {
+        say!("{name}.{brand}.vendor: sha256 = \"{}\"", cached.0.sha256);
     }
     Ok(())
 }
