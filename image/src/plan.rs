@@ -44,7 +44,7 @@ pub enum Step {
         /// Its name.
         name: String,
         /// Its pins.
-        artifact: Artifact,
+        artifact: Box<Artifact>,
         /// The folder.
         to: TreePath,
         /// Patches of ours, for Go source, sorted.
@@ -362,7 +362,7 @@ impl Planner<'_> {
         let patches = self.facts.patches.get(name).cloned();
         self.steps.push(Step::Component {
             name: name.clone(),
-            artifact: artifact.clone(),
+            artifact: Box::new(artifact.clone()),
             to: wanted.to.0.clone(),
             patches: patches.unwrap_or_default(),
             toolchain,

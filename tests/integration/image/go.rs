@@ -167,5 +167,7 @@ fn a_program_that_does_not_compile_and_a_wrong_compiler() {
     let pins = PINS.replace("DIGEST", &sha256(&bytes));
     let at = pins.find("[hello]").unwrap();
     shop.write("image/recipes/artifacts.toml", other + &pins[at..]);
-    shop.build("lx", &[]).refused(&["hello.toolchain: go; wanted"]);
+    shop.build("lx", &[]).refused(&["hello for lx: go: no toolchain"]);
+    let planned = shop.run(&["plan", "tiny", "--brand", "lx", "--stamp", "v"]);
+    planned.refused(&["hello.toolchain: go; wanted"]);
 }
