@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tempfile::TempDir;
 
 use crate::build::{Built, Part};
 use crate::digest::Digests;
@@ -20,6 +19,7 @@ use crate::manifest::{self, Contents, ImageManifest};
 use crate::output::Digested;
 use crate::plan::Plan;
 use crate::recipe::Brand;
+use crate::scratch::Scratch;
 use crate::{sbom, sign};
 
 /// What to write, and where.
@@ -73,7 +73,7 @@ pub struct Size {
 /// Files on their way into a folder.
 struct Stage<'a> {
     folder: &'a Path,
-    aside: TempDir,
+    aside: Scratch,
     written: Vec<Written>,
 }
 
@@ -175,10 +175,7 @@ impl<'a> Stage<'a> {
     fn new(folder: &'a Path) -> Result<Self> {
         let unwritable = || format!("could not write in {}", folder.display());
         std::fs::create_dir_all(folder).with_context(unwritable)?;
-        let aside = tempfile::Builder::new()
-            .prefix(".zone-image-")
-            .tempdir_in(folder)
-            .with_context(unwritable)?;
+        let aside = Scratch::new(folder, ".zone-image-")?;
         Ok(Self { folder, aside, written: Vec::new() })
     }
 

@@ -16,8 +16,8 @@
 //! comes out: `deliver` with `writers` (`stream`, a ZFS send stream; `tar`; `gzip`;
 //! `content`, the bytes of files; `output`, a file whole or not there),
 //! `manifest`, `sbom` and `sign`. What
-//! happens to it: `verify`, `publish`. `cli` is the way in, `digest` and
-//! `problem` serve all.
+//! happens to it: `verify`, `publish`. `cli` is the way in, `digest`,
+//! `problem` and `scratch` serve all.
 
 pub mod artifacts;
 pub mod build;
@@ -39,6 +39,7 @@ pub mod problem;
 pub mod publish;
 pub mod recipe;
 pub mod sbom;
+pub mod scratch;
 pub mod sign;
 pub mod stamp;
 pub mod stream;

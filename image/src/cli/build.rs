@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use serde::Serialize;
 
@@ -17,6 +17,7 @@ use crate::deliver::{self, Output, Wanted};
 use crate::look::look;
 use crate::plan::{self, Line, Plan};
 use crate::recipe::Brand;
+use crate::scratch::Scratch;
 use crate::stamp::{self, Stamp};
 
 /// Which image.
@@ -168,10 +169,7 @@ async fn carry_out(
     wanted: &Wanted,
     quiet: bool,
 ) -> Result<Output> {
-    let work = tempfile::Builder::new()
-        .prefix("work-")
-        .tempdir_in(cache.root())
-        .context("no folder to work in")?;
+    let work = Scratch::new(cache.root(), "work-")?;
     let place = Place { cache, work: work.path() };
     let all = plan.steps.len();
     let tell = |nth: usize, step: &plan::Step| {

@@ -35,11 +35,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::artifacts::{self, Artifacts};
 use crate::cache::Cache;
 use crate::look::Place;
 use crate::recipe::{self, Brand};
+use crate::scratch;
+
+/// How long a verb has to drop what it does, when it is told to end.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Exit code: the command line makes no sense (sysexits EX_USAGE).
 const USAGE: u8 = 64;
@@ -219,25 +224,47 @@ pub fn zone_image(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Runs a verb until it is done or the operator has had enough: then it is
-/// dropped, and with it what it had begun to write.
+/// Runs a verb until it is done or the operator has had enough. Then it is
+/// dropped, which ends what it started and removes what it had begun; if it
+/// does not get that far in a moment, since it computes or writes, that is
+/// done from outside.
 fn block_on(verb: impl Future<Output = Result<bool>>) -> Result<bool> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
-        .expect("a runtime needs only an event queue");
+        .expect("a runtime needs only an event queue and threads");
+    let (stop, stopped) = tokio::sync::oneshot::channel();
     let ended = runtime.block_on(async {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut stop = signal(SignalKind::terminate())?;
+        tokio::spawn(async move {
+            told_to_end().await;
+            let _ = stop.send(());
+            tokio::time::sleep(PATIENCE).await;
+            scratch::remove_all();
+            eprintln!("zone-image: told to end");
+            std::process::exit(1);
+        });
         tokio::select! {
             // A verb that is dropped leaves nothing behind.
             done = verb => done,
-            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-            _ = stop.recv() => bail!("told to end"),
+            _ = stopped => bail!("told to end"),
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
+}
+
+/// Ends with the first SIGINT or SIGTERM; never, where none can be had.
+async fn told_to_end() {
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
+    let [interrupt, terminate] = kinds.map(signal);
+    let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! An image from its recipe: what is in it, and that it is the same bytes
 //! wherever and by whomever it is built.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;

@@ -4,6 +4,8 @@
 
 //! Go programs built here for both systems, patched, by Debian's Go.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
+
 use std::fs;
 use std::path::Path;
 

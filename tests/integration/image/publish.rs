@@ -5,6 +5,8 @@
 //! Images put into a stand-in IMGAPI: the whole way, from anywhere on it, and
 //! through its faults.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
+
 use std::fs;
 
 use localdc::image::imgapi::{Call, Fault, Imgapi};

@@ -197,3 +197,28 @@ fn a_full_disk() {
     assert!(said.contains("No space left on device"), "{said}");
     assert_eq!(String::from_utf8_lossy(&done.stdout), "", "left behind");
 }
+
+/// Told to end while it writes: nothing is left, neither image nor folder.
+#[test]
+fn a_build_that_is_told_to_end() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let noise: Vec<u8> = (0..60_000_000).map(|_| random.u8(..)).collect();
+    let bytes = tar(&[Member::File("noise", &noise)]);
+    let shop = shop_with(&bytes, "");
+    shop.run(&["fetch", "tiny", "--brand", "lx"]).well();
+    let mut build = shop.command(&[
+        "build", "tiny", "--brand", "lx", "--stamp", STAMP, "--out", "out",
+    ]);
+    let mut child = build.spawn().unwrap();
+    // As soon as it has begun to write.
+    while shop.left().is_empty() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    command("kill").arg(&pid).status().unwrap();
+    let ended = child.wait().unwrap();
+    assert_eq!(ended.code(), Some(1));
+    assert!(shop.left().is_empty(), "{:?}", shop.left());
+    let cache = fs::read_dir(shop.path("target/image/cache")).unwrap();
+    assert_eq!(cache.count(), 2);
+}

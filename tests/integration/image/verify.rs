@@ -4,6 +4,8 @@
 
 //! Whatever is changed about an image is noticed, and who signed it counts.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
