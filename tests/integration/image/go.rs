@@ -97,11 +97,13 @@ fn program(shop: &Workshop) -> Vec<u8> {
 fn a_program_is_built_for_both_systems_the_same_each_time() {
     let (shop, again) = (shop(), shop());
     for brand in ["joyent-minimal", "lx"] {
-        for shop in [&shop, &again] {
-            shop.build(brand, &["--proto"]).well();
-        }
+        shop.build(brand, &["--proto"]).well();
         let bytes = program(&shop);
-        assert_eq!(sha256(&bytes), sha256(&program(&again)), "{brand}");
+        // Twice for one of them: each compiles Go's library anew.
+        if brand == "joyent-minimal" {
+            again.build(brand, &["--proto"]).well();
+            assert_eq!(sha256(&bytes), sha256(&program(&again)));
+        }
         let seen = elf::read(&bytes).unwrap();
         if brand == "joyent-minimal" {
             assert_eq!(seen.system, System::Illumos);
