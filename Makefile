@@ -19,6 +19,8 @@ HEADED_FILES = $(shell find agent boot image smf tests -name target -prune -o \
 	-type f \( -name '*.rs' -o -name '*.sh' -o -name '*.xml' \
 	-o -name '*.service' \) -print)
 FUZZ = cargo +nightly fuzz
+IMAGE = $(or $(CARGO_TARGET_DIR),target)/release/zone-image
+ARTIFACTS :=
 
 .PHONY: help
 help:	## print this list
@@ -85,6 +87,18 @@ fuzz:	## each fuzz target for ten minutes, or SECONDS=n
 			-max_total_time=$(or $(SECONDS),600) \
 			-timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256; \
 	done
+
+.PHONY: image
+image:	## build a zone image: ROLE=prometheus|thanos|grafana BRAND=lx|joyent-minimal
+	@[[ -n "$(ROLE)" && -n "$(BRAND)" ]] || \
+		{ echo "usage: make image ROLE=prometheus BRAND=lx" >&2; exit 64; }
+	@tests/setup.sh image
+	cargo build --release --locked -p zone-image
+	if [[ $(BRAND) == lx ]]; then \
+		cargo build --release --locked -p monitoring-agent; \
+	fi
+	$(SUDO) $(IMAGE) fetch $(ROLE) --brand $(BRAND) $(ARTIFACTS)
+	$(SUDO) $(IMAGE) build $(ROLE) --brand $(BRAND) $(ARTIFACTS)
 
 .PHONY: soak
 soak:	## the DNS secondary among CNS's traps for ten minutes, or SECONDS=n

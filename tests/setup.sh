@@ -3,10 +3,11 @@
 # License, v. 2.0. If a copy of the MPL was not distributed with this
 # file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-# Brings a Debian 12 machine to where `make demo`, `make test`, `make bench-dns`,
-# `make bench-image`, `make test-zfs` or `make fuzz` can run.
+# Brings a Debian 12 machine to where `make demo`, `make test`, `make test-zfs`,
+# `make image`, `make bench-dns`, `make bench-image` or `make fuzz` can run.
 #
-#   setup.sh demo|test|test-zfs|bench|bench-image|fuzz   as root, or with sudo
+#   setup.sh demo|test|test-zfs|image|bench|bench-image|fuzz   as root, or with
+#                                                              sudo
 #
 # Looks first: when all is there, nothing is fetched and nothing is printed.
 # No package it installs is left running or enabled as a system service.
@@ -29,6 +30,10 @@ test_packages=(bind9 binutils golang-go knot libfaketime libxml2-utils
 # What is in the root of an LX zone beside the essential packages; kill, of
 # procps, is how a service is reloaded.
 lx_packages=(dbus iproute2 procps systemd-sysv)
+# What zone-image starts: git for the version, ssh-keygen for signatures, patch
+# before a compiler, pip and unzip to bring that, mmdebstrap for LX.
+image_packages=(gcc git libc6-dev mmdebstrap openssh-client patch python3-pip
+    unzip)
 # The name servers to compare with, and what asks them.
 bench_packages=(bind9 dnsperf knot nsd unbound)
 # What the virtual machine with the ZFS module is made with and runs on.
@@ -171,7 +176,8 @@ demo)
     ;;
 test)
     ensure_rust
-    ensure_packages "${demo_packages[@]}" "${test_packages[@]}"
+    ensure_packages "${demo_packages[@]}" "${test_packages[@]}" \
+        "${image_packages[@]}"
     ensure_illumos
     ensure_lx_base
     ensure_zfs_receive
@@ -187,6 +193,10 @@ bench)
     ensure_rust
     ensure_packages "${demo_packages[@]}" "${bench_packages[@]}"
     ;;
+image)
+    ensure_rust
+    ensure_packages "${image_packages[@]}"
+    ;;
 bench-image)
     ensure_rust
     ensure_packages gcc libc6-dev make pigz tar
@@ -201,5 +211,8 @@ fuzz)
 update-lists) apt update >/dev/null ;;
 make-lx-base) make_lx_base ;;
 install-packages) shift; install_packages "$@" ;;
-*) echo "usage: setup.sh demo|test|test-zfs|bench|bench-image|fuzz" >&2; exit 64 ;;
+*)
+    echo "usage: setup.sh demo|test|test-zfs|image|bench|bench-image|fuzz" >&2
+    exit 64
+    ;;
 esac

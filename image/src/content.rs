@@ -56,7 +56,7 @@ pub(crate) struct Blocks<'a> {
 
 enum Place<'a> {
     Memory(&'a [u8]),
-    Disk { path: &'a Path, file: File, opened: Stamp },
+    Disk { path: &'a Path, file: File, opened: Stamp, start: u64 },
 }
 
 /// What gives a change away.
@@ -83,13 +83,15 @@ impl<'a> Blocks<'a> {
     ) -> Result<Self, ContentError> {
         let from = match content {
             Content::Bytes(bytes) => Place::Memory(bytes),
-            Content::OnDisk { path, len } => {
+            Content::OnDisk { path, offset, len } => {
                 let (file, opened) = open(path)?;
-                if opened.len != *len {
-                    let what = format!("{len} bytes became {}", opened.len);
+                let there = opened.len.saturating_sub(*offset);
+                // A part of an archive ends before the archive does.
+                if there < *len || (*offset == 0 && there != *len) {
+                    let what = format!("{len} bytes became {there}");
                     return Err(changed(path, what));
                 }
-                Place::Disk { path, file, opened }
+                Place::Disk { path, file, opened, start: *offset }
             }
         };
         Ok(Self { from, len: content.len(), at: 0, block: vec![0; size] })
@@ -132,8 +134,11 @@ impl<'a> Blocks<'a> {
         let next = match &self.from {
             _ if beyond => None,
             Place::Memory(_) => Some(self.at),
-            Place::Disk { path, file, .. } => seek_data(file, self.at)
-                .map_err(|errno| read_failed(path, errno.into()))?,
+            Place::Disk { path, file, start, .. } => {
+                let next = seek_data(file, start + self.at)
+                    .map_err(|errno| read_failed(path, errno.into()))?;
+                next.map(|next| next - start)
+            }
         };
         let next = next.filter(|&next| next < self.len);
         if next.is_none() {
@@ -154,15 +159,15 @@ impl<'a> Blocks<'a> {
                     .expect("in memory, so it fits an address");
                 bytes.copy_from_slice(&all[start..start + count]);
             }
-            Place::Disk { path, file, .. } => {
-                file.read_exact_at(bytes, self.at).map_err(|source| {
-                    match source.kind() {
+            Place::Disk { path, file, start, .. } => {
+                file.read_exact_at(bytes, start + self.at).map_err(
+                    |source| match source.kind() {
                         io::ErrorKind::UnexpectedEof => {
                             changed(path, "it became shorter".to_owned())
                         }
                         _ => read_failed(path, source),
-                    }
-                })?;
+                    },
+                )?;
             }
         }
         rest.fill(0);
@@ -171,7 +176,7 @@ impl<'a> Blocks<'a> {
     }
 
     fn check(&self) -> Result<(), ContentError> {
-        let Place::Disk { path, file, opened } = &self.from else {
+        let Place::Disk { path, file, opened, .. } = &self.from else {
             return Ok(());
         };
         let now = file.metadata().map_err(|error| read_failed(path, error))?;
@@ -227,7 +232,7 @@ mod tests {
     use super::*;
 
     fn on_disk(path: &Path, len: u64) -> Content {
-        Content::OnDisk { path: path.to_owned(), len }
+        Content::OnDisk { path: path.to_owned(), offset: 0, len }
     }
 
     fn data(content: &Content) -> Vec<(u64, Vec<u8>)> {
@@ -253,6 +258,19 @@ mod tests {
         assert!(memory.iter().all(|data| data.1.len() == 512));
         assert_eq!(memory[1].1[439..441], [2, 0]);
         assert_eq!(data(&on_disk(&path, 3000)), memory);
+    }
+
+    #[test]
+    fn a_part_of_a_file_is_read_as_if_it_were_one() {
+        let mut bytes = vec![9; 4000];
+        bytes[700..1300].fill(0);
+        bytes[1300] = 7;
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("archive");
+        fs::write(&path, &bytes).unwrap();
+        let part = Content::OnDisk { path, offset: 700, len: 900 };
+        let memory = Content::Bytes(bytes[700..1600].into());
+        assert_eq!(data(&part), data(&memory));
     }
 
     #[test]

@@ -12,6 +12,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -146,6 +148,13 @@ impl TreePath {
         })
     }
 
+    /// Whether this is `top` or lies below it.
+    pub fn is_at_or_below(&self, top: &Self) -> bool {
+        let rest = self.0.strip_prefix(&top.0[..]);
+        top.is_root()
+            || rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+    }
+
     /// This path below `base`.
     ///
     /// Errors: `TreeError::BadPath`, when the whole is too long.
@@ -202,12 +211,14 @@ pub struct Meta {
 pub enum Content {
     /// In memory: small files that a build makes.
     Bytes(Arc<[u8]>),
-    /// In a file of the build host, read when written.
+    /// In a file of the build host, read when written: the whole of it, or
+    /// the part that an archive holds there.
     OnDisk {
         /// Which.
         path: PathBuf,
-        /// Its length in bytes when it was looked at; a writer that finds
-        /// another one fails.
+        /// Where in it the bytes start.
+        offset: u64,
+        /// How many bytes; a writer that finds fewer fails.
         len: u64,
     },
 }
@@ -224,6 +235,21 @@ impl Content {
     /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The bytes, from the first to the last.
+    ///
+    /// Errors: the file is gone. A reader that ends before `len` bytes means
+    /// that it has been cut since.
+    pub fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+        Ok(match self {
+            Self::Bytes(bytes) => Box::new(&bytes[..]),
+            Self::OnDisk { path, offset, len } => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(*offset))?;
+                Box::new(file.take(*len))
+            }
+        })
     }
 }
 
@@ -310,6 +336,109 @@ impl Tree {
         Ok(())
     }
 
+    /// Adds a name and the directories above it that are missing, which take
+    /// `above`.
+    ///
+    /// Errors: as `insert`; directories made stay then.
+    pub fn insert_deep(
+        &mut self,
+        path: TreePath,
+        entry: Entry,
+        above: Meta,
+    ) -> Result<(), TreeError> {
+        let mut missing = Vec::new();
+        let mut parent = path.parent();
+        while let Some(there) = parent {
+            if self.entries.contains_key(&there) {
+                break;
+            }
+            parent = there.parent();
+            missing.push(there);
+        }
+        for directory in missing.into_iter().rev() {
+            let entry = Entry { kind: Kind::Directory, meta: above };
+            self.insert(directory, entry)?;
+        }
+        self.insert(path, entry)
+    }
+
+    /// Lays all of `other` but its root below `at`; directories above that are
+    /// missing take `above`. With `replace`, files and links of `other` take
+    /// the place of what has their names.
+    ///
+    /// Errors: as `insert`; what was laid stays then.
+    pub fn graft(
+        &mut self,
+        other: &Self,
+        at: &TreePath,
+        above: Meta,
+        replace: bool,
+    ) -> Result<(), TreeError> {
+        // A link may come before its file by name: links last.
+        let is_link = |entry: &Entry| matches!(entry.kind, Kind::HardLink(_));
+        for links in [false, true] {
+            let names = other.iter().filter(|(path, entry)| {
+                !path.is_root() && is_link(entry) == links
+            });
+            for (path, entry) in names {
+                let mut entry = entry.clone();
+                if let Kind::HardLink(target) = &mut entry.kind {
+                    *target = target.below(at)?;
+                }
+                let path = path.below(at)?;
+                if replace && !matches!(entry.kind, Kind::Directory) {
+                    self.remove(&path, false);
+                }
+                self.insert_deep(path, entry, above)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a name away, with all below; with `content`, only what is below.
+    /// Returns how many names. A file that hard links outside still name
+    /// lives on under the first of them.
+    pub fn remove(&mut self, path: &TreePath, content: bool) -> usize {
+        let goes = |name: &TreePath| {
+            name.is_at_or_below(path) && !(content && name == path)
+        };
+        let names = self.entries.range(path.clone()..);
+        let names: Vec<_> = names
+            .map(|(name, _)| name)
+            .take_while(|name| name.is_at_or_below(path))
+            .filter(|name| goes(name) && !name.is_root())
+            .cloned()
+            .collect();
+        for name in &names {
+            let gone = self.entries.remove(name);
+            if let Some(gone @ Entry { kind: Kind::File(_), .. }) = gone {
+                self.bequeath(name, gone, &goes);
+            }
+        }
+        names.len()
+    }
+
+    /// Hands a file to the first of its other names, and the rest to that one.
+    fn bequeath(
+        &mut self,
+        from: &TreePath,
+        file: Entry,
+        goes: &impl Fn(&TreePath) -> bool,
+    ) {
+        let links = self.entries.iter().filter(|(name, entry)| {
+            !goes(name)
+                && matches!(&entry.kind, Kind::HardLink(to) if to == from)
+        });
+        let heirs: Vec<_> = links.map(|(name, _)| name.clone()).collect();
+        let Some((first, others)) = heirs.split_first() else { return };
+        self.entries.insert(first.clone(), file);
+        for other in others {
+            if let Some(entry) = self.entries.get_mut(other) {
+                entry.kind = Kind::HardLink(first.clone());
+            }
+        }
+    }
+
     fn check_parent(&self, path: &TreePath) -> Result<(), TreeError> {
         let Some(parent) = path.parent() else { return Ok(()) };
         if matches!(self.kind_at(&parent), Some(Kind::Directory)) {
@@ -359,70 +488,4 @@ fn check_target(target: &[u8]) -> Result<(), &'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const META: Meta = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 0 };
-
-    fn path(text: &str) -> TreePath {
-        TreePath::parse(text).unwrap()
-    }
-
-    fn file(text: &str) -> Entry {
-        let bytes = Content::Bytes(text.as_bytes().into());
-        Entry { kind: Kind::File(bytes), meta: META }
-    }
-
-    fn directory() -> Entry {
-        Entry { kind: Kind::Directory, meta: META }
-    }
-
-    #[test]
-    fn paths_that_leave_the_tree_are_refused() {
-        for bad in ["..", "a/../b", "./a", "a//b", "a/", "a\0b"] {
-            assert!(TreePath::parse(bad).is_err(), "{bad:?}");
-        }
-        assert!(TreePath::parse("n".repeat(256)).is_err());
-        assert!(TreePath::parse("n/".repeat(600) + "n").is_err());
-        assert_eq!(path("/etc/passwd"), path("etc/passwd"));
-        assert_eq!(path("/"), TreePath::root());
-    }
-
-    #[test]
-    fn a_directory_comes_right_before_what_it_holds() {
-        let mut tree = Tree::new(META);
-        for name in ["a-b", "a", "a/z", "a.c", "a/b"] {
-            tree.insert(
-                path(name),
-                if name == "a" { directory() } else { file("") },
-            )
-            .or_else(|_| tree.insert(path("a"), directory()))
-            .unwrap();
-        }
-        let names: Vec<_> =
-            tree.iter().map(|(path, _)| path.to_string()).collect();
-        assert_eq!(names, ["/", "/a", "/a/b", "/a/z", "/a-b", "/a.c"]);
-    }
-
-    #[test]
-    fn a_name_is_taken_once_and_a_parent_is_a_directory() {
-        let mut tree = Tree::new(META);
-        tree.insert(path("f"), file("one")).unwrap();
-        let before = tree.clone();
-        let taken = tree.insert(path("f"), file("two")).unwrap_err();
-        assert_eq!(
-            taken.to_string(),
-            "/f is there already, as a file; cannot also be a file"
-        );
-        tree.insert(path("f/x"), file("")).unwrap_err();
-        tree.insert(path("none/x"), file("")).unwrap_err();
-        for target in [&b""[..], b"a\0", &[b't'; 1024]] {
-            let link = Kind::Symlink(target.to_vec());
-            tree.insert(path("l"), Entry { kind: link, meta: META })
-                .unwrap_err();
-        }
-        let link = Kind::HardLink(path("none"));
-        tree.insert(path("l"), Entry { kind: link, meta: META }).unwrap_err();
-        assert_eq!(tree, before);
-    }
-}
+mod tests;

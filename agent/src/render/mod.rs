@@ -197,6 +197,17 @@ impl TemplateSet {
         Ok(Self { folder, manifest, texts, kinds })
     }
 
+    /// The daemons that read what it makes.
+    pub fn daemons(&self) -> impl Iterator<Item = &str> {
+        self.manifest.daemon.iter().map(|daemon| daemon.name.as_str())
+    }
+
+    /// Why templates that the manifest names could not be read.
+    pub fn unreadable(&self) -> impl Iterator<Item = &str> {
+        let faults = self.texts.values().filter_map(|text| text.as_ref().err());
+        faults.map(String::as_str)
+    }
+
     /// Renders every file of the set from `model`.
     ///
     /// A template that fails costs its own file; what else its daemon reads

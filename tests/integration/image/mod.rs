@@ -4,6 +4,26 @@
 
 //! Images, judged by the programs that take them.
 
+mod build;
+mod go;
 mod machine;
+mod publish;
+mod refuse;
+mod shipped;
 mod stream;
 mod tar;
+mod verify;
+
+use std::path::Path;
+use std::process::Command;
+
+/// A program that lies beside zone-image.
+fn beside() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_localdc"))
+}
+
+/// A program of this machine.
+#[expect(clippy::disallowed_methods, reason = "tests may start anything")]
+fn command(program: &str) -> Command {
+    Command::new(program)
+}

@@ -211,7 +211,7 @@ fn a_sparse_file_of_four_gib() {
         file.write_all_at(b"abc", at).unwrap();
     }
     let mut maker = Maker::new();
-    let content = Content::OnDisk { path, len: LEN };
+    let content = Content::OnDisk { path, offset: 0, len: LEN };
     maker.add("sparse", Kind::File(content));
     let stream = dir.path().join("stream");
     zfs::prove(&maker.0, &stream).unwrap();

@@ -48,7 +48,7 @@ fn look(path: &Path) -> io::Result<Option<(Kind, Meta)>> {
         Kind::Symlink(fs::read_link(path)?.as_os_str().as_bytes().to_vec())
     } else if kind.is_file() && fs::File::open(path).is_ok() {
         let len = metadata.len();
-        Kind::File(Content::OnDisk { path: path.to_owned(), len })
+        Kind::File(Content::OnDisk { path: path.to_owned(), offset: 0, len })
     } else {
         return Ok(None);
     };

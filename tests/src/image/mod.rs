@@ -3,7 +3,10 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! What tests and benchmarks of images share: trees from folders of this
-//! machine, and OpenZFS's own code to receive streams with.
+//! machine, OpenZFS's own code to receive streams with, a workspace to build
+//! in, an IMGAPI to publish to.
 
 pub mod folder;
+pub mod imgapi;
+pub mod workshop;
 pub mod zfs;

@@ -1,0 +1,131 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Inputs by their content: `CACHE/sha256/<digest>`. What lies there was
+//! checked when it came and is checked again whenever it is used, so a build
+//! needs no network and trusts no disk. `CACHE/last/` remembers which digest
+//! an unpinned source had, for tests.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
+
+use crate::artifacts::Sha256;
+use crate::digest;
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// Something in the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cached {
+    /// The file.
+    pub path: PathBuf,
+    /// Its digest.
+    pub sha256: Sha256,
+}
+
+impl Cache {
+    /// Takes `root`, making it if absent.
+    pub fn open(root: &Path) -> Result<Self> {
+        for below in ["sha256", "last"] {
+            let folder = root.join(below);
+            std::fs::create_dir_all(&folder).with_context(|| {
+                format!("could not make {}", folder.display())
+            })?;
+        }
+        let root = root.canonicalize()?;
+        Ok(Self { root })
+    }
+
+    /// The folder, for what is derived: toolchains, Go's build cache.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where content of this digest lies, or would.
+    fn place(&self, sha256: &Sha256) -> PathBuf {
+        self.root.join("sha256").join(sha256.as_str())
+    }
+
+    /// The content of a digest, if it is here.
+    ///
+    /// Errors: it is here and no longer what it was; it is gone afterwards.
+    pub fn get(&self, sha256: &Sha256) -> Result<Option<Cached>> {
+        let path = self.place(sha256);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let unreadable = || format!("could not read {}", path.display());
+        let seen = digest::sha256_of_file(&path).with_context(unreadable)?;
+        if seen != *sha256 {
+            std::fs::remove_file(&path).with_context(unreadable)?;
+            bail!(
+                "{}: sha256 {seen}; wanted {sha256}: damaged, and removed; \
+                 fetch it again",
+                path.display()
+            );
+        }
+        Ok(Some(Cached { path, sha256: sha256.clone() }))
+    }
+
+    /// A file to fill, in the cache, gone unless `put`.
+    pub fn temporary(&self) -> Result<NamedTempFile> {
+        NamedTempFile::new_in(&self.root).with_context(|| {
+            format!("could not write in {}", self.root.display())
+        })
+    }
+
+    /// Keeps a filled file under its digest.
+    ///
+    /// Errors: `wanted` is another one, and nothing is kept; `what` names it.
+    pub fn put(
+        &self,
+        mut file: NamedTempFile,
+        wanted: Option<&Sha256>,
+        what: &dyn std::fmt::Display,
+    ) -> Result<Cached> {
+        file.flush()?;
+        let sha256 = digest::sha256_of_file(file.path())?;
+        if let Some(wanted) = wanted
+            && *wanted != sha256
+        {
+            bail!("{what}: sha256 {sha256}; wanted {wanted}");
+        }
+        file.as_file().sync_all()?;
+        let path = self.place(&sha256);
+        file.persist(&path)
+            .with_context(|| format!("could not keep {}", path.display()))?;
+        Ok(Cached { path, sha256 })
+    }
+
+    /// What an unpinned source was when it was last fetched; `key` is all
+    /// that identifies it.
+    pub fn last(&self, key: &str) -> Result<Option<Cached>> {
+        let Ok(text) = std::fs::read_to_string(self.last_place(key)) else {
+            return Ok(None);
+        };
+        match Sha256::parse(text.trim()) {
+            Some(sha256) => self.get(&sha256),
+            None => Ok(None),
+        }
+    }
+
+    /// Remembers it.
+    pub fn remember(&self, key: &str, sha256: &Sha256) -> Result<()> {
+        let path = self.last_place(key);
+        std::fs::write(&path, format!("{sha256}\n"))
+            .with_context(|| format!("could not write {}", path.display()))
+    }
+
+    fn last_place(&self, key: &str) -> PathBuf {
+        let name = digest::sha256(key.as_bytes());
+        self.root.join("last").join(name.as_str())
+    }
+}

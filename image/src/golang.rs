@@ -1,0 +1,367 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Go programs, built here for the zone's system: source archives laid over
+//! each other, our patches on top, then one `go build` each, without network,
+//! without C, without anything of this machine in the result.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use monitoring_agent::host;
+
+use crate::artifacts::{Go, Sha256, Toolchain, Vendor};
+use crate::cache::{Cache, Cached};
+use crate::digest;
+use crate::fetch::{self, run};
+use crate::recipe::Brand;
+use crate::tree::{Content, Entry, Kind, Meta, Tree, TreePath};
+use crate::unpack::{self, How};
+
+/// A module that a program was linked from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Module {
+    /// Its path.
+    pub path: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What a build gave.
+pub struct Built {
+    /// The component's files.
+    pub tree: Tree,
+    /// What they were linked from, sorted.
+    pub modules: Vec<Module>,
+    /// What built them: `go1.26.6`.
+    pub compiler: String,
+    /// The tar of its modules, where it has any.
+    pub vendor: Option<Sha256>,
+}
+
+/// One build.
+pub struct Job<'a> {
+    /// The component, for messages.
+    pub name: &'a str,
+    /// What to build.
+    pub go: &'a Go,
+    /// Patches, in order.
+    pub patches: &'a [PathBuf],
+    /// The `go` to run.
+    pub program: &'a Path,
+    /// For whom.
+    pub brand: Brand,
+    /// Time of everything, seconds since 1970.
+    pub epoch: u64,
+    /// A folder that goes afterwards.
+    pub work: &'a Path,
+}
+
+/// Builds.
+///
+/// Errors: a source that is not here or does not unpack, a patch that no
+/// longer applies, the compiler's own.
+pub async fn build(job: &Job<'_>, cache: &Cache) -> Result<Built> {
+    let folder = tempfile::tempdir_in(job.work)?;
+    let source = folder.path().join("source");
+    let module = source.join(&job.go.module);
+    lay_out(job, cache, &source).await?;
+    let mut vendor = None;
+    if let Some(wanted) = &job.go.vendor {
+        let cached = cached_vendor(job, cache, wanted)?;
+        let cached = cached.with_context(|| {
+            let name = job.name;
+            format!("the modules of {name} are not in the cache; `zone-image fetch` brings them")
+        })?;
+        let how = how(job, "vendor", 0);
+        let tree = unpack::read(&cached.path, &how)?;
+        unpack::lay_out(&tree, &module.join("vendor"))?;
+        vendor = Some(cached.sha256);
+    }
+    let mut built = Built {
+        tree: Tree::new(meta(job, 0o755)),
+        modules: Vec::new(),
+        compiler: compiler(job.program).await?,
+        vendor,
+    };
+    for (target, package) in &job.go.build {
+        let out = job.work.join(format!("go-{}", uuid::Uuid::new_v4()));
+        let argv = argv(job, cache, &module, &out, package);
+        let argv: Vec<_> = argv.iter().map(String::as_str).collect();
+        let failed = || format!("could not build {} of {}", target, job.name);
+        run(&argv).await.with_context(failed)?;
+        built.modules.extend(modules(job.program, &out).await?);
+        add(&mut built.tree, target, &out, meta(job, 0o755))?;
+    }
+    picked(job, &source, &mut built.tree)?;
+    built.modules.sort();
+    built.modules.dedup();
+    Ok(built)
+}
+
+fn meta(job: &Job<'_>, mode: u16) -> Meta {
+    Meta { mode, uid: 0, gid: 0, mtime: job.epoch }
+}
+
+fn how(job: &Job<'_>, name: &str, strip: usize) -> How {
+    How {
+        name: name.to_owned(),
+        strip,
+        epoch: job.epoch,
+        owners: false,
+        whole: false,
+        without: &[],
+    }
+}
+
+/// The source on disk, patched.
+async fn lay_out(job: &Job<'_>, cache: &Cache, source: &Path) -> Result<()> {
+    let tree = sources(job, cache)?;
+    unpack::lay_out(&tree, source)?;
+    for patch in job.patches {
+        apply(patch, source).await?;
+    }
+    Ok(())
+}
+
+/// What is here of a component's modules.
+fn cached_vendor(
+    job: &Job<'_>,
+    cache: &Cache,
+    vendor: &Vendor,
+) -> Result<Option<Cached>> {
+    match &vendor.sha256 {
+        Some(sha256) => cache.get(sha256),
+        None => cache.last(&vendor_key(job, cache)?),
+    }
+}
+
+/// All that decides which modules they are.
+fn vendor_key(job: &Job<'_>, cache: &Cache) -> Result<String> {
+    let mut words = vec![format!("vendor {} {}", job.name, job.go.module)];
+    for part in &job.go.source {
+        let cached = fetch::cached(cache, &part.source)?;
+        words.push(format!("{} {}", cached.sha256, part.into));
+    }
+    for patch in job.patches {
+        words.push(digest::sha256_of_file(patch)?.to_string());
+    }
+    Ok(words.join("\n"))
+}
+
+/// Brings a component's modules, unless they are here: `go mod vendor`, from
+/// the module proxy that Go is set up for, each checked against `go.sum`. Says
+/// whether they came now.
+///
+/// Errors: the sources are not here, Go's own, or not what is pinned.
+pub async fn bring_vendor(
+    job: &Job<'_>,
+    cache: &Cache,
+    vendor: &Vendor,
+) -> Result<(Cached, bool)> {
+    if let Some(cached) = cached_vendor(job, cache, vendor)? {
+        return Ok((cached, false));
+    }
+    let folder = tempfile::tempdir_in(job.work)?;
+    let source = folder.path().join("source");
+    lay_out(job, cache, &source).await?;
+    let module = source.join(&job.go.module);
+    let (place, go) = (module.to_string_lossy(), job.program.to_string_lossy());
+    let path = format!("GOPATH={}", folder.path().join("path").display());
+    let script = "cd \"$1\"; shift; umask 022; exec \"$@\"";
+    let argv = [
+        "/bin/sh",
+        "-ec",
+        script,
+        "go",
+        &place,
+        "env",
+        &path,
+        // Modules are laid read-only otherwise, and could not be removed.
+        "GOFLAGS=-mod=mod -modcacherw",
+        "GOTOOLCHAIN=local",
+        "GOWORK=off",
+        &go,
+        "mod",
+        "vendor",
+    ];
+    let failed = || format!("could not bring the modules of {}", job.name);
+    run(&argv).await.with_context(failed)?;
+    // No time: the same modules are the same tar, whenever they came.
+    let root = Meta { mtime: 0, ..meta(job, 0o755) };
+    let tree = unpack::take_in(&module.join("vendor"), root)?;
+    let mut tar = cache.temporary()?;
+    crate::tar::write(&tree, &mut tar)?;
+    let what = format!("the modules of {}", job.name);
+    let cached = cache.put(tar, vendor.sha256.as_ref(), &what)?;
+    if vendor.sha256.is_none() {
+        cache.remember(&vendor_key(job, cache)?, &cached.sha256)?;
+    }
+    Ok((cached, true))
+}
+
+/// All archives as one tree; a later one takes the place of an earlier one's
+/// files.
+fn sources(job: &Job<'_>, cache: &Cache) -> Result<Tree> {
+    let mut whole = Tree::new(meta(job, 0o755));
+    for part in &job.go.source {
+        let cached = fetch::cached(cache, &part.source)?;
+        let tar = unpack::plain_tar(&cached.path, job.work)?;
+        let how = how(job, &part.source.from.to_string(), part.strip);
+        let into = TreePath::parse(&part.into)?;
+        let part = unpack::read(&tar, &how)?;
+        whole.graft(&part, &into, meta(job, 0o755), true)?;
+    }
+    Ok(whole)
+}
+
+/// Applies a patch that fits without any fuzz, or says that it does not.
+async fn apply(patch: &Path, source: &Path) -> Result<()> {
+    let file = patch.to_string_lossy();
+    let folder = source.to_string_lossy();
+    let argv = [
+        "patch",
+        "--strip=1",
+        "--fuzz=0",
+        "--batch",
+        "--forward",
+        "--no-backup-if-mismatch",
+        "--directory",
+        &folder,
+        "--input",
+        &file,
+    ];
+    let trial = [&argv[..], &["--dry-run"]].concat();
+    let refused = || format!("{file} no longer applies; wanted no fuzz");
+    run(&trial).await.with_context(refused)?;
+    run(&argv).await.with_context(refused)?;
+    Ok(())
+}
+
+/// The whole command line, environment included: nothing of ours leaks in.
+fn argv(
+    job: &Job<'_>,
+    cache: &Cache,
+    module: &Path,
+    out: &Path,
+    package: &str,
+) -> Vec<String> {
+    let Go { tags, set, .. } = job.go;
+    let mut linker = vec!["-s".to_owned(), "-w".into(), "-buildid=".into()];
+    for (variable, value) in set {
+        linker.push(format!("-X '{variable}={value}'"));
+    }
+    let mut words: Vec<String> = vec![
+        "/bin/sh".into(),
+        "-ec".into(),
+        "cd \"$1\"; shift; umask 022; exec \"$@\"".into(),
+        "go".into(),
+        module.display().to_string(),
+        "env".into(),
+        "--ignore-environment".into(),
+        "PATH=/usr/bin:/bin".into(),
+        "LC_ALL=C".into(),
+        "TZ=UTC".into(),
+        format!("HOME={}", job.work.display()),
+        format!("GOCACHE={}", cache.root().join("go-build").display()),
+        format!("GOPATH={}", job.work.join("gopath").display()),
+        format!("GOOS={}", job.brand.goos()),
+    ];
+    words.extend(
+        [
+            "GOARCH=amd64",
+            "GOAMD64=v1",
+            "CGO_ENABLED=0",
+            "GOENV=off",
+            "GOFLAGS=-mod=vendor",
+            "GOPROXY=off",
+            "GOSUMDB=off",
+            "GOTOOLCHAIN=local",
+            "GOWORK=off",
+            "GOTELEMETRY=off",
+        ]
+        .map(str::to_owned),
+    );
+    words.extend([job.program.display().to_string(), "build".into()]);
+    words.extend(["-trimpath".into(), "-buildvcs=false".into()]);
+    if !tags.is_empty() {
+        words.push(format!("-tags={}", tags.join(",")));
+    }
+    words.push(format!("-ldflags={}", linker.join(" ")));
+    words.extend(["-o".into(), out.display().to_string(), package.into()]);
+    words
+}
+
+fn add(tree: &mut Tree, target: &str, out: &Path, meta: Meta) -> Result<()> {
+    let len = std::fs::metadata(out)?.len();
+    let content = Content::OnDisk { path: out.to_owned(), offset: 0, len };
+    let entry = Entry { kind: Kind::File(content), meta };
+    let above = Meta { mode: 0o755, ..meta };
+    Ok(tree.insert_deep(TreePath::parse(target)?, entry, above)?)
+}
+
+/// Further files of the source as they are after patching.
+fn picked(job: &Job<'_>, source: &Path, tree: &mut Tree) -> Result<()> {
+    for (from, to) in &job.go.pick {
+        let path = TreePath::parse(from)?;
+        let name = std::ffi::OsStr::from_bytes(path.as_bytes());
+        let bytes = std::fs::read(source.join(name)).with_context(|| {
+            format!("{}: pick {from:?} of the source", job.name)
+        })?;
+        let kind = Kind::File(Content::Bytes(bytes.into()));
+        let entry = Entry { kind, meta: meta(job, 0o644) };
+        tree.insert_deep(TreePath::parse(to)?, entry, meta(job, 0o755))?;
+    }
+    Ok(())
+}
+
+/// `go version go1.26.6 linux/amd64` without what surrounds it.
+async fn compiler(program: &Path) -> Result<String> {
+    let said = run(&[&program.to_string_lossy(), "version"]).await?;
+    let version = said.stdout.split_whitespace().nth(2);
+    Ok(version.context("go does not tell its version")?.to_owned())
+}
+
+/// What a program says it was linked from.
+async fn modules(program: &Path, binary: &Path) -> Result<Vec<Module>> {
+    let (go, file) = (program.to_string_lossy(), binary.to_string_lossy());
+    let said = run(&[&*go, "version", "-m", &*file]).await?;
+    let modules = said.stdout.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        matches!(words.next()?, "dep" | "=>").then_some(())?;
+        let (path, version) = (words.next()?, words.next()?);
+        Some(Module { path: path.to_owned(), version: version.to_owned() })
+    });
+    Ok(modules.collect())
+}
+
+/// The `go` of a toolchain; unpacked once for each digest.
+///
+/// Errors: not in the cache, not what it says it is.
+pub async fn program(chain: &Toolchain, cache: &Cache) -> Result<PathBuf> {
+    if let Some(wanted) = &chain.host {
+        let found = host::find_program("go").context("no go on this host")?;
+        let seen = compiler(&found).await?;
+        if seen != *wanted && !seen.starts_with(&format!("{wanted}.")) {
+            bail!("{}: {seen}; wanted {wanted}", found.display());
+        }
+        return Ok(found);
+    }
+    let Some(source) = &chain.source else {
+        bail!("a toolchain wants source or host");
+    };
+    let cached = fetch::cached(cache, source)?;
+    let folder = cache.root().join("toolchain");
+    std::fs::create_dir_all(&folder)?;
+    let home = folder.join(cached.sha256.as_str());
+    if !home.exists() {
+        let fresh = tempfile::tempdir_in(&folder)?;
+        let (zip, into) = (cached.path.to_string_lossy(), fresh.path());
+        let into = into.to_string_lossy();
+        run(&["unzip", "-q", &*zip, "-d", &*into]).await?;
+        std::fs::rename(fresh.path(), &home)?;
+    }
+    Ok(home.join("go/bin/go"))
+}

@@ -1,0 +1,490 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! What a build will do, decided from what was looked at and nothing else: a
+//! recipe, the pins, and the facts of `look.rs` become ordered steps, or the
+//! list of all that stands in the way. No file, no clock, no process.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::artifacts::{Artifact, Artifacts, Made, Origin};
+use crate::look::Facts;
+use crate::problem::Problems;
+use crate::recipe::{self, Brand, Mode, Part, Recipe};
+use crate::stamp::Stamp;
+use crate::tree::TreePath;
+
+/// The folder that holds a folder of templates each set.
+const TEMPLATES: &str = "/opt/triton/config-agent/templates";
+
+/// Ordered steps to one image.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The recipe's name, which is also what people call the image.
+    pub recipe: String,
+    /// What it runs under.
+    pub brand: Brand,
+    /// What the image says of itself.
+    pub image: recipe::Image,
+    /// Version and times.
+    pub stamp: Stamp,
+    /// What to do, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Lays a component's files below a folder.
+    Component {
+        /// Its name.
+        name: String,
+        /// Its pins.
+        artifact: Box<Artifact>,
+        /// The folder.
+        to: TreePath,
+        /// Patches of ours, for Go source, sorted.
+        patches: Vec<PathBuf>,
+        /// The toolchain that builds it.
+        toolchain: Option<Box<(String, Artifact)>>,
+    },
+    /// Takes a name away, with all below.
+    Remove {
+        /// The name.
+        path: TreePath,
+        /// Only what is below.
+        content: bool,
+    },
+    /// Makes a directory.
+    Folder {
+        /// Where.
+        path: TreePath,
+        /// Permission bits.
+        mode: Mode,
+    },
+    /// Lays a program of ours.
+    Program {
+        /// Its name.
+        name: String,
+        /// The binary.
+        from: PathBuf,
+        /// Where.
+        to: TreePath,
+    },
+    /// Lays files of the workspace.
+    Files {
+        /// What the recipe calls them.
+        from: String,
+        /// Each file and its place.
+        files: Vec<(PathBuf, TreePath)>,
+        /// Permission bits.
+        mode: Mode,
+    },
+    /// Writes a text.
+    Text {
+        /// Where.
+        path: TreePath,
+        /// Permission bits.
+        mode: Mode,
+        /// The text.
+        text: String,
+        /// Whether something else gives way.
+        replace: bool,
+    },
+    /// Makes a symbolic link.
+    Link {
+        /// Where.
+        path: TreePath,
+        /// Where it leads.
+        target: String,
+        /// Whether something else gives way.
+        replace: bool,
+    },
+}
+
+/// A step in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// What is done.
+    pub action: &'static str,
+    /// With what.
+    pub what: String,
+    /// Where in the image.
+    pub to: String,
+    /// Which bytes: digests, versions, counts.
+    pub detail: String,
+}
+
+impl Step {
+    /// For the table and the JSON of verb plan.
+    pub fn line(&self) -> Line {
+        let (action, what, to, detail) = match self {
+            Self::Component { name, artifact, to, patches, .. } => {
+                let version = &artifact.version;
+                let what = format!("{name} {version}");
+                ("component", what, to, detail(artifact, patches))
+            }
+            Self::Remove { path, content } => {
+                let what = if *content { "what is below" } else { "all" };
+                ("remove", what.into(), path, String::new())
+            }
+            Self::Folder { path, mode } => {
+                ("folder", String::new(), path, octal(*mode))
+            }
+            Self::Program { name, from, to } => {
+                ("program", name.clone(), to, from.display().to_string())
+            }
+            Self::Files { from, files, mode } => {
+                let to = files.first().map(|(_, to)| to);
+                let detail = match files.len() {
+                    1 => octal(*mode),
+                    count => format!("{} {count} files", octal(*mode)),
+                };
+                return Line {
+                    action: "files",
+                    what: from.clone(),
+                    to: to.map(ToString::to_string).unwrap_or_default(),
+                    detail,
+                };
+            }
+            Self::Text { path, mode, .. } => {
+                ("text", String::new(), path, octal(*mode))
+            }
+            Self::Link { path, target, .. } => {
+                ("link", target.clone(), path, String::new())
+            }
+        };
+        Line { action, what, to: to.to_string(), detail }
+    }
+
+    /// What its bytes are counted under in the report of sizes.
+    pub fn owner(&self) -> &str {
+        match self {
+            Self::Component { name, .. } | Self::Program { name, .. } => name,
+            _ => "files of ours",
+        }
+    }
+}
+
+fn octal(mode: Mode) -> String {
+    format!("{:04o}", mode.0)
+}
+
+fn detail(artifact: &Artifact, patches: &[PathBuf]) -> String {
+    let mut words = Vec::new();
+    for brand in Brand::ALL {
+        let Some(made) = artifact.made(brand) else { continue };
+        words.push(made.noun().to_owned());
+        let digests = made.sources();
+        let digests = digests.iter().filter_map(|(_, s)| s.sha256.as_ref());
+        words.extend(digests.map(|d| format!("sha256:{}", &d.as_str()[..12])));
+        break;
+    }
+    if !patches.is_empty() {
+        words.push(format!("{} patches", patches.len()));
+    }
+    words.join(" ")
+}
+
+/// Makes the plan.
+///
+/// Errors: every problem there is, at once.
+pub fn plan(
+    recipe: &Recipe,
+    brand: Brand,
+    artifacts: &Artifacts,
+    facts: &Facts,
+) -> Result<Plan, Problems> {
+    let mut planner = Planner {
+        recipe,
+        brand,
+        artifacts,
+        facts,
+        steps: Vec::new(),
+        problems: facts.problems.clone(),
+    };
+    planner.all();
+    let Planner { steps, problems, .. } = planner;
+    problems.or(Plan {
+        recipe: recipe.name.clone(),
+        brand,
+        image: recipe.image.clone(),
+        stamp: facts.stamp.clone(),
+        steps,
+    })
+}
+
+struct Planner<'a> {
+    recipe: &'a Recipe,
+    brand: Brand,
+    artifacts: &'a Artifacts,
+    facts: &'a Facts,
+    steps: Vec<Step>,
+    problems: Problems,
+}
+
+impl Planner<'_> {
+    /// Kind by kind over all files: a root comes before what is laid on it,
+    /// whichever file asks for it.
+    fn all(&mut self) {
+        let parts = self.recipe.parts.clone();
+        let whole = |name: &str| self.is_whole(name);
+        let (roots, others): (Vec<_>, Vec<_>) = parts
+            .iter()
+            .flat_map(|part| {
+                part.wants.component.iter().map(move |c| (part, c))
+            })
+            .partition(|(_, component)| whole(&component.name));
+        for (part, component) in roots {
+            self.component(part, component);
+        }
+        for part in &parts {
+            self.simple(part);
+        }
+        for (part, component) in others {
+            self.component(part, component);
+        }
+        self.templates();
+        self.service_files();
+        self.taken_twice();
+    }
+
+    fn is_whole(&self, name: &str) -> bool {
+        let made = self.artifacts.all.get(name);
+        let made = made.and_then(|artifact| artifact.made(self.brand));
+        matches!(made, Some(Made::DebianRoot(_)))
+    }
+
+    fn simple(&mut self, part: &Part) {
+        for remove in &part.wants.remove {
+            let path = remove.path.0.clone();
+            let below = path.parent().filter(|_| path.name() == b"*");
+            self.steps.push(match below {
+                Some(path) => Step::Remove { path, content: true },
+                None => Step::Remove { path, content: false },
+            });
+        }
+        for folder in &part.wants.folder {
+            let (path, mode) = (folder.path.0.clone(), folder.mode);
+            self.steps.push(Step::Folder { path, mode });
+        }
+        for program in &part.wants.program {
+            self.program(program);
+        }
+        for file in &part.wants.file {
+            self.files(&file.from, &file.to.0, file.mode);
+        }
+        for text in &part.wants.text {
+            self.steps.push(Step::Text {
+                path: text.path.0.clone(),
+                mode: text.mode,
+                text: self.words(&text.text),
+                replace: text.replace,
+            });
+        }
+        for link in &part.wants.link {
+            self.steps.push(Step::Link {
+                path: link.path.0.clone(),
+                target: link.target.clone(),
+                replace: link.replace,
+            });
+        }
+    }
+
+    fn words(&self, text: &str) -> String {
+        let image = &self.recipe.image;
+        text.replace("{name}", &image.name)
+            .replace("{version}", &self.facts.stamp.version)
+            .replace("{description}", &image.description)
+            .replace("{homepage}", &image.homepage)
+    }
+
+    fn program(&mut self, program: &recipe::Program) {
+        // What is missing, the look has told.
+        let from = self.facts.programs.get(&program.name);
+        if let Some(from) = from {
+            self.steps.push(Step::Program {
+                name: program.name.clone(),
+                from: from.clone(),
+                to: program.to.0.clone(),
+            });
+        }
+    }
+
+    fn files(&mut self, from: &str, to: &TreePath, mode: Mode) {
+        let Some(found) = self.facts.files.get(from) else { return };
+        let mut files = Vec::new();
+        for (below, file) in found {
+            match TreePath::parse(below).and_then(|below| below.below(to)) {
+                Ok(path) => files.push((file.clone(), path)),
+                Err(error) => {
+                    let wanted = "a name that fits in an image";
+                    self.problems.add(file, "name", error, wanted);
+                }
+            }
+        }
+        self.steps.push(Step::Files { from: from.to_owned(), files, mode });
+    }
+
+    fn templates(&mut self) {
+        for set in crate::look::template_sets(self.recipe.image.role) {
+            let to = TreePath::parse(format!("{TEMPLATES}/{set}"))
+                .expect("names of sets are plain words");
+            self.files(&format!("templates/{set}"), &to, Mode(0o644));
+        }
+    }
+
+    fn component(&mut self, part: &Part, wanted: &recipe::Component) {
+        let key = format!("{}.component.{}", part.section, wanted.name);
+        let Some(artifact) = self.artifacts.all.get(&wanted.name) else {
+            let all: Vec<_> =
+                self.artifacts.all.keys().map(String::as_str).collect();
+            let all = format!("one of artifacts.toml: {}", all.join(", "));
+            self.problems.add(&part.file, key, "unknown", all);
+            return;
+        };
+        let name = &wanted.name;
+        let Some(made) = artifact.made(self.brand) else {
+            let key = format!("{name}.{}", self.brand);
+            let want = format!("how it is made for {}", self.brand);
+            self.problems.add(&artifact.file, key, "absent", want);
+            return;
+        };
+        self.pins(name, artifact, made);
+        let toolchain = match made {
+            Made::Go(go) => self.toolchain(name, artifact, go),
+            _ => None,
+        };
+        let patches = self.facts.patches.get(name).cloned();
+        self.steps.push(Step::Component {
+            name: name.clone(),
+            artifact: Box::new(artifact.clone()),
+            to: wanted.to.0.clone(),
+            patches: patches.unwrap_or_default(),
+            toolchain,
+        });
+    }
+
+    fn toolchain(
+        &mut self,
+        name: &str,
+        artifact: &Artifact,
+        go: &crate::artifacts::Go,
+    ) -> Option<Box<(String, Artifact)>> {
+        let chain = self.artifacts.all.get(&go.toolchain);
+        let made = chain.and_then(|chain| chain.any.as_ref());
+        let (Some(chain), Some(made @ Made::Toolchain(_))) = (chain, made)
+        else {
+            let key = format!("{name}.toolchain");
+            let wanted = "a component with kind toolchain for any brand";
+            self.problems.add(&artifact.file, key, &go.toolchain, wanted);
+            return None;
+        };
+        self.pins(&go.toolchain, chain, made);
+        Some(Box::new((go.toolchain.clone(), chain.clone())))
+    }
+
+    /// Every source pinned, or with a reason why not.
+    fn pins(&mut self, name: &str, artifact: &Artifact, made: &Made) {
+        let how = format!(
+            "64 hex digits, which `zone-image fetch --pin {name}` tells"
+        );
+        for (key, source) in made.sources() {
+            if source.sha256.is_none() && source.unpinned.is_none() {
+                let key = format!("{name}.{key}.sha256");
+                let seen = format!("absent ({})", source.from);
+                self.problems.add(&artifact.file, key, seen, &how);
+            }
+            if let Origin::Path(path) = &source.from
+                && TreePath::parse(path).is_err()
+            {
+                let key = format!("{name}.{key}.path");
+                let wanted = "a path below the root of the workspace";
+                self.problems.add(&artifact.file, key, path, wanted);
+            }
+        }
+        if let Made::Go(go) = made
+            && let Some(vendor) = &go.vendor
+            && vendor.sha256.is_none()
+            && vendor.unpinned.is_none()
+        {
+            let key = format!("{name}.vendor.sha256");
+            let seen = "absent (go mod vendor)";
+            self.problems.add(&artifact.file, key, seen, &how);
+        }
+        if let Made::DebianRoot(root) = made
+            && root.sha256.is_none()
+            && root.unpinned.is_none()
+        {
+            let key = format!("{name}.sha256");
+            let seen = format!("absent (Debian {})", root.suite);
+            self.problems.add(&artifact.file, key, seen, &how);
+        }
+    }
+
+    /// A daemon that templates configure needs a service file: `setup.sh`
+    /// knows none other.
+    fn service_files(&mut self) {
+        let ending = self.brand.service_ending();
+        let laid: BTreeSet<String> = self
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Files { files, .. } => Some(files),
+                _ => None,
+            })
+            .flatten()
+            .filter(|(_, to)| is_service_folder(to))
+            .map(|(_, to)| String::from_utf8_lossy(to.name()).into_owned())
+            .collect();
+        let daemons = self.facts.daemons.iter().map(String::as_str);
+        for daemon in daemons.chain(["config-agent"]) {
+            let file = format!("{daemon}.{ending}");
+            if !laid.contains(&file) {
+                let recipe = format!("{}.toml", self.recipe.name);
+                let wanted = format!("{file} in /opt/triton/NAME/smf");
+                let key = format!("{}.file", self.brand);
+                let seen = format!("no service file of daemon {daemon}");
+                self.problems.add(Path::new(&recipe), key, seen, wanted);
+            }
+        }
+    }
+
+    /// Two steps that lay one name would be refused by the build; here it is
+    /// told before anything is fetched.
+    fn taken_twice(&mut self) {
+        let mut taken = BTreeSet::new();
+        for step in &self.steps {
+            let names: Vec<&TreePath> = match step {
+                Step::Files { files, .. } => {
+                    files.iter().map(|(_, to)| to).collect()
+                }
+                Step::Program { to, .. } => vec![to],
+                Step::Text { path, replace: false, .. }
+                | Step::Link { path, replace: false, .. } => vec![path],
+                _ => continue,
+            };
+            for name in names {
+                if !taken.insert(name.clone()) {
+                    let recipe = format!("{}.toml", self.recipe.name);
+                    let recipe = Path::new(&recipe);
+                    self.problems.add(recipe, name, "laid twice", "once");
+                }
+            }
+        }
+    }
+}
+
+/// `/opt/triton/NAME/smf/FILE`.
+fn is_service_folder(to: &TreePath) -> bool {
+    let folder = to.parent();
+    let home = folder.as_ref().and_then(TreePath::parent);
+    folder.is_some_and(|folder| folder.name() == b"smf")
+        && home
+            .and_then(|home| home.parent())
+            .is_some_and(|triton| triton.as_bytes() == b"opt/triton")
+}

@@ -1,0 +1,224 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Bad input: each is told with file, key, value seen and wanted, and leaves
+//! no image behind.
+
+use std::fs;
+
+use localdc::image::workshop::{
+    EPOCH, Member, STAMP, Workshop, archive, sha256, tar, tar_gz,
+};
+
+use super::{beside, command};
+
+const RECIPE: &str = r#"
+[[any.component]]
+name = "tool"
+to = "/opt/tool"
+"#;
+
+/// A workspace whose one component is this archive.
+fn shop_with(bytes: &[u8], more: &str) -> Workshop {
+    let pins = archive("tool", "tool.tar", bytes, more);
+    let shop = Workshop::new(beside(), RECIPE, &pins);
+    shop.write("tool.tar", bytes);
+    shop
+}
+
+fn refused(shop: &Workshop, words: &[&str]) {
+    shop.build("lx", &[]).refused(words);
+    assert!(shop.left().is_empty(), "{:?}", shop.left());
+}
+
+#[test]
+fn a_wrong_checksum() {
+    let shop = shop_with(b"what was pinned", "");
+    shop.write("tool.tar", "what came");
+    let (seen, wanted) = (sha256(b"what came"), sha256(b"what was pinned"));
+    let seen = format!("tool.tar: sha256 {seen}; wanted {wanted}");
+    refused(&shop, &[&seen]);
+    let cached = shop.path("target/image/cache/sha256");
+    assert_eq!(fs::read_dir(cached).unwrap().count(), 0);
+}
+
+#[test]
+fn a_cache_that_rotted() {
+    let bytes = tar_gz(&[Member::File("a", b"text")]);
+    let shop = shop_with(&bytes, "");
+    shop.run(&["fetch", "tiny", "--brand", "lx"]).well();
+    let cached =
+        shop.path(format!("target/image/cache/sha256/{}", sha256(&bytes)));
+    fs::write(&cached, "rot").unwrap();
+    let words =
+        ["build", "tiny", "--brand", "lx", "--stamp", STAMP, "--out", "out"];
+    shop.run(&words).refused(&["damaged, and removed", &sha256(b"rot")]);
+    assert!(!cached.exists() && shop.left().is_empty());
+    // And is mended by bringing it again.
+    shop.build("lx", &[]).well();
+}
+
+#[test]
+fn a_missing_file() {
+    let shop = shop_with(b"", "");
+    let recipe = "[[any.file]]\nfrom = \"boot/none.sh\"\nto = \"/none.sh\"\n";
+    let path = shop.path("image/recipes/tiny.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text + recipe).unwrap();
+    refused(&shop, &["tiny.toml: any.file.from: \"boot/none.sh\"", "wanted"]);
+    fs::remove_file(shop.path("tool.tar")).unwrap();
+    fs::remove_dir_all(shop.path("target")).unwrap();
+    let fetched = shop.run(&["fetch", "tiny", "--brand", "lx"]);
+    fetched.refused(&["could not read", "tool.tar"]);
+}
+
+#[test]
+fn an_archive_that_leaves_its_place() {
+    let evil = [
+        (Member::File("../../etc/passwd", b"x"), "a component . or .."),
+        (Member::File("/etc/passwd", b"x"), "an absolute path"),
+        (Member::Link("bin/sh", "../../../bin/sh"), "leads out of"),
+        (Member::Link("sh", "/bin/sh"), "a link to /bin/sh"),
+        (Member::Device("null"), "a device node"),
+    ];
+    for (member, words) in evil {
+        let bytes = tar(&[Member::File("good", b"text"), member]);
+        refused(&shop_with(&bytes, ""), &["tool.tar", words]);
+    }
+    // By a link that stays inside, and a file through it.
+    let bytes = tar(&[Member::Link("a", "b"), Member::File("a/passwd", b"x")]);
+    refused(&shop_with(&bytes, ""), &["a symbolic link, not a directory"]);
+    let twice = tar(&[Member::File("a", b"1"), Member::File("a", b"2")]);
+    refused(&shop_with(&twice, ""), &["/a is there already"]);
+    let cut = &tar(&[Member::File("a", &[1; 9000])])[..4000];
+    refused(&shop_with(cut, ""), &["tool.tar: cut off in a"]);
+}
+
+#[test]
+fn a_pick_that_is_not_there() {
+    let bytes = tar(&[Member::File("a", b"text")]);
+    let more = "[tool.any.pick]\n\"b\" = \"bin/b\"\n";
+    refused(&shop_with(&bytes, more), &["tool: no /b in tool.tar"]);
+}
+
+#[test]
+fn an_unknown_key_and_a_path_with_dots() {
+    for (recipe, words) in [
+        ("[[any.file]]\nform = \"x\"\nto = \"/x\"\n", "unknown field `form`"),
+        ("[[any.folder]]\npath = \"/a/../b\"\n", "wanted an absolute path"),
+        ("[[any.folder]]\npath = \"a\"\n", "not absolute"),
+        ("[[any.folder]]\npath = \"/a\"\nmode = \"75\"\n", "four octal"),
+        ("[any]\nfeatures = []\n", "unknown field `features`"),
+    ] {
+        let shop = Workshop::new(beside(), recipe, "");
+        refused(&shop, &["tiny.toml", words]);
+    }
+    let pins = "[tool]\nversion = \"1\"\nlicense = \"MIT\"\n";
+    let shop = Workshop::new(beside(), RECIPE, pins);
+    refused(&shop, &["artifacts.toml", "unknown field `license`"]);
+    let from = "[[any.file]]\nfrom = \"../x\"\nto = \"/x\"\n";
+    refused(&Workshop::new(beside(), from, ""), &["a component . or .."]);
+}
+
+#[test]
+fn a_component_that_nobody_pinned_or_knows() {
+    let bytes = tar(&[Member::File("a", b"text")]);
+    let pins = archive("tool", "tool.tar", &bytes, "");
+    let pins = pins.replace(&format!(", sha256 = \"{}\"", sha256(&bytes)), "");
+    let shop = Workshop::new(beside(), RECIPE, &pins);
+    shop.write("tool.tar", &bytes);
+    refused(&shop, &["sha256 absent", "fetch --pin"]);
+    let words = ["build", "tiny", "--brand", "lx", "--stamp", STAMP];
+    let built = shop.run(&words);
+    built.refused(&["tool.source.sha256: absent", "fetch --pin tool"]);
+    // What it tells to write is what is wanted.
+    let pinned = shop.run(&["fetch", "--pin", "tool", "--brand", "lx"]).well();
+    let line = format!("tool.lx.source: sha256 = \"{}\"", sha256(&bytes));
+    assert!(pinned.stdout.contains(&line), "{pinned:?}");
+    let shop = Workshop::new(beside(), RECIPE, "");
+    shop.run(&words).refused(&["any.component.tool: unknown"]);
+}
+
+#[test]
+fn a_program_of_another_system() {
+    let linux = fs::read("/bin/true").unwrap();
+    let bytes = tar(&[Member::Program("tool", &linux)]);
+    let shop = shop_with(&bytes, "");
+    let words = ["/opt/tool/tool does not fit joyent-minimal", "for Linux"];
+    shop.build("joyent-minimal", &[]).refused(&words);
+    assert!(shop.left().is_empty());
+    // Ours, by the name that the operator gave.
+    let recipe = "[[any.program]]\nname = \"agent\"\nto = \"/agent\"\n";
+    let shop = Workshop::new(beside(), recipe, "");
+    let words = ["--program", "agent=/bin/true"];
+    let built = shop.build("joyent-minimal", &words);
+    built.refused(&["/bin/true does not fit joyent-minimal"]);
+    shop.build("lx", &[]).refused(&["any.program.agent: no file"]);
+    shop.build("lx", &words).well();
+}
+
+#[test]
+fn a_role_without_a_service_file_of_its_daemon() {
+    let shop = Workshop::new(beside(), "", "");
+    fs::remove_file(shop.path("smf/lx/thanos-sidecar.service")).unwrap();
+    refused(&shop, &["no service file of daemon thanos-sidecar"]);
+    let manifest = shop.path("templates/prometheus/manifest.toml");
+    fs::write(manifest, "file = 3").unwrap();
+    refused(&shop, &["templates/prometheus/manifest.toml"]);
+}
+
+/// A disk of one megabyte for the image: it does not fit.
+#[test]
+fn a_full_disk() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let noise: Vec<u8> = (0..4_000_000).map(|_| random.u8(..)).collect();
+    let bytes = tar(&[Member::File("noise", &noise)]);
+    let shop = shop_with(&bytes, "");
+    shop.run(&["fetch", "tiny", "--brand", "lx"]).well();
+    fs::create_dir(shop.path("out")).unwrap();
+    let build = shop.command(&[
+        "build", "tiny", "--brand", "lx", "--stamp", STAMP, "--out", "out",
+    ]);
+    let script = "mount -t tmpfs -o size=1m tmpfs out && \"$@\"; code=$?; \
+        ls -A out; exit $code";
+    let done = command("unshare")
+        .args(["--mount", "/bin/sh", "-c", script, "sh"])
+        .arg(build.get_program())
+        .args(build.get_args())
+        .current_dir(shop.path(""))
+        .env("SOURCE_DATE_EPOCH", EPOCH.to_string())
+        .env_remove("CARGO_TARGET_DIR")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains("could not write out/tiny-"), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "", "left behind");
+}
+
+/// Told to end while it writes: nothing is left, neither image nor folder.
+#[test]
+fn a_build_that_is_told_to_end() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let noise: Vec<u8> = (0..60_000_000).map(|_| random.u8(..)).collect();
+    let bytes = tar(&[Member::File("noise", &noise)]);
+    let shop = shop_with(&bytes, "");
+    shop.run(&["fetch", "tiny", "--brand", "lx"]).well();
+    let mut build = shop.command(&[
+        "build", "tiny", "--brand", "lx", "--stamp", STAMP, "--out", "out",
+    ]);
+    let mut child = build.spawn().unwrap();
+    // As soon as it has begun to write.
+    while shop.left().is_empty() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    command("kill").arg(&pid).status().unwrap();
+    let ended = child.wait().unwrap();
+    assert_eq!(ended.code(), Some(1));
+    assert!(shop.left().is_empty(), "{:?}", shop.left());
+    let cache = fs::read_dir(shop.path("target/image/cache")).unwrap();
+    assert_eq!(cache.count(), 2);
+}
