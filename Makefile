@@ -14,7 +14,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 SECONDS :=
 SHELL_FILES = $(shell find .ci boot tests -type f \
-	\( -name '*.sh' -o -path '.ci/*' \))
+	\( -name '*.sh' -o -path '.ci/*' -o -path boot/lx/mdata-execute \))
 HEADED_FILES = $(shell find agent boot image smf tests -name target -prune -o \
 	-type f \( -name '*.rs' -o -name '*.sh' -o -name '*.xml' \
 	-o -name '*.service' \) -print)

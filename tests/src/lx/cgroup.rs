@@ -28,6 +28,8 @@ impl Cgroup {
     /// those of processes that are gone.
     pub(super) fn create(name: &str) -> io::Result<Self> {
         let mut made = Self(Vec::new());
+        // What nspawn leaves behind looks the same. None of it, no nspawn.
+        let _ = sweep(Path::new("/run/systemd/nspawn/propagate"));
         for parent in own(&fs::read_to_string("/proc/self/cgroup")?) {
             sweep(&parent)?;
             let path = parent.join(name);
