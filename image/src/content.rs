@@ -248,15 +248,17 @@ mod tests {
     fn blocks_of_zeros_are_passed_over_in_memory_and_on_disk() {
         let mut bytes = vec![0; 3000];
         bytes[600] = 1;
+        bytes[2555] = 1;
         bytes[2999] = 2;
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, &bytes).unwrap();
         let memory = data(&Content::Bytes(bytes.as_slice().into()));
         let offsets: Vec<u64> = memory.iter().map(|data| data.0).collect();
-        assert_eq!(offsets, [512, 2560]);
+        assert_eq!(offsets, [512, 2048, 2560]);
         assert!(memory.iter().all(|data| data.1.len() == 512));
-        assert_eq!(memory[1].1[439..441], [2, 0]);
+        assert_eq!(memory[2].1[439], 2);
+        assert_eq!(memory[2].1[440..], [0; 72], "nothing of the last");
         assert_eq!(data(&on_disk(&path, 3000)), memory);
     }
 

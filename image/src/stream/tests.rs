@@ -192,6 +192,69 @@ fn a_stream_of_others_kind_is_told_from_ours() {
     assert!(error.contains("more follows"), "{error}");
 }
 
+#[test]
+fn a_flipped_bit_is_found_where_it_is() {
+    let good = written(&small());
+    let mut bad = good.clone();
+    bad[312 + 100] ^= 1;
+    let error = verify(&bad[..]).unwrap_err();
+    assert!(matches!(error, VerifyError::Checksum { at: 312 }), "{error}");
+}
+
+/// A stream of BEGIN and records with good sums: type, then number and bytes
+/// of each field that is not zero, by its offset.
+fn forge(records: &[(u32, &[(usize, u64)])]) -> String {
+    let mut sums = fletcher::Fletcher4::default();
+    let mut stream = written(&small());
+    stream.truncate(312);
+    sums.update(&stream);
+    for (kind, fields) in records {
+        let mut header = vec![0; record::CHECKSUM_AT];
+        header[..4].copy_from_slice(&kind.to_le_bytes());
+        for (offset, value) in *fields {
+            let at = record::FIELDS_AT + offset;
+            header[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        sums.update(&header);
+        let checksum = sums.to_bytes();
+        sums.update(&checksum);
+        stream.extend([&header[..], &checksum].concat());
+    }
+    verify(&stream[..]).unwrap_err().to_string()
+}
+
+#[test]
+fn forged_lengths_and_places_are_refused() {
+    let guid = guid(&small()).unwrap().get();
+    // Object 1 with blocks of 512 bytes and a spill block.
+    let object = (1, &[(0, 1), (16, 512), (24, 4 << 24), (32, guid)][..]);
+    for len in [0, 1, 511, 1 << 18, 1 << 40, u64::MAX] {
+        let spill = (7, &[(0, 1), (8, len), (16, guid)][..]);
+        let error = forge(&[object, spill]);
+        assert!(error.contains(&format!("block of {len} bytes")), "{error}");
+        let write = (3, &[(0, 1), (24, len), (32, guid)][..]);
+        let error = forge(&[object, write]);
+        assert!(error.contains("not a plain block"), "{error}");
+    }
+    for offset in [1, 511, u64::MAX - 511] {
+        let write = (3, &[(0, 1), (16, offset), (24, 512), (32, guid)][..]);
+        let error = forge(&[object, write]);
+        assert!(error.contains("no block begins"), "{error}");
+    }
+    for (field, what) in [
+        ((16, 513), "blocks of 513"),
+        ((16, 1 << 20), "blocks of 1048576"),
+        ((16, 512 | 321 << 32), "bonus of 321"),
+    ] {
+        let error = forge(&[(1, &[(0, 1), field, (32, guid)])]);
+        assert!(error.contains(what), "{error}");
+    }
+    for kind in [3, 7] {
+        let error = forge(&[object, (kind, &[(0, 2), (8, 512), (24, 512)])]);
+        assert!(error.contains("out of turn"), "{error}");
+    }
+}
+
 /// Bytes of a file: runs of zeros and of others, some longer than a block.
 fn content() -> impl Strategy<Value = Vec<u8>> {
     let run = (prop_oneof![Just(0), any::<u8>()], 0_usize..150_000);
