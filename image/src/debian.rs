@@ -7,7 +7,6 @@
 //! the tar it makes is pinned as a whole. No kernel, no boot loader: the brand
 //! brings what they would.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -80,19 +79,20 @@ async fn make(
     root: &DebianRoot,
 ) -> Result<tempfile::NamedTempFile> {
     let tar = cache.temporary()?;
-    let mut sources = tempfile::NamedTempFile::new_in(cache.root())?;
+    // Its name becomes one in the root: always the same.
+    let folder = tempfile::tempdir_in(cache.root())?;
+    let sources = folder.path().join("sources.list");
     let lines = match root.mirrors.is_empty() {
         true => archives(&root.suite).await?,
         false => root.mirrors.clone(),
     };
-    sources.write_all((lines.join("\n") + "\n").as_bytes())?;
-    sources.flush()?;
+    std::fs::write(&sources, lines.join("\n") + "\n")?;
     // env, since a command of ours has no environment of its own: the clock,
     // and a locale that sorts as everybody's does.
     let epoch = format!("SOURCE_DATE_EPOCH={}", root.epoch);
     let include = format!("--include={}", root.packages.join(","));
     let out = tar.path().to_string_lossy().into_owned();
-    let list = sources.path().to_string_lossy().into_owned();
+    let list = sources.to_string_lossy().into_owned();
     let argv = [
         // Its own time, whoever asks: the same modes in every file it makes.
         "/bin/sh",
