@@ -5,7 +5,9 @@
 //! zone-image: SmartOS and LX images of the three appliances, built on plain
 //! Linux, the same bytes every time.
 //!
-//!     recipe, artifacts ──▶ look ──▶ plan ──▶ build ──▶ tree ──▶ deliver
+//! ```text
+//! recipe, artifacts ──▶ look ──▶ plan ──▶ build ──▶ tree ──▶ deliver
+//! ```
 //!
 //! The rooms in reading order. What is asked for: `recipe` (what an image is
 //! made of), `artifacts` (which bytes a component is). What will be done:
@@ -13,11 +15,11 @@
 //! steps, or all that stands in the way). What is done: `fetch` and `cache`
 //! (inputs by their digest), `build` with `unpack`, `debian`, `golang` and
 //! `elf` (steps become a tree), `tree` (what an image holds, in memory). What
-//! comes out: `deliver` with `writers` (`stream`, a ZFS send stream; `tar`; `gzip`;
-//! `content`, the bytes of files; `output`, a file whole or not there),
-//! `manifest`, `sbom` and `sign`. What
-//! happens to it: `verify`, `publish`. `cli` is the way in, `digest`,
-//! `problem` and `scratch` serve all.
+//! comes out: `deliver` with `writers` (`stream`, a ZFS send stream; `tar`;
+//! `gzip`; `content`, the bytes of files; `output`, a file whole or not
+//! there), `manifest`, `sbom` and `sign`. What happens to it: `verify`,
+//! `publish`. `cli` is the way in, `digest`, `problem` and `scratch` serve
+//! all.
 
 pub mod artifacts;
 pub mod build;
