@@ -58,7 +58,7 @@ check: setup	## rustfmt, clippy, rustdoc, cargo-deny, shellcheck, xmllint
 		[[ -z $$bare ]] || { echo "no MPL header: $$bare"; exit 1; }
 
 .PHONY: check-illumos
-check-illumos: setup	## type-check the agent for x86_64-unknown-illumos
+check-illumos: setup	## type-check the programs for x86_64-unknown-illumos
 	tests/tools/illumos-check.sh
 
 .PHONY: bench

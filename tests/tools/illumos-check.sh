@@ -3,9 +3,10 @@
 # License, v. 2.0. If a copy of the MPL was not distributed with this
 # file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-# Type-checks the agent for x86_64-unknown-illumos on Debian 12.
+# Type-checks the programs for x86_64-unknown-illumos on Debian 12: all of the
+# workspace but tests/, whose zones are Linux's.
 #
-#   illumos-check.sh [CARGO CHECK ARGUMENTS]     (default: -p monitoring-agent)
+#   illumos-check.sh [CARGO CHECK ARGUMENTS]     (default: both)
 #
 # Debian ships the source of Rust's standard library (rust-web-src) beside a
 # compiler of the same age (the one we need is among the security updates); with
@@ -57,6 +58,6 @@ export CC_x86_64_unknown_illumos=gcc AR_x86_64_unknown_illumos=ar
 export CARGO_TARGET_DIR=$work/build
 unset RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER
 
-[[ $# -gt 0 ]] || set -- -p monitoring-agent
+[[ $# -gt 0 ]] || set -- -p monitoring-agent -p zone-image
 exec "$work/root/usr/bin/cargo" check --locked --lib --bins \
     -Zbuild-std=std,panic_abort --target "$target" "$@"
