@@ -14,6 +14,9 @@
 //! without its asker, and a pool that was silent or broke is replaced. It
 //! turns replies without records into errors: we turn them back. And it says
 //! "no connections" whatever broke: the cause is noted as it passes.
+//!
+//! It sends no server name with TLS (SNI), so a server that has several
+//! certificates shows its default one, which must then be for the name given.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
