@@ -9,11 +9,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use localdc::lx::{LxImage, LxZone};
+use localdc::sapi::{Kind, ids};
 use localdc::world::{
-    Ground, Programs, Service, Ways, WorldSpec, eventually, joined,
+    BINDER, Ground, Programs, Service, Ways, WorldSpec, eventually, joined,
 };
 use localdc::zone::ZoneSpec;
 use monitoring_agent::host::{Exec, run};
+use serde_json::json;
 
 /// A first boot: systemd, set-up, a first pass, discovery, scrapes.
 const LONG: Duration = Duration::from_secs(90);
@@ -99,6 +101,32 @@ impl Site {
         panic!("{}\n{evidence}\n{}", joined(error), self.zone.console());
     }
 
+    /// Waits until systemd runs these daemons of ours and no other, the agent
+    /// aside, and all is well with them.
+    async fn runs(&self, wanted: &[&str]) {
+        let look = async || {
+            let running = self.running();
+            if running == wanted { Ok(()) } else { Err(running.join(" ")) }
+        };
+        if let Err(error) = eventually("daemons run", LONG, look).await {
+            self.unwell(&error);
+        }
+        self.at_peace().await;
+        assert_eq!(self.running(), wanted);
+    }
+
+    fn running(&self) -> Vec<String> {
+        let ask = "cd /opt/triton && ls -d */smf/* | \
+            sed 's,.*/,,; /config-agent/d' | xargs systemctl show -p Id \
+            -p ActiveState -p UnitFileState --value | paste - - - -";
+        let all = self.sh(ask);
+        let running = all.lines().filter(|it| it.contains("\tactive\tenabled"));
+        let names = running.filter_map(|line| line.split('.').next());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
     fn sh(&self, script: &str) -> String {
         let done = self.zone.sh(script).unwrap();
         format!("{}{}", done.stdout, done.stderr)
@@ -121,8 +149,10 @@ async fn lx_zone_comes_up_by_itself_and_keeps_its_data_over_a_new_image() {
     assert_eq!(setup.matches("mark the set-up").count(), 1, "{setup}");
     let failed = site.sh("systemctl list-units --failed --plain --no-legend");
     assert_eq!(failed, "", "{failed}");
-    let enabled = "systemctl is-enabled config-agent prometheus";
-    assert_eq!(site.sh(enabled), "enabled\nenabled\n");
+    // The latter two by the image; set-up would mount, too, and hide it.
+    let enabled = "systemctl is-enabled config-agent prometheus \
+        mdata-execute mount-zfs";
+    assert_eq!(site.sh(enabled), "enabled\n".repeat(4));
     let again = site.sh("/opt/triton/config-agent/bin/config-agent setup");
     let all_there = again.lines().all(|line| line.starts_with("there "));
     assert!(all_there && !again.is_empty(), "{again}");
@@ -191,4 +221,55 @@ async fn lx_zone_cut_off_in_its_set_up_is_set_up_by_the_next_boot() {
     let exec = Exec::shell(&left, limit);
     let left = run(&exec).await.unwrap();
     assert_eq!(left.stdout, "0\n", "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lx_zone_of_role_thanos_comes_up_by_itself() {
+    let mut world = WorldSpec::new(programs());
+    world.thanos = Some(serde_json::Map::new());
+    let zone = create_in(&world, |ground| ground.thanos_spec(&world)).await;
+    let site = Site::of(zone, &image("thanos", 0)).await;
+    site.runs(&["thanos-query", "thanos-query-frontend"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lx_zone_of_role_grafana_comes_up_by_itself() {
+    let world = WorldSpec::new(programs());
+    let zone = create_in(&world, |ground| {
+        let mut spec = ground.zone_spec(&world, 0);
+        spec.mdata.insert("sdc:tags.smartdc_role".into(), "grafana".into());
+        spec
+    });
+    let site = Site::of(zone.await, &image("grafana", 0)).await;
+    site.runs(&["grafana", "nginx"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lx_zone_of_manta_comes_up_by_itself() {
+    let world = WorldSpec::new(programs());
+    let zone = create_in(&world, |ground| {
+        let mut spec = ground.zone_spec(&world, 0);
+        let instance = json!({
+            "uuid": spec.uuid, "service_uuid": ids::MANTA_PROMETHEUS,
+            "params": {"alias": spec.name}, "type": "vm",
+            "metadata": {
+                "DATACENTER": "dc1",
+                "SERVICE_NAME": "prometheus.region1.triton.test",
+                "SDC_NAMESERVERS": [{"host": BINDER, "port": 2181}],
+            },
+        });
+        ground.services().sapi.put(Kind::Instance, instance);
+        let mdata = &mut spec.mdata;
+        mdata.remove("sdc:tags.smartdc_role");
+        mdata.insert("sdc:tags.manta_role".into(), "prometheus".into());
+        let sapi = mdata.remove("sapi-url").unwrap();
+        mdata.insert("SAPI_URL".into(), sapi);
+        spec
+    });
+    let site = Site::of(zone.await, &image("prometheus", 0)).await;
+    site.runs(&["prometheus"]).await;
+    let subject = "openssl x509 -noout -subject \
+        -in /data/prometheus/tls/cmon.crt";
+    let subject = site.sh(subject);
+    assert!(subject.contains("poseidon"), "{subject}");
 }
