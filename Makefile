@@ -19,7 +19,8 @@ HEADED_FILES = $(shell find agent boot image smf tests -name target -prune -o \
 	-type f \( -name '*.rs' -o -name '*.sh' -o -name '*.xml' \
 	-o -name '*.service' \) -print)
 FUZZ = cargo +nightly fuzz
-IMAGE = $(or $(CARGO_TARGET_DIR),target)/release/zone-image
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+IMAGE = $(TARGET)/release/zone-image
 ARTIFACTS :=
 
 .PHONY: help
@@ -36,6 +37,7 @@ demo:	## run a small datacenter here, until Ctrl-C or for SECONDS=n
 .PHONY: test
 test: check check-illumos	## all that CI runs: checks, then every test
 	cargo build --locked --workspace --bins
+	$(SUDO) $(TARGET)/debug/localdc lx-debians
 	cargo nextest run --locked --workspace --profile ci
 	cargo test --locked --workspace --doc
 

@@ -23,13 +23,10 @@ demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
 # What tests and checks add; bind9, knot and nsd are primaries to transfer
 # from and to compare with, bind9-dnsutils has nsupdate, too; golang-go and
 # musl-tools build programs that resolve names; libfaketime moves clocks.
-# mmdebstrap and systemd-container make a Debian and boot it as an LX zone.
+# systemd-container boots LX images.
 test_packages=(bind9 binutils golang-go knot libfaketime libxml2-utils
-    mmdebstrap musl-tools nginx nsd openssh-client openssl
+    musl-tools nginx nsd openssh-client openssl
     prometheus-alertmanager shellcheck systemd-container)
-# What is in the root of an LX zone beside the essential packages; kill, of
-# procps, is how a service is reloaded.
-lx_packages=(dbus iproute2 procps systemd-sysv)
 # What zone-image starts: git for the version, ssh-keygen for signatures, patch
 # before a compiler, pip and unzip to bring that, mmdebstrap for LX.
 image_packages=(gcc git libc6-dev mmdebstrap openssh-client patch python3-pip
@@ -113,33 +110,6 @@ ensure_illumos() {
     as_root "$PWD/tests/setup.sh" update-lists
 }
 
-# The root of LX zones, from where this machine's own packages come.
-ensure_lx_base() {
-    [[ ! -d target/lx-base ]] || return 0
-    say "making a Debian for LX zones (a minute)"
-    as_root "$PWD/tests/setup.sh" update-lists
-    as_root "$PWD/tests/setup.sh" make-lx-base
-}
-
-# Runs as root. Nobody looks at documentation and caches there.
-make_lx_base() {
-    local sources
-    mkdir -p target
-    rm -rf target/lx-base.new
-    # shellcheck disable=SC2016 # apt's own variables
-    sources=$(apt-get indextargets 'Created-By: Packages' --format \
-        'deb $(SITE) $(RELEASE) $(COMPONENT)' | grep ' main$' | sort --unique)
-    # shellcheck disable=SC2016 # the hook's own parameter
-    SOURCE_DATE_EPOCH=1700000000 mmdebstrap --quiet --variant=minbase \
-        --include="$(IFS=,; echo "${lx_packages[*]}")" \
-        --dpkgopt='path-exclude=/usr/share/doc/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' \
-        --dpkgopt='path-exclude=/usr/share/man/*' \
-        --customize-hook='rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*' \
-        bookworm target/lx-base.new - <<<"$sources"
-    mv target/lx-base.new target/lx-base
-}
-
 # What receives our send streams; it unpacks packages of its own, too.
 ensure_zfs_receive() {
     [[ -d target/zfs/root ]] || as_root "$PWD/tests/setup.sh" update-lists
@@ -179,7 +149,6 @@ test)
     ensure_packages "${demo_packages[@]}" "${test_packages[@]}" \
         "${image_packages[@]}"
     ensure_illumos
-    ensure_lx_base
     ensure_zfs_receive
     for tool in "${test_tools[@]}"; do ensure_tool "$tool"; done
     ;;
@@ -209,7 +178,6 @@ fuzz)
         die "no nightly Rust: rustup toolchain install nightly"
     ;;
 update-lists) apt update >/dev/null ;;
-make-lx-base) make_lx_base ;;
 install-packages) shift; install_packages "$@" ;;
 *)
     echo "usage: setup.sh demo|test|test-zfs|image|bench|bench-image|fuzz" >&2

@@ -6,6 +6,9 @@
 //! was asked, and a sign-in proxy for four people. Both on Unix sockets, as
 //! in the zone.
 //!
+//! As a program it is what an image has in the place of Grafana: it serves
+//! the socket that its configuration names.
+//!
 //! Its people, by HTTP Basic and any password: `operator` may come in,
 //! `customer` may not, `busy` tried too often, `broken` makes it fail.
 
@@ -28,6 +31,42 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Largest body read.
 const BODY_LIMIT: usize = 64 << 20;
+
+/// Runs with the arguments after the program's name; returns the exit code.
+pub(crate) fn run(args: &[String]) -> u8 {
+    let done = match args {
+        [verb, .., option, ini] if verb == "server" && option == "--config" => {
+            stay(Path::new(ini))
+        }
+        _ => Err(format!("grafana stand-in: unknown arguments {args:?}")),
+    };
+    match done {
+        Ok(()) => 0,
+        Err(reason) => {
+            eprintln!("{reason}");
+            1
+        }
+    }
+}
+
+fn stay(ini: &Path) -> Result<(), String> {
+    let shown = ini.display();
+    let text =
+        fs::read_to_string(ini).map_err(|error| format!("{shown}: {error}"))?;
+    let socket = text
+        .lines()
+        .find_map(|line| line.strip_prefix("socket = "))
+        .ok_or_else(|| format!("{shown} has no socket"))?;
+    let serve = async {
+        let _socket = Socket::grafana(Path::new(socket))?;
+        std::future::pending().await
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .and_then(|runtime| runtime.block_on(serve))
+        .map_err(|error| format!("{socket}: {error}"))
+}
 
 /// One request that arrived.
 #[derive(Clone, Debug)]
@@ -88,8 +127,11 @@ impl Socket {
         }
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-        let group = nix::unistd::Group::from_name("daemon")?;
-        nix::unistd::chown(path, None, group.map(|group| group.gid))?;
+        // Others have it for their own group, and may have no other.
+        if nix::unistd::Uid::effective().is_root() {
+            let group = nix::unistd::Group::from_name("daemon")?;
+            nix::unistd::chown(path, None, group.map(|group| group.gid))?;
+        }
         let log = Log::default();
         let app = router(log.clone());
         let stop = CancellationToken::new();

@@ -8,11 +8,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use localdc::lx::LxZone;
+use localdc::lx::{LxImage, LxZone};
+use localdc::sapi::{Kind, ids};
 use localdc::world::{
-    Ground, Programs, Service, Ways, WorldSpec, eventually, joined,
+    BINDER, Ground, Programs, Service, Ways, WorldSpec, eventually, joined,
 };
+use localdc::zone::ZoneSpec;
 use monitoring_agent::host::{Exec, run};
+use serde_json::json;
 
 /// A first boot: systemd, set-up, a first pass, discovery, scrapes.
 const LONG: Duration = Duration::from_secs(90);
@@ -23,17 +26,33 @@ const EVIDENCE: &str = "cat /var/svc/setup.log /var/log/mdata-user-script.log; \
     journalctl --no-pager -n 40 -o cat -u mdata-execute -u config-agent \
         -u prometheus -u mount-zfs";
 
-/// A datacenter and a zone in it, before it is provisioned.
-async fn create() -> (Ground, LxZone) {
+fn programs() -> Programs {
     let localdc = Path::new(env!("CARGO_BIN_EXE_localdc"));
-    let programs = Programs::beside(localdc);
-    let programs = programs.unwrap_or_else(|error| panic!("{error}"));
-    let world = WorldSpec::new(programs);
-    let ground = Ground::lay(&world, &mut |_| ()).await.unwrap();
-    let mut spec = ground.zone_spec(&world, 0);
+    Programs::beside(localdc).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// An image of `role`, the versions of which `number` counts.
+pub(super) fn image(role: &str, number: u8) -> LxImage {
+    LxImage::build(&programs(), role, number)
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A datacenter and a prometheus zone in it, before it is provisioned.
+async fn create() -> (Ground, LxZone) {
+    let world = WorldSpec::new(programs());
+    create_in(&world, |ground| ground.zone_spec(&world, 0)).await
+}
+
+/// A datacenter and the zone of it that `pick` says.
+async fn create_in(
+    world: &WorldSpec,
+    pick: impl FnOnce(&Ground) -> ZoneSpec,
+) -> (Ground, LxZone) {
+    let ground = Ground::lay(world, &mut |_| ()).await.unwrap();
+    let mut spec = pick(&ground);
     let script = include_str!("../../fixtures/user-script.sh");
     spec.mdata.insert("user-script".into(), script.into());
-    let zone = LxZone::create(ground.network(), spec, &world.programs);
+    let zone = LxZone::create(ground.network(), spec);
     (ground, zone.unwrap())
 }
 
@@ -46,9 +65,12 @@ struct Site {
 }
 
 impl Site {
-    async fn new() -> Self {
-        let (ground, mut zone) = create().await;
-        zone.provision("one").unwrap_or_else(|e| panic!("{}", joined(&e)));
+    async fn new(image: &LxImage) -> Self {
+        Self::of(create().await, image).await
+    }
+
+    async fn of((ground, mut zone): (Ground, LxZone), image: &LxImage) -> Self {
+        zone.provision(image).unwrap_or_else(|e| panic!("{}", joined(&e)));
         let ways = Ways::open(zone.namespace()).await.unwrap();
         Self { ways, zone, ground }
     }
@@ -56,19 +78,53 @@ impl Site {
     /// Waits until the agent is at peace and Prometheus sees all targets.
     async fn all_up(&self) {
         let up = self.ground.all_up(self.ways.daemons(), LONG).await;
-        let at_peace = async || match self.ways.daemons().status().await {
+        if let Err(error) = up {
+            self.unwell(&error);
+        }
+        self.at_peace().await;
+    }
+
+    /// Waits until the agent knows of nothing that is not as it should be.
+    async fn at_peace(&self) {
+        let look = async || match self.ways.daemons().status().await {
             Ok(report) if report.faults.is_empty() => Ok(()),
             Ok(report) => Err(report.faults.join("; ")),
             Err(error) => Err(joined(&error)),
         };
-        let well = match up {
-            Ok(_) => eventually("no faults", LONG, at_peace).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = well {
-            let evidence = self.sh(EVIDENCE);
-            panic!("{}\n{evidence}\n{}", joined(&error), self.zone.console());
+        if let Err(error) = eventually("no faults", LONG, look).await {
+            self.unwell(&error);
         }
+    }
+
+    fn unwell(&self, error: &dyn std::error::Error) -> ! {
+        let evidence = self.sh(EVIDENCE);
+        panic!("{}\n{evidence}\n{}", joined(error), self.zone.console());
+    }
+
+    /// Waits until systemd runs these daemons of ours and no other, the agent
+    /// aside, and all is well with them.
+    async fn runs(&self, wanted: &[&str]) {
+        let look = async || {
+            let running = self.running();
+            if running == wanted { Ok(()) } else { Err(running.join(" ")) }
+        };
+        if let Err(error) = eventually("daemons run", LONG, look).await {
+            self.unwell(&error);
+        }
+        self.at_peace().await;
+        assert_eq!(self.running(), wanted);
+    }
+
+    fn running(&self) -> Vec<String> {
+        let ask = "cd /opt/triton && ls -d */smf/* | \
+            sed 's,.*/,,; /config-agent/d' | xargs systemctl show -p Id \
+            -p ActiveState -p UnitFileState --value | paste - - - -";
+        let all = self.sh(ask);
+        let running = all.lines().filter(|it| it.contains("\tactive\tenabled"));
+        let names = running.filter_map(|line| line.split('.').next());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort();
+        names
     }
 
     fn sh(&self, script: &str) -> String {
@@ -79,7 +135,8 @@ impl Site {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lx_zone_comes_up_by_itself_and_keeps_its_data_over_a_new_image() {
-    let mut site = Site::new().await;
+    let [one, two] = [0, 1].map(|number| image("prometheus", number));
+    let mut site = Site::new(&one).await;
     site.all_up().await;
     let zone = &site.zone;
     assert!(zone.root().join("var/svc/provision_success").exists());
@@ -92,8 +149,10 @@ async fn lx_zone_comes_up_by_itself_and_keeps_its_data_over_a_new_image() {
     assert_eq!(setup.matches("mark the set-up").count(), 1, "{setup}");
     let failed = site.sh("systemctl list-units --failed --plain --no-legend");
     assert_eq!(failed, "", "{failed}");
-    let enabled = "systemctl is-enabled config-agent prometheus";
-    assert_eq!(site.sh(enabled), "enabled\nenabled\n");
+    // The latter two by the image; set-up would mount, too, and hide it.
+    let enabled = "systemctl is-enabled config-agent prometheus \
+        mdata-execute mount-zfs";
+    assert_eq!(site.sh(enabled), "enabled\n".repeat(4));
     let again = site.sh("/opt/triton/config-agent/bin/config-agent setup");
     let all_there = again.lines().all(|line| line.starts_with("there "));
     assert!(all_there && !again.is_empty(), "{again}");
@@ -103,9 +162,12 @@ async fn lx_zone_comes_up_by_itself_and_keeps_its_data_over_a_new_image() {
     assert!(blocks.exists());
 
     // A new image: the root goes, /data stays, set-up runs again.
-    site.zone.provision("two").unwrap();
+    site.zone.provision(&two).unwrap();
     site.all_up().await;
-    assert_eq!(site.zone.text("etc/product"), "Image: two\n");
+    let product = site.zone.text("etc/product");
+    let named = format!("Image: mantav2-prometheus {}\n", two.version);
+    assert!(product.contains(&named), "{product}");
+    assert_ne!(one.version, two.version);
     let setup = site.zone.text("var/svc/setup.log");
     assert!(setup.contains("there      make /data/prometheus"), "{setup}");
     assert_eq!(std::fs::read(&tls).unwrap(), certificate, "another key");
@@ -117,8 +179,8 @@ async fn lx_zone_comes_up_by_itself_and_keeps_its_data_over_a_new_image() {
     site.ground.stop(Service::Cns).await;
     site.zone.boot().unwrap();
     site.all_up().await;
-    // And a new image on top of that.
-    site.zone.provision("three").unwrap();
+    // And another image on top of that: back to the one before.
+    site.zone.provision(&one).unwrap();
     site.all_up().await;
     let setup = site.zone.text("var/svc/setup.log");
     assert!(setup.contains("mark the set-up as complete"), "{setup}");
@@ -127,7 +189,7 @@ async fn lx_zone_comes_up_by_itself_and_keeps_its_data_over_a_new_image() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lx_zone_cut_off_in_its_set_up_is_set_up_by_the_next_boot() {
     let (ground, mut zone) = create().await;
-    zone.provision("one").unwrap();
+    zone.provision(&image("prometheus", 0)).unwrap();
     let exists = |zone: &LxZone, path: &str| zone.root().join(path).exists();
     let begun = "opt/triton/config-agent/etc/config.json";
     let limit = Duration::from_secs(30);
@@ -159,4 +221,55 @@ async fn lx_zone_cut_off_in_its_set_up_is_set_up_by_the_next_boot() {
     let exec = Exec::shell(&left, limit);
     let left = run(&exec).await.unwrap();
     assert_eq!(left.stdout, "0\n", "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lx_zone_of_role_thanos_comes_up_by_itself() {
+    let mut world = WorldSpec::new(programs());
+    world.thanos = Some(serde_json::Map::new());
+    let zone = create_in(&world, |ground| ground.thanos_spec(&world)).await;
+    let site = Site::of(zone, &image("thanos", 0)).await;
+    site.runs(&["thanos-query", "thanos-query-frontend"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lx_zone_of_role_grafana_comes_up_by_itself() {
+    let world = WorldSpec::new(programs());
+    let zone = create_in(&world, |ground| {
+        let mut spec = ground.zone_spec(&world, 0);
+        spec.mdata.insert("sdc:tags.smartdc_role".into(), "grafana".into());
+        spec
+    });
+    let site = Site::of(zone.await, &image("grafana", 0)).await;
+    site.runs(&["grafana", "nginx"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lx_zone_of_manta_comes_up_by_itself() {
+    let world = WorldSpec::new(programs());
+    let zone = create_in(&world, |ground| {
+        let mut spec = ground.zone_spec(&world, 0);
+        let instance = json!({
+            "uuid": spec.uuid, "service_uuid": ids::MANTA_PROMETHEUS,
+            "params": {"alias": spec.name}, "type": "vm",
+            "metadata": {
+                "DATACENTER": "dc1",
+                "SERVICE_NAME": "prometheus.region1.triton.test",
+                "SDC_NAMESERVERS": [{"host": BINDER, "port": 2181}],
+            },
+        });
+        ground.services().sapi.put(Kind::Instance, instance);
+        let mdata = &mut spec.mdata;
+        mdata.remove("sdc:tags.smartdc_role");
+        mdata.insert("sdc:tags.manta_role".into(), "prometheus".into());
+        let sapi = mdata.remove("sapi-url").unwrap();
+        mdata.insert("SAPI_URL".into(), sapi);
+        spec
+    });
+    let site = Site::of(zone.await, &image("prometheus", 0)).await;
+    site.runs(&["prometheus"]).await;
+    let subject = "openssl x509 -noout -subject \
+        -in /data/prometheus/tls/cmon.crt";
+    let subject = site.sh(subject);
+    assert!(subject.contains("poseidon"), "{subject}");
 }

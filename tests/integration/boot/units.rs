@@ -10,9 +10,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use localdc::lx::base_folder;
 use localdc::smf;
 use monitoring_agent::host::{Exec, run};
+
+use super::lx::image;
 
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -29,66 +30,58 @@ fn files(folder: &str, suffix: &str) -> Vec<PathBuf> {
     all
 }
 
-/// A zone's root as far as units name it: systemd's own units and all that
-/// is started, which need not do anything.
-fn root(units: &[PathBuf]) -> tempfile::TempDir {
-    let root = tempfile::tempdir().unwrap();
-    let below = |path: &str| root.path().join(path.trim_start_matches('/'));
-    let write_as = |mode: u32, path: &Path, text: &str| {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    let write = |path: &Path, text: &str| write_as(0o644, path, text);
-    let base = base_folder();
-    let system = "usr/lib/systemd/system";
-    for unit in fs::read_dir(base.join(system)).expect("tests/setup.sh test") {
-        let unit = unit.unwrap();
-        if let Ok(text) = fs::read_to_string(unit.path()) {
-            write(&below(system).join(unit.file_name()), &text);
+/// Names of the services that an image has at `root`, each put where set-up
+/// and the image link it.
+fn link_units(root: &Path) -> Vec<String> {
+    let system = root.join("etc/systemd/system");
+    let mut units: Vec<String> =
+        ["mdata-execute", "mount-zfs"].map(|it| format!("{it}.service")).into();
+    for home in fs::read_dir(root.join("opt/triton")).unwrap() {
+        let smf = home.unwrap().path().join("smf");
+        for unit in fs::read_dir(smf).into_iter().flatten() {
+            let unit = unit.unwrap();
+            let name = unit.file_name().into_string().unwrap();
+            fs::copy(unit.path(), system.join(&name)).unwrap();
+            units.push(name);
         }
     }
-    for file in ["etc/passwd", "etc/group"] {
-        write(&below(file), &fs::read_to_string(base.join(file)).unwrap());
-    }
-    for unit in units {
-        let text = fs::read_to_string(unit).unwrap();
-        let name = unit.file_name().unwrap();
-        write(&below("etc/systemd/system").join(name), &text);
-        let started = text.lines().filter_map(|line| {
-            line.strip_prefix("Exec")?.split_once('=')?.1.split(' ').next()
-        });
-        for program in started {
-            // What is the base's own must be there.
-            if program.starts_with("/bin/") {
-                let own = base.join(program.trim_start_matches('/'));
-                assert!(own.exists(), "the base has no {program}");
-            }
-            write_as(0o755, &below(program), "#!/bin/sh\n");
-        }
-    }
-    root
+    units
 }
 
 #[tokio::test]
-async fn systemd_finds_no_fault_with_the_units() {
-    let mut units = files("smf/lx", "service");
-    units.extend(files("boot/lx", "service"));
-    let root = root(&units);
-    let at = format!("--root={}", root.path().display());
-    let mut argv = vec!["systemd-analyze".to_owned(), at, "verify".to_owned()];
-    argv.extend(units.iter().map(|unit| {
-        format!("/etc/systemd/system/{}", unit.file_name().unwrap().display())
-    }));
-    let exec = Exec::new(&argv, Duration::from_secs(60));
-    let said = run(&exec).await.unwrap();
-    let faults: Vec<&str> = said
-        .stderr
-        .lines()
-        // Known, and as it is in the zones that these are to replace.
-        .filter(|line| !line.contains("Special user nobody configured"))
+async fn systemd_finds_no_fault_with_the_units_of_any_image() {
+    let mut all = BTreeSet::new();
+    for role in ["grafana", "prometheus", "thanos"] {
+        let root = tempfile::tempdir().unwrap();
+        image(role, 0).unpack(root.path()).unwrap();
+        // The platform's, which comes with the boot.
+        let zfs = root.path().join("native/usr/sbin/zfs");
+        fs::create_dir_all(zfs.parent().unwrap()).unwrap();
+        fs::write(&zfs, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&zfs, fs::Permissions::from_mode(0o755)).unwrap();
+        let units = link_units(root.path());
+        let at = format!("--root={}", root.path().display());
+        let mut argv =
+            vec!["systemd-analyze".to_owned(), at, "verify".to_owned()];
+        argv.extend(units.iter().cloned());
+        let exec = Exec::new(&argv, Duration::from_secs(60));
+        let said = run(&exec).await.unwrap();
+        let faults: Vec<&str> = said
+            .stderr
+            .lines()
+            // Known, and as it is in the zones that these are to replace.
+            .filter(|it| !it.contains("Special user nobody configured"))
+            .collect();
+        assert!(said.success() && faults.is_empty(), "{role}: {faults:#?}");
+        all.extend(units);
+    }
+    let mut wanted = files("smf/lx", "service");
+    wanted.extend(files("boot/lx", "service"));
+    let wanted: BTreeSet<String> = wanted
+        .iter()
+        .map(|it| it.file_name().unwrap().display().to_string())
         .collect();
-    assert!(said.success() && faults.is_empty(), "{faults:#?}");
+    assert_eq!(all, wanted, "in no image, or from nowhere");
 }
 
 #[test]

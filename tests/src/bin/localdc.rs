@@ -11,6 +11,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use localdc::demo::{self, Demo};
+use localdc::lx::LxImage;
+use localdc::world::Programs;
 use localdc::zone::{self, Network, UnitSpec, Zone, ZoneSpec};
 
 /// A small Triton datacenter on one machine.
@@ -25,6 +27,9 @@ struct Cli {
 enum Verb {
     /// Bring up a datacenter with a prometheus zone and show the way in
     Demo(Demo),
+    /// Makes the Debians that LX images of tests start from.
+    #[command(hide = true)]
+    LxDebians,
     /// Plays process 1 of a zone; started by localdc itself.
     #[command(hide = true)]
     ZoneInit,
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let outcome = match Cli::parse().verb {
         Verb::Demo(options) => demo::run(&options),
+        Verb::LxDebians => lx_debians().map(done),
         Verb::ZoneInit => zone::zone_init().map(done),
         Verb::ZoneHold { data } => zone_hold(data).map(done),
     };
@@ -53,6 +59,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn lx_debians() -> anyhow::Result<()> {
+    let programs = Programs::beside(&std::env::current_exe()?)?;
+    Ok(LxImage::bring_debians(&programs)?)
 }
 
 /// Prints the zone's host pid and its network's folder, then waits for

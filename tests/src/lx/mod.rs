@@ -6,14 +6,14 @@
 //! [`crate::zone`] only plays. For the boot itself, from the brand's start to
 //! the agent's; all else is tested faster there.
 //!
-//! The root is a copy of a Debian with the image's files on it; it is new at
-//! each provision. The delegate dataset and what stands for the platform,
+//! The root is an image as zone-image builds it, unpacked anew at each
+//! provision. The delegate dataset and what stands for the platform,
 //! `/native`, are folders beside it. Everything ends with the value, and with
 //! the thread that booted it, however that ends.
 
 mod cgroup;
+mod image;
 mod native;
-mod root;
 
 use std::fs::{self, File};
 use std::io;
@@ -27,10 +27,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::world::Programs;
 use crate::zone::{ExecOutput, Namespace, Network, ZoneError, ZoneSpec};
 
-pub use root::base_folder;
+pub use image::LxImage;
 
 use cgroup::Cgroup;
 
@@ -45,7 +44,6 @@ pub struct LxZone {
     running: Option<Running>,
     namespace: Namespace,
     spec: ZoneSpec,
-    programs: Programs,
     folder: PathBuf,
     _whole: Arc<dyn std::fmt::Debug + Send + Sync>,
 }
@@ -78,7 +76,6 @@ impl LxZone {
     pub fn create(
         network: &Network,
         spec: ZoneSpec,
-        programs: &Programs,
     ) -> Result<Self, ZoneError> {
         let namespace = network.attach_zone(&spec.name, spec.ip)?;
         let folder = network.folder().path().join(format!("{}.lx", spec.name));
@@ -88,19 +85,18 @@ impl LxZone {
             running: None,
             namespace,
             spec,
-            programs: programs.clone(),
             folder,
             _whole: network.folder().clone(),
         })
     }
 
-    /// Gives the zone a new root, of the image version `version`; `/data`
-    /// stays. A running zone is shut down first. Boots.
-    pub fn provision(&mut self, version: &str) -> Result<(), ZoneError> {
+    /// Gives the zone a new root, that of `image`; `/data` stays. A running
+    /// zone is shut down first. Boots.
+    pub fn provision(&mut self, image: &LxImage) -> Result<(), ZoneError> {
         self.shut_down();
         let root = self.root();
         let laid = remove(&root)
-            .and_then(|()| root::lay_out(&root, &self.programs, version))
+            .and_then(|()| image.unpack(&root))
             .and_then(|()| fs::write(root.join("var/svc/provisioning"), ""));
         laid.map_err(|source| failed(&root, source))?;
         self.boot()
@@ -142,9 +138,6 @@ impl LxZone {
             .arg(format!("--directory={}", root.display()))
             .arg(format!("--network-namespace-path={}", net.display()))
             .arg(format!("--bind={}:/native", self.native().display()));
-        for (host, zone) in root::binds(&self.programs) {
-            command.arg(format!("--bind-ro={}:{zone}", host.display()));
-        }
         let nspawn = command
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(Stdio::null())

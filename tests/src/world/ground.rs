@@ -13,7 +13,8 @@ use std::time::Duration;
 use super::services::Switchboard;
 use super::{
     Daemons, Service, Services, Target, WorldError, WorldSpec, cns, complaint,
-    eventually, facts, joined, prometheus_zone, sapi, wanted_targets,
+    eventually, facts, joined, prometheus_zone, sapi, thanos_zone,
+    wanted_targets,
 };
 use crate::datacenter::{Datacenter, Facts};
 use crate::zone::{Network, ZoneSpec};
@@ -73,12 +74,13 @@ impl Ground {
     pub fn zone_spec(&self, spec: &WorldSpec, number: usize) -> ZoneSpec {
         let uuid = facts::prometheus_uuid(number);
         let vm = self.all.vm(&uuid).expect("the zone is a VM");
-        let data = Path::new("/");
-        let mut zone = prometheus_zone::spec(spec, &self.all, data, vm);
-        zone.data = None;
-        // Set-up writes it.
-        zone.files.clear();
-        zone
+        bare(prometheus_zone::spec(spec, &self.all, Path::new("/"), vm))
+    }
+
+    /// The thanos zone, where there is to be one, as the platform knows it.
+    pub fn thanos_spec(&self, spec: &WorldSpec) -> ZoneSpec {
+        let vm = self.all.vm(facts::THANOS_UUID).expect("a world with one");
+        bare(thanos_zone::spec(spec, &self.all, Path::new("/"), vm))
     }
 
     /// Switches a stand-in off; its ports refuse.
@@ -114,4 +116,11 @@ impl Ground {
         };
         eventually("all targets up", limit, look).await
     }
+}
+
+/// Without what set-up writes.
+fn bare(mut zone: ZoneSpec) -> ZoneSpec {
+    zone.data = None;
+    zone.files.clear();
+    zone
 }

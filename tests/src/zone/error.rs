@@ -51,6 +51,14 @@ pub enum ZoneError {
         /// What it said.
         stderr: String,
     },
+    /// There is no image to provision a zone with.
+    #[error("no image of role {role}: {reason}")]
+    Image {
+        /// The role.
+        role: String,
+        /// What zone-image said.
+        reason: String,
+    },
     /// The zone's first process could not be started.
     #[error("could not start zone-init by {program}")]
     Start {

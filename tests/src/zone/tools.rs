@@ -3,7 +3,8 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! The commands localdc plays inside a zone, chosen by the name it is called
-//! by: `systemctl`, `mdata-get`, `zonename`; and `thanos`, for want of one.
+//! by: `systemctl`, `mdata-get`, `zonename`; and `thanos` and `grafana`, for
+//! want of them.
 //!
 //! Exit codes and answers of systemctl follow version 252 (Debian 12), those
 //! of mdata-get the mdata-client manual: 1 for a key that is not there, 2 for
@@ -32,6 +33,7 @@ pub fn run_by_name() -> Option<ExitCode> {
         "systemctl" => systemctl::run(&args),
         "mdata-get" => mdata_get(&args),
         "zonename" => zonename(),
+        "grafana" => crate::grafana::run(&args),
         "thanos" => crate::thanos::run(&args),
         other => crate::smf::run(other, &args)?,
     };
