@@ -113,12 +113,19 @@ ensure_illumos() {
     as_root "$PWD/tests/setup.sh" update-lists
 }
 
-# The root of LX zones, from where this machine's own packages come.
+# The root of LX zones, from where this machine's own packages come; made anew
+# when it is to have others.
 ensure_lx_base() {
-    [[ ! -d target/lx-base ]] || return 0
+    [[ $(cat target/lx-base.digest 2>/dev/null) != "$(lx_digest)" ||
+        ! -d target/lx-base ]] || return 0
     say "making a Debian for LX zones (a minute)"
     as_root "$PWD/tests/setup.sh" update-lists
     as_root "$PWD/tests/setup.sh" make-lx-base
+}
+
+# Of all that decides what is in there.
+lx_digest() {
+    { declare -f make_lx_base; echo "${lx_packages[@]}"; } | sha256sum
 }
 
 # Runs as root. Nobody looks at documentation and caches there.
@@ -137,7 +144,9 @@ make_lx_base() {
         --dpkgopt='path-exclude=/usr/share/man/*' \
         --customize-hook='rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/*' \
         bookworm target/lx-base.new - <<<"$sources"
+    rm -rf target/lx-base target/lx-base.digest
     mv target/lx-base.new target/lx-base
+    lx_digest >target/lx-base.digest
 }
 
 # What receives our send streams; it unpacks packages of its own, too.
