@@ -11,7 +11,7 @@ export PS4='[\D{%FT%TZ}] ${BASH_SOURCE}:${LINENO}: '
 set -o errexit -o nounset -o pipefail -o xtrace
 
 # The user-script runs setup.sh once, even if that was cut off: this finishes
-# it, and finds nothing to do otherwise.
+# it, and finds nothing to do otherwise. It fails no boot after that.
 /opt/triton/config-agent/bin/config-agent setup
 
 if [[ $(uname -s) == Linux ]]; then

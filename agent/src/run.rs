@@ -53,6 +53,12 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// How long loops, and a predecessor's, may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long a start is tried again before we leave it to the service manager,
+/// which gives up after a few, and the pauses in between.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+
 /// Why the agent could not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -88,7 +94,54 @@ pub enum RunError {
     Ended(&'static str),
 }
 
+impl RunError {
+    /// Whether it may pass by itself: a platform that is slow to answer, a
+    /// predecessor that is slow to go.
+    fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::NoInstance
+                | Self::NoSapi
+                | Self::Locked(_)
+                | Self::Names(DnsError::Bind { .. })
+                | Self::Status { .. }
+        )
+    }
+}
+
+/// Tries `work` until it succeeds, fails for good, has had its time, or
+/// `stop`; then the last error is the answer.
+async fn persevere<T>(
+    stop: &CancellationToken,
+    mut work: impl AsyncFnMut() -> Result<T, RunError>,
+) -> Result<T, RunError> {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    let mut pause = PAUSE;
+    loop {
+        let error = match work().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let late = tokio::time::Instant::now() + pause >= end;
+        if late || !error.is_transient() {
+            return Err(error);
+        }
+        warn!(
+            err.message = %chain(&error),
+            pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            "cannot start yet"
+        );
+        tokio::select! {
+            () = stop.cancelled() => return Err(error),
+            // Cancel-safe: nothing is begun yet.
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
 /// What a run is started with.
+#[derive(Clone)]
 pub struct Start {
     /// The configuration.
     pub config: ConfigFile,
@@ -106,21 +159,42 @@ pub async fn run(
     now: mpsc::Receiver<()>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
+    match run_on(start, now, stop.clone()).await {
+        // Not even started, and nobody wants it any more.
+        Err(error) if stop.is_cancelled() && error.is_transient() => Ok(()),
+        ended => ended,
+    }
+}
+
+async fn run_on(
+    start: Start,
+    now: mpsc::Receiver<()>,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
     let Prepared { config, config_path, host, facts, sapi_url, lock: _lock } =
-        prepare(start, GRACE).await?;
+        persevere(&stop, async || prepare(start.clone(), GRACE).await).await?;
     let found_path = config.state_dir.join("found.json");
     let found = watch::Sender::new(Arc::new(discovery::load(&found_path)));
     let first_routes = discovery::routes(&found.borrow(), &facts.zone);
     let routes = watch::Sender::new(Arc::new(first_routes));
-    let mut loops = Loops::new(stop);
+    let mut loops = Loops::new(stop.clone());
 
     // Names first: all else is found by them.
-    let names = start_names(&config, &facts.zone, &routes, &mut loops).await?;
+    let server = persevere(&stop, async || {
+        start_names(&config, &facts.zone, &routes).await
+    });
+    let names = server.await?.map(|server| {
+        let handle = server.handle();
+        loops.start("names", |stop| serve_names(server, stop));
+        handle
+    });
     let lookup = names.clone().map(lookup);
-    let listener =
-        TcpListener::bind(config.status_listen).await.map_err(|source| {
-            RunError::Status { address: config.status_listen, source }
-        })?;
+    let address = config.status_listen;
+    let listener = persevere(&stop, async || {
+        let bound = TcpListener::bind(address).await;
+        bound.map_err(|source| RunError::Status { address, source })
+    });
+    let listener = listener.await?;
 
     let http = Http::new(config.request_timeout(), lookup.clone());
     let sapi = Sapi::new(http, &sapi_url);
@@ -363,8 +437,7 @@ async fn start_names(
     config: &ConfigFile,
     zone: &ZoneFacts,
     routes: &watch::Sender<Arc<Routes>>,
-    loops: &mut Loops,
-) -> Result<Option<NamesHandle>, RunError> {
+) -> Result<Option<NameServer>, RunError> {
     if config.dns_listen.is_empty() {
         return Ok(None);
     }
@@ -384,16 +457,14 @@ async fn start_names(
     dns.transfer_source = own;
     dns.notify_listen =
         own.filter(|_| section.notify).map(|ip| SocketAddr::new(ip, 53));
-    let server = NameServer::start(dns, routes.subscribe())
-        .await
-        .map_err(RunError::Names)?;
-    let handle = server.handle();
-    loops.start("names", |stop| async move {
-        if let Err(error) = server.run(stop).await {
-            error!(err.message = %chain(&error), "name server failed");
-        }
-    });
-    Ok(Some(handle))
+    let server = NameServer::start(dns, routes.subscribe()).await;
+    server.map(Some).map_err(RunError::Names)
+}
+
+async fn serve_names(server: NameServer, stop: CancellationToken) {
+    if let Err(error) = server.run(stop).await {
+        error!(err.message = %chain(&error), "name server failed");
+    }
 }
 
 /// Host names through our own server, and through the system's resolver as
@@ -498,3 +569,6 @@ fn text(
         Err(error) => Err(chain(&error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

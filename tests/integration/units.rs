@@ -41,7 +41,7 @@ fn rendered() -> BTreeSet<String> {
 
 /// Flag and environment files that a unit reads.
 fn read_by(unit: &str) -> Vec<String> {
-    unit.split([' ', '"', '\n', ';', '=', '>'])
+    unit.split([' ', '"', '\'', '\n', ';', '=', '>'])
         .map(|word| word.trim_start_matches(['@', '-']))
         .filter(|word| {
             word.starts_with('/')

@@ -6,6 +6,7 @@
 //! whole process group gone when the limit is reached.
 
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -22,11 +23,12 @@ const OUTPUT_KEPT: usize = 64 << 10;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Where programs are looked for after the inherited `PATH`: the images' own,
-/// then the platform's, as seen from an LX and from a SmartOS zone.
+/// then the platform's. In an LX zone its own come before the platform's:
+/// a groupadd of `/native` knows nothing of the zone's files.
 const SEARCH_PATH: &str = "/opt/triton/prometheus/bin:\
     /opt/triton/alertmanager/bin:\
     /opt/triton/thanos/bin:/opt/triton/grafana/bin:\
-    /native/usr/sbin:/native/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    /usr/sbin:/usr/bin:/sbin:/bin:/native/usr/sbin:/native/usr/bin";
 
 /// A command to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,8 +129,8 @@ pub async fn run(exec: &Exec) -> Result<Finished, HostError> {
         .spawn()
         .map_err(start)?;
     let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()));
-    let stdout = tokio::spawn(keep(child.stdout.take()));
-    let stderr = tokio::spawn(keep(child.stderr.take()));
+    let stdout = Output::of(child.stdout.take());
+    let stderr = Output::of(child.stderr.take());
     let status = match tokio::time::timeout(exec.timeout, child.wait()).await {
         Ok(status) => {
             // What it left behind is left alive.
@@ -148,8 +150,8 @@ pub async fn run(exec: &Exec) -> Result<Finished, HostError> {
     Ok(Finished {
         code: status.code(),
         status: status.to_string(),
-        stdout: collect(stdout).await,
-        stderr: collect(stderr).await,
+        stdout: stdout.collect().await,
+        stderr: stderr.collect().await,
     })
 }
 
@@ -164,16 +166,28 @@ impl Drop for Group {
     }
 }
 
-/// What a stream gave. A command may leave a daemon behind that holds the
-/// stream open: it gets a moment, not for ever, and is left alive.
-async fn collect(reader: tokio::task::JoinHandle<String>) -> String {
-    let abort = reader.abort_handle();
-    match tokio::time::timeout(LINGER, reader).await {
-        Ok(text) => text.unwrap_or_default(),
-        Err(_) => {
-            abort.abort();
-            String::new()
+/// What a stream gave so far, and the task that reads on.
+struct Output {
+    kept: Arc<Mutex<Vec<u8>>>,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl Output {
+    fn of(stream: Option<impl AsyncRead + Send + Unpin + 'static>) -> Self {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let reader = tokio::spawn(keep(stream, Arc::clone(&kept)));
+        Self { kept, reader }
+    }
+
+    /// All of it, or what was read until now: a command may leave a daemon
+    /// behind that holds the stream open, which gets a moment, not for ever,
+    /// and is left alive.
+    async fn collect(mut self) -> String {
+        if tokio::time::timeout(LINGER, &mut self.reader).await.is_err() {
+            self.reader.abort();
         }
+        let kept = self.kept.lock().expect("no holder panics");
+        String::from_utf8_lossy(&kept).into_owned()
     }
 }
 
@@ -210,16 +224,18 @@ fn find(program: &str, path: &str) -> std::path::PathBuf {
     program.into()
 }
 
-async fn keep(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut stream) = stream else { return String::new() };
-    let mut kept = Vec::new();
+async fn keep(
+    stream: Option<impl AsyncRead + Unpin>,
+    kept: Arc<Mutex<Vec<u8>>>,
+) {
+    let Some(mut stream) = stream else { return };
     let mut buffer = vec![0; 8 << 10];
     // A read error is the end of the output as well.
     while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+        let mut kept = kept.lock().expect("no holder panics");
         let room = OUTPUT_KEPT - kept.len();
         kept.extend_from_slice(&buffer[..n.min(room)]);
     }
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 #[cfg(test)]
@@ -274,8 +290,19 @@ mod tests {
     async fn a_daemon_left_behind_does_not_hold_us() {
         let exec = Exec::shell("sleep 20 & echo started", LONG);
         let begin = std::time::Instant::now();
-        assert!(run(&exec).await.unwrap().success());
+        let finished = run(&exec).await.unwrap();
+        assert!(finished.success());
+        assert_eq!(finished.stdout, "started\n");
         assert!(begin.elapsed() < Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_zones_own_programs_come_before_the_platforms() {
+        let at = |folder: &str| {
+            SEARCH_PATH.split(':').position(|it| it == folder).unwrap()
+        };
+        assert!(at("/usr/sbin") < at("/native/usr/sbin"));
+        assert!(at("/bin") < at("/native/usr/bin"));
     }
 
     #[tokio::test]

@@ -26,6 +26,8 @@ struct Inner {
     refuse: Option<Action>,
     falls_over: Option<String>,
     scripts: Vec<(String, Finished)>,
+    mdata_fails: u32,
+    zonename_fails: u32,
 }
 
 impl Fake {
@@ -42,6 +44,16 @@ impl Fake {
     /// Sets a key of the instance's metadata.
     pub fn set_mdata(&self, key: &str, value: &str) {
         self.lock().mdata.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Makes the next `count` questions for metadata fail.
+    pub fn mdata_fails(&self, count: u32) {
+        self.lock().mdata_fails = count;
+    }
+
+    /// Makes the next `count` questions for the zone's name fail.
+    pub fn zonename_fails(&self, count: u32) {
+        self.lock().zonename_fails = count;
     }
 
     /// Makes `action` fail from now on; `None` ends that.
@@ -65,6 +77,10 @@ impl Fake {
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().expect("no holder panics")
     }
+}
+
+fn slow(program: &str) -> HostError {
+    HostError::Timeout { program: program.to_owned(), seconds: 5 }
 }
 
 impl Host for Fake {
@@ -105,12 +121,23 @@ impl Host for Fake {
     }
 
     fn mdata<'a>(&'a self, key: &'a str) -> HostFuture<'a, Option<String>> {
-        Box::pin(async move { Ok(self.lock().mdata.get(key).cloned()) })
+        Box::pin(async move {
+            let mut inner = self.lock();
+            if inner.mdata_fails > 0 {
+                inner.mdata_fails -= 1;
+                return Err(slow("mdata-get"));
+            }
+            Ok(inner.mdata.get(key).cloned())
+        })
     }
 
     fn zonename(&self) -> HostFuture<'_, String> {
         Box::pin(async {
-            let inner = self.lock();
+            let mut inner = self.lock();
+            if inner.zonename_fails > 0 {
+                inner.zonename_fails -= 1;
+                return Err(slow("zonename"));
+            }
             Ok(inner.mdata.get("sdc:uuid").cloned().unwrap_or_default())
         })
     }

@@ -88,6 +88,13 @@ pub enum HostError {
         #[source]
         source: std::io::Error,
     },
+    /// A restart could not be noted.
+    #[error("could not note that a restart is under way")]
+    Note {
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// The command ran into its time limit and was killed.
     #[error("{program} was killed after {seconds} s")]
     Timeout {

@@ -10,12 +10,13 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::unistd::{Gid, Uid};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::look::below;
-use super::{Act, Command, SetupError, Step, StepError};
-use crate::apply::commit::{Access, ensure_dir, write_atomic};
+use super::{Act, Command, SetupError, Step, StepError, hand};
+use crate::apply::commit::{Access, ensure_dir, owner, write_atomic};
 use crate::host::{Exec, Host};
 use crate::log::chain;
 
@@ -42,25 +43,30 @@ pub struct Report {
     pub took_ms: u64,
 }
 
-/// Takes `steps` in the zone whose files lie below `root`, within `limit`.
+/// Takes `steps` in the zone whose files lie below `root`, until `end`.
 /// `first_pass` is the agent's, which is given its time; `tell` hears of each
 /// step once it is taken.
+///
+/// A step that may fail gets the time that is left when those after it that
+/// may not have had theirs, or half of it.
 ///
 /// Errors: `Step` of the first that failed; nothing after it is tried.
 pub async fn carry(
     steps: &[Step],
     host: &dyn Host,
     root: &Path,
-    limit: Duration,
+    end: Instant,
     mut first_pass: impl AsyncFnMut(Duration) -> Result<(), String>,
     mut tell: impl FnMut(&Report),
 ) -> Result<(), SetupError> {
-    let end = Instant::now() + limit;
-    for step in steps {
+    for (at, step) in steps.iter().enumerate() {
         let begin = Instant::now();
-        let left = end.saturating_duration_since(begin);
+        let mut left = end.saturating_duration_since(begin);
+        if step.may_fail {
+            left -= reserve(&steps[at + 1..]).min(left / 2);
+        }
         let taken = if left.is_zero() {
-            Err(StepError::OutOfTime(limit))
+            Err(StepError::OutOfTime)
         } else {
             take(&step.act, host, root, left, &mut first_pass).await
         };
@@ -83,6 +89,17 @@ pub async fn carry(
     Ok(())
 }
 
+/// What steps that may not fail may take together.
+fn reserve(steps: &[Step]) -> Duration {
+    let all = steps.iter().filter(|step| !step.may_fail);
+    let all = all.map(|step| match &step.act {
+        Act::Run(command) => command.limit_seconds,
+        Act::FirstPass { limit_seconds } => *limit_seconds,
+        _ => 1,
+    });
+    Duration::from_secs(all.sum())
+}
+
 /// Takes one step; says whether anything changed.
 async fn take(
     act: &Act,
@@ -94,9 +111,21 @@ async fn take(
     match act {
         Act::Run(command) => run(command, host, left).await.map(|()| true),
         Act::Folder { path, mode } => {
-            let access = Access { mode: Some(*mode), owner: None };
+            let own = (Uid::effective(), Gid::effective());
+            let access = Access { mode: Some(*mode), owner: Some(own) };
             let made = ensure_dir(&below(root, path), access);
             made.map_err(|source| file_error(path, source))
+        }
+        Act::HandOver { path, user } => {
+            let (uid, gid) = owner(user).map_err(StepError::Account)?;
+            let ids = (uid.as_raw(), gid.as_raw());
+            let given = hand::over(
+                &below(root, path),
+                ids,
+                (Instant::now() + left).into(),
+            );
+            let given = given.map_err(|source| file_error(path, source))?;
+            Ok(given > 0)
         }
         Act::Write { path, text } => write(&below(root, path), text)
             .map_err(|source| file_error(path, source)),
@@ -176,6 +205,9 @@ impl fmt::Display for Step {
             }
             Act::Folder { path, mode } => {
                 write!(f, "\n    {} {mode:04o}", path.display())
+            }
+            Act::HandOver { path, user } => {
+                write!(f, "\n    {} to {user}", path.display())
             }
             Act::Write { path, text } => {
                 write!(f, "\n    {}", path.display())?;

@@ -10,11 +10,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Brand, COMPLETE, Dataset, Facts, HOMES, Home, SetupError, Zone};
-use crate::host::{Exec, Host, HostError};
+use super::{
+    Brand, Dataset, Facts, HOMES, Home, SetupError, Zone, is_complete,
+};
+use crate::host::{Exec, Host, Space, space};
 
 /// What a question to a tool of the platform may take.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// Bytes that a set-up and the agent's first pass write, and some to spare.
+const LEAST: u64 = 64 << 20;
+
+/// Root's crontab.
+const CRONTAB: &str = "var/spool/cron/crontabs/root";
 
 /// Registrar's own service file.
 const REGISTRAR: &str = "opt/smartdc/registrar/smf/manifests/registrar.xml";
@@ -24,7 +32,7 @@ const AMON: &str = "opt/amon-agent/pkg/postinstall.sh";
 
 /// Looks at the zone; its files lie below `root`. Changes nothing.
 ///
-/// Errors: `WrongImage`, `NoDataset`, or what could not be looked at.
+/// Errors: `WrongImage`, `NoSpace`, `NoDataset`, or what could not be looked at.
 pub async fn look(
     host: &dyn Host,
     root: &Path,
@@ -34,6 +42,10 @@ pub async fn look(
     let role = zone.role;
     if !homes.iter().any(|home| home.name == role.to_string()) {
         return Err(SetupError::WrongImage { role });
+    }
+    let complete = is_complete(root);
+    if !complete {
+        room(space(root))?;
     }
     let dataset = dataset(host, &zone.uuid).await?;
     let (mut users, mut groups) = (BTreeSet::new(), BTreeSet::new());
@@ -45,8 +57,8 @@ pub async fn look(
     users.retain(|name| !is_user(name));
     groups.retain(|name| !is_group(name));
     let crontab = match zone.brand {
-        Brand::Lx => String::new(),
-        Brand::JoyentMinimal => crontab(host).await?,
+        Brand::Lx => Some(String::new()),
+        Brand::JoyentMinimal => crontab(host, root).await,
     };
     Ok(Facts {
         dataset,
@@ -57,7 +69,7 @@ pub async fn look(
             && root.join(REGISTRAR).exists(),
         amon: zone.brand == Brand::JoyentMinimal && root.join(AMON).exists(),
         crontab,
-        complete: root.join(COMPLETE).exists(),
+        complete,
         zone,
     })
 }
@@ -153,7 +165,11 @@ async fn dataset(host: &dyn Host, uuid: &str) -> Result<Dataset, SetupError> {
     let exec = Exec::new(&argv, LIMIT);
     let finished = host.run(&exec).await.map_err(SetupError::Ask)?;
     if !finished.success() {
+        let absent = finished.stderr.contains("does not exist");
         let source = finished.into_error(&exec);
+        if !absent {
+            return Err(SetupError::Ask(source));
+        }
         return Err(SetupError::NoDataset { name, source });
     }
     let mut lines = finished.stdout.lines().map(str::trim);
@@ -162,13 +178,42 @@ async fn dataset(host: &dyn Host, uuid: &str) -> Result<Dataset, SetupError> {
     Ok(Dataset { name, mountpoint, mounted })
 }
 
-/// Root's crontab; a zone without one has an empty one.
-async fn crontab(host: &dyn Host) -> Result<String, SetupError> {
+/// Root's crontab; a zone without one has an empty one. crontab says the same
+/// of a file that is missing and of one it cannot read: the folder knows.
+async fn crontab(host: &dyn Host, root: &Path) -> Option<String> {
     let exec = Exec::new(&["crontab", "-l"], LIMIT);
     match host.run(&exec).await {
-        Ok(finished) if finished.success() => Ok(finished.stdout),
-        Ok(_) => Ok(String::new()),
-        Err(error @ HostError::Timeout { .. }) => Err(SetupError::Ask(error)),
-        Err(error) => Err(SetupError::Ask(error)),
+        Ok(finished) if finished.success() => Some(finished.stdout),
+        _ => match fs::symlink_metadata(root.join(CRONTAB)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Some(String::new())
+            }
+            _ => None,
+        },
+    }
+}
+
+/// Whether a set-up has room to write.
+fn room(space: Option<Space>) -> Result<(), SetupError> {
+    match space {
+        Some(Space { size, available }) if available < LEAST => {
+            Err(SetupError::NoSpace { available, size, least: LEAST })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_quota_is_said_with_figures_and_a_remedy() {
+        let full = Space { size: 10 << 30, available: 3 << 20 };
+        let said = room(Some(full)).unwrap_err().to_string();
+        assert!(said.contains("3 MiB free of 10240 MiB"), "{said}");
+        assert!(said.contains("wants 64 MiB; give it more"), "{said}");
+        assert!(room(Some(Space { available: LEAST, ..full })).is_ok());
+        assert!(room(None).is_ok());
     }
 }

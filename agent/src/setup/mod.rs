@@ -16,12 +16,12 @@
 //! `mdata:execute`, which in turn waits for us.
 
 mod carry;
+mod hand;
 mod look;
 mod plan;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -82,8 +82,8 @@ pub struct Facts {
     pub registrar: bool,
     /// The image brings the amon agent.
     pub amon: bool,
-    /// Root's crontab.
-    pub crontab: String,
+    /// Root's crontab; `None` when there is one that could not be read.
+    pub crontab: Option<String>,
     /// Set-up has come to its end on this root before.
     pub complete: bool,
 }
@@ -136,6 +136,13 @@ pub enum Act {
         #[serde(serialize_with = "octal")]
         mode: u32,
     },
+    /// Gives a folder and all below it to an account, links as they are.
+    HandOver {
+        /// The folder.
+        path: PathBuf,
+        /// Name of the account.
+        user: String,
+    },
     /// Writes a file, unless it has this text.
     Write {
         /// Where.
@@ -167,6 +174,11 @@ pub struct Command {
     /// What it must print; anything, when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wanted: Option<String>,
+}
+
+/// Whether set-up has come to its end on this root before.
+pub fn is_complete(root: &std::path::Path) -> bool {
+    root.join(COMPLETE).exists()
 }
 
 fn octal<S: serde::Serializer>(mode: &u32, s: S) -> Result<S::Ok, S::Error> {
@@ -204,6 +216,20 @@ pub enum SetupError {
         /// What zfs said.
         #[source]
         source: HostError,
+    },
+    /// The zone's quota is used up.
+    #[error(
+        "the zone has {} MiB free of {} MiB, and set-up wants {} MiB; give it \
+         more (vmadm update UUID quota=GIB), or remove what it can do without",
+        .available >> 20, .size >> 20, .least >> 20
+    )]
+    NoSpace {
+        /// Bytes that may still be written.
+        available: u64,
+        /// Bytes of the quota.
+        size: u64,
+        /// Bytes that it takes.
+        least: u64,
     },
     /// A folder of the image could not be read.
     #[error("could not look at {path}")]
@@ -264,10 +290,13 @@ pub enum StepError {
         #[source]
         source: std::io::Error,
     },
+    /// An account that files are to be given to.
+    #[error("{0}")]
+    Account(String),
     /// The agent's first pass.
     #[error("{0}")]
     Pass(String),
     /// All time is used up.
-    #[error("no time is left of {} s", .0.as_secs())]
-    OutOfTime(Duration),
+    #[error("no time is left for it")]
+    OutOfTime,
 }

@@ -64,10 +64,31 @@ fn image(spec: &mut ZoneSpec) {
     for (path, text) in REGISTRAR {
         file(path, text);
     }
-    let crontab = "# Rotate system logs\n10 3 * * * /usr/sbin/logadm\n";
-    file("/var/spool/cron/crontabs/root", crontab);
-    let logadm = "smf_logs -C 3 -c -s 1m /var/svc/log/*.log\n";
-    file("/etc/logadm.conf", logadm);
+    for (path, text) in brought() {
+        file(&path, &text);
+    }
+}
+
+/// The texts of the image that tools of the platform read, as its recipe has
+/// them; a file in a folder stands for a folder.
+fn brought() -> Vec<(String, String)> {
+    let recipe = include_str!("../../../image/recipes/native.toml");
+    let recipe: toml::Table = recipe.parse().unwrap();
+    let own = recipe["joyent-minimal"].as_table().unwrap();
+    let of = |kind: &str| {
+        let all = own[kind].as_array().unwrap().iter();
+        all.map(|it| it.as_table().unwrap()).collect::<Vec<_>>()
+    };
+    let path = |it: &toml::Table| it["path"].as_str().unwrap().to_owned();
+    let concern = |path: &String| {
+        ["cron", "logadm", "pam.conf"].iter().any(|it| path.contains(it))
+    };
+    let texts = of("text").into_iter();
+    let texts =
+        texts.map(|it| (path(it), it["text"].as_str().unwrap().to_owned()));
+    let folders = of("folder").into_iter();
+    let folders = folders.map(|it| (path(it) + "/.folder", String::new()));
+    texts.chain(folders).filter(|(path, _)| concern(path)).collect()
 }
 
 async fn sh(zone: &Zone, script: &str) -> String {
@@ -277,7 +298,7 @@ async fn start_methods_are_held_to_their_contract() {
     let end = begin + agent[begin..].find('"').unwrap();
     for (name, method, state) in [
         ("foreground", "sleep 100", "maintenance"),
-        ("misconfigured", "exit 96", "maintenance"),
+        ("misconfigured", "sh -c 'exit 96'", "maintenance"),
         ("falls-over", "sleep 0.1 &amp;", "maintenance"),
         ("well", "sleep 100 &amp;", "online"),
     ] {

@@ -100,7 +100,8 @@ fn smf_takes_every_manifest_and_systemd_has_its_twin() {
         assert!(!read.enabled, "{name}: the agent enables it");
         assert_eq!(read.duration, "contract", "{name}");
         let start = &read.methods["start"].exec;
-        assert!(start.ends_with('&'), "{name} starts in the foreground");
+        let last = start.trim_end_matches('\'');
+        assert!(last.ends_with('&'), "{name} starts in the foreground");
         // It waits for set-up, which may wait for this one.
         let waits = read.dependencies.iter().flat_map(|it| &it.fmris);
         let waits: Vec<_> =
@@ -108,4 +109,64 @@ fn smf_takes_every_manifest_and_systemd_has_its_twin() {
         assert!(waits.is_empty(), "{name} depends on {waits:?}");
     }
     assert_eq!(stems(manifests), stems(files("smf/lx", "service")));
+}
+
+/// mdata-execute over a folder, with an mdata-get that ends with the code in
+/// file `code`, if there is one.
+async fn mdata_execute(root: &Path) -> (Option<i32>, String) {
+    let top = root.display().to_string();
+    let script = include_str!("../../../boot/lx/mdata-execute");
+    let script = script
+        .replace("/var/", &format!("{top}/var/"))
+        .replace("/root/", &format!("{top}/root/"))
+        .replace("export PATH=", &format!("export PATH={top}/bin:"))
+        .replace("sleep \"$pause\"", ":");
+    let exec = Exec::new(&["bash", "-c", &script], Duration::from_secs(60));
+    let ended = run(&exec).await.unwrap();
+    (ended.code, ended.stderr)
+}
+
+#[tokio::test]
+async fn metadata_that_does_not_answer_is_not_taken_for_none() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |path: &str| root.path().join(path);
+    for folder in ["bin", "mdata", "root", "var/svc"] {
+        fs::create_dir_all(at(folder)).unwrap();
+    }
+    let top = root.path().display();
+    let get = format!(
+        "#!/bin/sh\n[ ! -e {top}/code ] || exit $(cat {top}/code)\n\
+         cat {top}/mdata/$1 2>/dev/null || exit 1\n"
+    );
+    fs::write(at("bin/mdata-get"), get).unwrap();
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(at("bin/mdata-get"), executable).unwrap();
+    let user_script = format!("#!/bin/sh\necho ran >>{top}/ran\n");
+    fs::write(at("mdata/user-script"), &user_script).unwrap();
+    fs::write(at("mdata/user-data"), "kept").unwrap();
+    let ran = || fs::read_to_string(at("ran")).unwrap_or_default();
+
+    // Before there is anything, nothing is made up.
+    fs::write(at("code"), "2").unwrap();
+    let (code, said) = mdata_execute(root.path()).await;
+    assert_eq!((code, ran().as_str()), (Some(95), ""), "{said}");
+    assert!(said.contains("no user-script is known"), "{said}");
+
+    fs::remove_file(at("code")).unwrap();
+    assert_eq!(mdata_execute(root.path()).await, (Some(0), String::new()));
+    assert_eq!(ran(), "ran\n");
+
+    // What the last boot knew stays, runs, and the unit says that it failed.
+    fs::write(at("code"), "2").unwrap();
+    let (code, said) = mdata_execute(root.path()).await;
+    assert_eq!((code, ran().as_str()), (Some(95), "ran\nran\n"), "{said}");
+    assert!(said.contains("mdata-get user-data ended with 2"), "{said}");
+    let kept = fs::read_to_string(at("var/db/mdata-user-data")).unwrap();
+    assert_eq!(kept, "kept");
+
+    // What is unset goes.
+    fs::remove_file(at("code")).unwrap();
+    fs::remove_file(at("mdata/user-data")).unwrap();
+    assert_eq!(mdata_execute(root.path()).await.0, Some(0));
+    assert!(!at("var/db/mdata-user-data").exists());
 }

@@ -25,6 +25,13 @@ const PRIVILEGES: [&str; 11] = [
     "sys_smb",
 ];
 
+/// First words that a shell cannot exec, or not as they are meant.
+const BUILTINS: [&str; 22] = [
+    ".", ":", "[", "[[", "cd", "case", "eval", "exec", "exit", "export", "for",
+    "if", "read", "return", "set", "test", "trap", "ulimit", "umask", "unset",
+    "until", "while",
+];
+
 /// A service with its default instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -48,6 +55,9 @@ pub struct Manifest {
     pub environment: BTreeMap<String, String>,
     /// `contract`, `child` or `transient`.
     pub duration: String,
+    /// `startd/critical_failure_period`: starts that are fewer seconds apart
+    /// on average are too many.
+    pub critical_seconds: Option<u64>,
 }
 
 /// A dependency.
@@ -124,10 +134,23 @@ pub fn parse(text: &str) -> Result<Manifest, String> {
             Some((it.attribute("name")?.into(), it.attribute("value")?.into()))
         })
     });
-    let duration = service
-        .descendants()
-        .find(|it| it.attribute("name") == Some("duration"))
-        .and_then(|it| it.attribute("value"));
+    let property = |name: &str| {
+        let named = |it: &Node<'_, '_>| it.attribute("name") == Some(name);
+        service.descendants().find(named)?.attribute("value")
+    };
+    let count = property("critical_failure_count");
+    let period = property("critical_failure_period");
+    // startd keeps the times of five starts, and wants both or none.
+    let known = match count.map(str::parse::<u32>) {
+        None => period.is_none(),
+        Some(count) => matches!(count, Ok(2..=5)) && period.is_some(),
+    };
+    if !known {
+        return Err(format!("critical_failure_count {count:?}, {period:?}"));
+    }
+    let critical_seconds = period.map(str::parse).transpose();
+    let critical_seconds =
+        critical_seconds.map_err(|_| "critical_failure_period is a number")?;
     Ok(Manifest {
         fmri: format!("svc:/{name}:default"),
         enabled: instance.attribute("enabled") == Some("true"),
@@ -140,7 +163,8 @@ pub fn parse(text: &str) -> Result<Manifest, String> {
             .and_then(|it| it.attribute("working_directory"))
             .map(str::to_owned),
         environment: environment.collect(),
-        duration: duration.unwrap_or("contract").to_owned(),
+        duration: property("duration").unwrap_or("contract").to_owned(),
+        critical_seconds,
     })
 }
 
@@ -165,6 +189,11 @@ fn text_of(node: Node<'_, '_>, name: &str) -> Result<String, String> {
 
 fn check_exec(exec: &str) -> Result<(), String> {
     let known = ["", "-HUP", "-TERM", "-KILL", "-USR1", "-USR2", "-INT"];
+    // startd has a shell exec the method, and a builtin is no program.
+    let first = exec.split_whitespace().next().unwrap_or_default();
+    if BUILTINS.contains(&first) || first.contains([';', '=', '(', '{']) {
+        return Err(format!("no program to exec: {exec}"));
+    }
     match exec.strip_prefix(":kill") {
         Some(signal) if !known.contains(&signal.trim()) => {
             Err(format!("no such signal: {exec}"))
@@ -203,14 +232,23 @@ mod tests {
         assert_eq!(agent.user.as_deref(), Some("root"));
         assert_eq!(agent.duration, "contract");
         assert_eq!(agent.dependencies.len(), 2);
+        assert_eq!(agent.critical_seconds, Some(30));
     }
 
     #[test]
     fn what_smf_trips_over_is_refused() {
+        const EXEC: &str = "no program to exec";
         for (from, to, says) in [
             ("version=\"1\"", "version=\"1.0.0\"", "no whole number"),
-            ("!sys_nfs", "!sys_nsf", "no such privilege: sys_nsf"),
+            ("\"root\"/>", "\"root\" privileges=\"nett\"/>", "such privilege"),
+            (
+                "/opt/triton/config-agent/bin/config-agent run",
+                "set -a; x",
+                EXEC,
+            ),
+            ("/opt/triton/config-agent/bin/config-agent run", "[ -r x ]", EXEC),
             (":kill -HUP", ":kill -HUB", "no such signal"),
+            ("integer\" value=\"5\"", "integer\" value=\"9\"", "failure_count"),
             ("name=\"stop\"", "name=\"halt\"", "no method stop"),
             ("exec=\":kill\"", "exec=\":die\"", "no such token"),
         ] {

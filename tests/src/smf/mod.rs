@@ -13,6 +13,7 @@
 //! | the platform's seed | a few services that are online, `mdata:execute` |
 //! | a contract | the session of the start method |
 //! | credentials, privileges | setpriv; names of privileges are checked |
+//! | who is privileged to configd | a list is never all that the zone has |
 //! | manifest-import | nothing, as in a joyent-minimal zone |
 //!
 //! Source: contract sheet on images, "SMF manifests" and "joyent-minimal
@@ -51,6 +52,9 @@ const PATHS: Paths = Paths {
     calls: "/var/calls",
     kill_at: "/var/kill-at",
 };
+
+/// What a method's privileges are, if they are listed.
+const PRIVILEGES: &str = "LOCALDC_PRIVILEGES";
 
 struct Paths {
     repository: &'static str,

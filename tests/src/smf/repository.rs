@@ -94,7 +94,7 @@ impl Repository {
         };
         let mut services: BTreeMap<_, _> = SEED.iter().map(online).collect();
         let start = Method {
-            exec: "exec bash /var/svc/mdata-user-script \
+            exec: "bash /var/svc/mdata-user-script \
                    >>/var/log/mdata-user-script.log 2>&1"
                 .to_owned(),
             timeout_seconds: Some(300),
@@ -113,6 +113,7 @@ impl Repository {
             working_directory: None,
             environment: BTreeMap::new(),
             duration: "transient".to_owned(),
+            critical_seconds: None,
         };
         let execute = Service::new(Some(execute), true, State::Offline);
         services.insert(EXECUTE.to_owned(), execute);

@@ -20,9 +20,10 @@ use super::manifest::{Manifest, Method};
 use super::repository::{Ask, Repository, Service, State, with};
 
 const LOOK: Duration = Duration::from_millis(30);
-/// Failures within this time that lead to maintenance.
-const TOO_MANY: usize = 4;
-const WITHIN: Duration = Duration::from_secs(60);
+/// Starts whose mean distance is judged, and what it must not be below,
+/// unless the manifest says otherwise. svc.startd(8) has 600 s.
+const STARTS: usize = 5;
+const APART: Duration = Duration::from_secs(600);
 
 /// A service as this process knows it.
 #[derive(Default)]
@@ -33,7 +34,8 @@ struct Running {
     session: Option<i32>,
     since: Option<Instant>,
     stopping: bool,
-    failures: Vec<Instant>,
+    /// When it was started without being asked to.
+    starts: Vec<Instant>,
 }
 
 /// Runs until killed, with its zone.
@@ -68,7 +70,7 @@ fn look(repository: &mut Repository, fmri: &str, known: &mut Running) {
         State::Offline if !service.wanted() => service.state = State::Disabled,
         State::Offline if may_start => start(service, &manifest, known),
         State::Maintenance if service.asked.remove(&Ask::Clear) => {
-            known.failures.clear();
+            known.starts.clear();
             service.state = State::Disabled;
         }
         State::Maintenance if !service.wanted() => {
@@ -85,6 +87,9 @@ fn look(repository: &mut Repository, fmri: &str, known: &mut Running) {
 
 #[expect(clippy::disallowed_methods, reason = "the restarter starts things")]
 fn start(service: &mut Service, manifest: &Manifest, known: &mut Running) {
+    if too_often(manifest, &mut known.starts) {
+        return maintenance(service, "restarting too quickly");
+    }
     let method = manifest.methods["start"].clone();
     let log = manifest.fmri.trim_start_matches("svc:/").replace('/', "-");
     let log = format!("/var/svc/log/{log}.log");
@@ -92,13 +97,17 @@ fn start(service: &mut Service, manifest: &Manifest, known: &mut Running) {
         .and_then(|()| fs::File::options().create(true).append(true).open(log));
     let mut command = Command::new("setsid");
     command.arg("setpriv").args(credentials(manifest));
-    command.args(["sh", "-c", &method.exec]);
+    // As startd's method.c: a method that begins with a builtin never starts.
+    command.args(["sh", "-c", &format!("exec {}", method.exec)]);
     command.env_clear();
     command.env("PATH", "/usr/sbin:/usr/bin");
     command.env("SMF_FMRI", &manifest.fmri);
     command.env("SMF_METHOD", "start");
     // The platform that our own programs are to see.
     command.env("CONFIG_AGENT_BRAND", "joyent-minimal");
+    if let Some(privileges) = &manifest.privileges {
+        command.env(super::PRIVILEGES, privileges);
+    }
     if manifest.user.is_none() {
         command.env("PATH", crate::zone::ZONE_PATH);
     }
@@ -116,7 +125,7 @@ fn start(service: &mut Service, manifest: &Manifest, known: &mut Running) {
             known.since = Some(Instant::now());
             service.moves = true;
         }
-        Err(error) => failed(service, known, &error.to_string()),
+        Err(error) => failed(service, &error.to_string()),
     }
 }
 
@@ -155,7 +164,7 @@ fn started(service: &mut Service, manifest: &Manifest, known: &mut Running) {
             return;
         }
         Ok(Some(status)) => status,
-        Err(error) => return failed(service, known, &error.to_string()),
+        Err(error) => return failed(service, &error.to_string()),
     };
     known.child = None;
     service.moves = false;
@@ -170,7 +179,7 @@ fn started(service: &mut Service, manifest: &Manifest, known: &mut Running) {
         }
         code => {
             let why = format!("{code:?}, signal {:?}", status.signal());
-            failed(service, known, &why);
+            failed(service, &why);
         }
     }
 }
@@ -184,7 +193,7 @@ fn online(service: &mut Service, manifest: &Manifest, known: &mut Running) {
             service.state = State::Disabled;
         }
     } else if members(known.session).is_empty() {
-        failed(service, known, "all processes in the service exited");
+        failed(service, "all processes in the service exited");
     } else if !service.wanted() || restart {
         let exec = manifest.methods["stop"].exec.clone();
         act(&exec, known);
@@ -208,6 +217,7 @@ fn stopped(service: &mut Service, manifest: &Manifest, known: &mut Running) {
     }
     known.stopping = false;
     known.session = None;
+    known.starts.clear();
     service.moves = false;
     service.state = State::Disabled;
 }
@@ -221,16 +231,24 @@ fn act(exec: &str, known: &Running) {
     }
 }
 
-fn failed(service: &mut Service, known: &mut Running, why: &str) {
-    let now = Instant::now();
-    known.failures.retain(|at| now.duration_since(*at) < WITHIN);
-    known.failures.push(now);
-    if known.failures.len() >= TOO_MANY {
-        maintenance(service, &format!("restarting too quickly: {why}"));
-    } else {
-        service.moves = false;
-        service.state = State::Offline;
+/// Notes a start; says whether the last few came too fast after each other.
+fn too_often(manifest: &Manifest, starts: &mut Vec<Instant>) -> bool {
+    starts.push(Instant::now());
+    let surplus = starts.len().saturating_sub(STARTS);
+    starts.drain(..surplus);
+    let apart = manifest.critical_seconds.map_or(APART, Duration::from_secs);
+    match starts.as_slice() {
+        [first, .., last] if starts.len() == STARTS => {
+            last.duration_since(*first) < apart * 4
+        }
+        _ => false,
     }
+}
+
+fn failed(service: &mut Service, why: &str) {
+    service.moves = false;
+    service.state = State::Offline;
+    service.reason = why.to_owned();
 }
 
 fn maintenance(service: &mut Service, why: &str) {

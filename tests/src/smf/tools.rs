@@ -14,13 +14,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::getppid;
 
 use super::repository::{Ask, Repository, State, with};
-use super::{PATHS, TOOLS, manifest, startd};
+use super::{PATHS, PRIVILEGES, TOOLS, manifest, startd};
 
 /// The dataset's properties lie beside the data, which a reprovision keeps.
 const MOUNTPOINT: &str = "/data/.zfs-mountpoint";
 /// Whether it is mounted is the root's; to the stand-in's zone it always is.
 const MOUNTED: &str = "/var/run-zfs-mounted";
 const LOGADM: &str = "/etc/logadm.conf";
+const TIMES: &str = "/var/logadm/timestamps";
 const CRONTAB: &str = "/var/spool/cron/crontabs/root";
 /// How long `-s` waits.
 const SYNCHRONOUS: Duration = Duration::from_secs(80);
@@ -102,13 +103,7 @@ fn play(name: &str, words: &[&str]) -> Result<String, String> {
         .map_err(text)?,
         ("zfs", words) => zfs(words),
         ("logadm", words) => logadm(words).map_err(text)?,
-        ("crontab", ["-l"]) => fs::read_to_string(CRONTAB)
-            .map_err(|_| "can't open your crontab file.".to_owned()),
-        ("crontab", [file]) => {
-            let table = fs::read_to_string(file).map_err(text)?;
-            put(Path::new(CRONTAB), &table).map_err(text)?;
-            Ok(String::new())
-        }
+        ("crontab", words) => crontab(words),
         ("groupadd", [group]) => {
             add("/etc/group", group, &format!("{group}:x:60001:\n"))
         }
@@ -121,6 +116,7 @@ fn play(name: &str, words: &[&str]) -> Result<String, String> {
 }
 
 fn import(file: &str) -> Result<String, String> {
+    privileged()?;
     let own = "/lib/svc/manifest/system/cron.xml";
     let text = match file == own {
         true => CRON.to_owned(),
@@ -133,7 +129,21 @@ fn import(file: &str) -> Result<String, String> {
     Ok(String::new())
 }
 
+/// svc.configd wants all of the zone's privileges, or an authorization.
+fn privileged() -> Result<(), String> {
+    let users = fs::read_to_string("/etc/user_attr").unwrap_or_default();
+    let root = users.lines().find(|it| it.starts_with("root:"));
+    let authorized = root.is_some_and(|it| it.contains("auths=solaris.*"));
+    match std::env::var(PRIVILEGES) {
+        Ok(set) if set != "zone" && !authorized => {
+            Err("Permission denied.".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 fn svcadm(verb: &str, rest: &[&str]) -> Result<String, String> {
+    privileged()?;
     let [flags @ .., word] = rest else { return Err("no service".to_owned()) };
     let flags: String = flags
         .iter()
@@ -236,8 +246,17 @@ fn zfs(words: &[&str]) -> Result<String, String> {
 
 /// An entry is a line that begins with its name; `-w` puts it in the place of
 /// one of that name.
+///
+/// Makes neither its files nor their folders: logadm/conf.c of illumos.
 fn logadm(words: &[&str]) -> io::Result<Result<String, String>> {
-    let now = fs::read_to_string(LOGADM).unwrap_or_default();
+    let now = match fs::read_to_string(LOGADM) {
+        Ok(now) => now,
+        Err(error) => return Ok(Err(format!("open {LOGADM}: {error}"))),
+    };
+    let times = OpenOptions::new().create(true).append(true).open(TIMES);
+    if let Err(error) = times {
+        return Ok(Err(format!("open {TIMES}: {error}")));
+    }
     let others = |name: &str| -> String {
         let is_other = |line: &&str| line.split(' ').next() != Some(name);
         now.lines().filter(is_other).flat_map(|it| [it, "\n"]).collect()
@@ -251,6 +270,43 @@ fn logadm(words: &[&str]) -> io::Result<Result<String, String>> {
     };
     put(Path::new(LOGADM), &new)?;
     Ok(Ok(String::new()))
+}
+
+/// Who may, by cron.deny or an authorization; whom PAM knows nothing of, may
+/// not. Makes no folder: crontab.c and permit.c of illumos.
+fn crontab(words: &[&str]) -> Result<String, String> {
+    let denied = fs::read_to_string("/etc/cron.d/cron.deny");
+    let users = fs::read_to_string("/etc/user_attr").unwrap_or_default();
+    let allowed = match denied {
+        Ok(names) => !names.lines().any(|name| name == "root"),
+        Err(_) => users.lines().any(|it| it.contains("solaris.*")),
+    };
+    if !allowed {
+        return Err("you are not authorized to use cron.  Sorry.".to_owned());
+    }
+    let pam = fs::read_to_string("/etc/pam.conf").unwrap_or_default();
+    let knows = |line: &str| {
+        let mut words = line.split_whitespace();
+        let service = words.next();
+        matches!(service, Some("cron" | "other"))
+            && words.next() == Some("account")
+    };
+    if !pam.lines().any(knows) {
+        return Err("System error".to_owned());
+    }
+    let open = |_| "can't open your crontab file.".to_owned();
+    let create = |_| {
+        "can't create your crontab file in the crontab directory.".to_owned()
+    };
+    match words {
+        ["-l"] => fs::read_to_string(CRONTAB).map_err(open),
+        [file] => {
+            let table = fs::read_to_string(file).map_err(open)?;
+            fs::write(CRONTAB, table).map_err(create)?;
+            Ok(String::new())
+        }
+        _ => Err("proper usage is: crontab [file | -e | -l | -r ]".to_owned()),
+    }
 }
 
 fn add(file: &str, name: &str, line: &str) -> Result<String, String> {
