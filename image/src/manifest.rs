@@ -35,6 +35,9 @@ const NAMESPACE: uuid::Uuid =
 pub const SBOM_TAG: &str = "triton.sbom.sha256";
 /// The tag that names its file.
 pub const SBOM_FILE_TAG: &str = "triton.sbom.file";
+/// The tag that holds the digest of the image's file: SHA-1, which the file's
+/// own entry has, proves nothing any more.
+pub const FILE_TAG: &str = "triton.file.sha256";
 /// The tag of images that hold what nobody pinned.
 pub const UNPINNED_TAG: &str = "triton.unpinned";
 
@@ -180,6 +183,7 @@ fn tags(plan: &Plan, contents: &Contents<'_>) -> Map<String, Value> {
     tags
 }
 
+    tag(FILE_TAG, contents.file.sha256.as_str().into());
 /// The same image has the same uuid, another one another: a name-based uuid
 /// (RFC 9562, version 5) of all that it is.
 fn uuid(plan: &Plan, contents: &Contents<'_>) -> uuid::Uuid {

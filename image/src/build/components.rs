@@ -80,20 +80,8 @@ impl Builder<'_> {
             return Ok(tree);
         }
         let mut chosen = Tree::new(self.root);
-        for (from, to) in &archive.pick {
-            let (from, to) = (TreePath::parse(from)?, TreePath::parse(to)?);
-            let found = unpack::pick(&tree, &from);
-            if found.is_empty() {
-                bail!("{}: no {from} in {}", part.name, how.name);
-            }
-            for (below, entry) in found {
-                if let Kind::HardLink(other) = &entry.kind {
-                    bail!("{from} is a hard link to {other}; pick that");
-                }
-                let path = below.below(&to)?;
-                chosen.insert_deep(path, entry.clone(), self.root)?;
-            }
-        }
+        unpack::choose(&tree, &archive.pick, &mut chosen, self.root)
+            .with_context(|| format!("{}: pick of {}", part.name, how.name))?;
         Ok(chosen)
     }
 
