@@ -25,7 +25,7 @@ const TRIES: u32 = 4;
 /// The pause before the second try; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long connecting may take, and how long a server may be silent.
-const SILENCE: Duration = Duration::from_secs(30);
+pub const SILENCE: Duration = Duration::from_secs(30);
 /// How long one try may take as a whole.
 const WHOLE: Duration = Duration::from_secs(1800);
 /// Largest body, bytes: a Go tool chain has 70 MiB, Grafana 200.
@@ -95,7 +95,7 @@ impl Fetcher<'_> {
         url: &str,
         progress: Progress<'_>,
     ) -> Result<NamedTempFile> {
-        let client = client()?;
+        let client = client(SILENCE)?;
         let mut pause = PAUSE;
         let mut nth = 1;
         loop {
@@ -248,21 +248,41 @@ fn key(origin: &Origin) -> String {
     format!("source {origin}")
 }
 
-/// A client with limits, who trusts whom the system trusts.
-pub fn client() -> Result<reqwest::Client> {
+/// A client with limits, who trusts whom the system trusts. For downloads and
+/// short calls: a server that is silent for so long has failed.
+pub fn client(silence: Duration) -> Result<reqwest::Client> {
+    made(builder().read_timeout(silence))
+}
+
+/// A client for uploads: while a file is on its way its server says nothing,
+/// so the request alone has a limit, for the whole of it.
+pub fn uploader() -> Result<reqwest::Client> {
+    made(builder().tcp_keepalive(SILENCE))
+}
+
+fn builder() -> reqwest::ClientBuilder {
     // The one provider of this workspace; may be set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .user_agent(monitoring_agent::triton::AGENT_NAME)
         .connect_timeout(SILENCE)
-        .read_timeout(SILENCE)
-        .build()
-        .context("could not make an HTTP client")
+}
+
+fn made(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
+    builder.build().context("could not make an HTTP client")
 }
 
 /// Runs a tool to its end; wants exit code 0.
 pub async fn run(argv: &[&str]) -> Result<host::Finished> {
-    let exec = Exec::new(argv, WHOLE);
+    run_within(argv, WHOLE).await
+}
+
+/// The same, with a time limit of its own.
+pub async fn run_within(
+    argv: &[&str],
+    limit: Duration,
+) -> Result<host::Finished> {
+    let exec = Exec::new(argv, limit);
     let finished = host::run(&exec).await?;
     match finished.success() {
         true => Ok(finished),

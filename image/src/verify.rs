@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::manifest::{self, SBOM_FILE_TAG, SBOM_TAG, UNPINNED_TAG};
+use crate::manifest::{self, FILE_TAG, SBOM_FILE_TAG, SBOM_TAG, UNPINNED_TAG};
 use crate::unpack::{self, How, UNPACKED_MAX};
 use crate::{digest, sign, stream};
 
@@ -48,7 +48,7 @@ pub async fn verify(
     };
     let rules = manifest::check(&value, manifest);
     tell("manifest", rules.map(|()| identity(&value)).map_err(Into::into));
-    match image_file(manifest) {
+    match image_file(&value, manifest) {
         Ok(file) => {
             tell("file", same_file(&value, &file));
             tell("contents", framing(&value, &file));
@@ -77,17 +77,23 @@ fn identity(manifest: &Value) -> String {
     format!("{} {}@{}", field("uuid"), field("name"), field("version"))
 }
 
-/// The file beside a manifest: its name with another ending.
-pub fn image_file(manifest: &Path) -> Result<PathBuf> {
-    let endings = ["zfs.gz", "tar.gz", "zfs", "tar"];
+/// The file beside a manifest: its name with an ending that its type has.
+///
+/// Errors: none there, or a type that has none.
+pub fn image_file(manifest: &Value, path: &Path) -> Result<PathBuf> {
+    let endings = match manifest["type"].as_str() {
+        Some("docker") => ["tar.gz", "tar"],
+        Some("zone-dataset" | "lx-dataset") => ["zfs.gz", "zfs"],
+        other => bail!("type {other:?}; wanted docker or zone-dataset"),
+    };
     let found = endings
         .iter()
-        .map(|ending| manifest.with_extension("").with_added(ending))
+        .map(|ending| path.with_extension("").with_added(ending))
         .find(|path| path.is_file());
     found.with_context(|| {
         format!(
             "no image file beside {}; wanted the same name with one of {}",
-            manifest.display(),
+            path.display(),
             endings.join(", ")
         )
     })
@@ -117,7 +123,13 @@ fn same_file(manifest: &Value, file: &Path) -> Result<String> {
     if entry["sha1"].as_str() != Some(&digests.sha1) {
         bail!("{shown}: sha1 {}; wanted {}", digests.sha1, entry["sha1"]);
     }
-    Ok(format!("{} bytes, sha1 {}", digests.len, digests.sha1))
+    let tag = manifest["tags"][FILE_TAG].as_str();
+    let seen = digests.sha256.as_str();
+    if tag != Some(seen) {
+        let wanted = tag.unwrap_or("a tag that says so");
+        bail!("{shown}: sha256 {seen}; {FILE_TAG}: wanted {wanted}");
+    }
+    Ok(format!("{} bytes, sha256 {seen}", digests.len))
 }
 
 /// From the first byte to the last, as who installs it will read it.
@@ -125,17 +137,16 @@ fn framing(manifest: &Value, file: &Path) -> Result<String> {
     let shown = file.display();
     let opened = File::open(file).with_context(|| shown.to_string())?;
     let reader = BufReader::new(opened);
-    let reader: Box<dyn Read> = match manifest["files"][0]["compression"]
-        .as_str()
-    {
-        Some("gzip") => {
+    let reader: Box<dyn Read> =
+        match manifest["files"][0]["compression"].as_str() {
+            Some("gzip") => {
                 let reader = flate2::bufread::MultiGzDecoder::new(reader);
                 // A bomb ends as a file that was cut off does.
                 Box::new(reader.take(UNPACKED_MAX * 2))
             }
             Some("none") => Box::new(reader),
-        other => bail!("compression {other:?}; wanted gzip or none"),
-    };
+            other => bail!("compression {other:?}; wanted gzip or none"),
+        };
     let read = match manifest["type"].as_str() {
         Some("docker") => tar(reader),
         Some("zone-dataset" | "lx-dataset") => zfs(manifest, reader),
@@ -205,6 +216,6 @@ fn same_sbom(manifest: &Value, path: &Path) -> Result<String> {
 fn pins(manifest: &Value) -> Result<String> {
     match manifest["tags"][UNPINNED_TAG].as_str() {
         None => Ok("every component pinned".into()),
-        Some(open) => Ok(format!("NOT pinned, for tests alone: {open}")),
+        Some(open) => bail!("not pinned, for tests alone: {open}"),
     }
 }

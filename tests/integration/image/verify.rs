@@ -75,6 +75,22 @@ fn a_changed_file_is_told_by_digest_and_framing() {
     }
 }
 
+/// SHA-1 alone would let another file by.
+#[test]
+fn a_file_of_another_sha256_is_told() {
+    let shop = built("lx", &[]);
+    change_manifest(&shop, |manifest| {
+        manifest["tags"]["triton.file.sha256"] = json!("0".repeat(64));
+    });
+    let bad = faults(&shop, &[]);
+    assert_eq!(bad[0].0, "file");
+    assert!(bad[0].1.contains("triton.file.sha256: wanted 000"), "{bad:?}");
+    change_manifest(&shop, |manifest| {
+        manifest["tags"]["triton.unpinned"] = json!("tool");
+    });
+    assert_eq!(faults(&shop, &[])[1].0, "pins");
+}
+
 #[test]
 fn a_changed_list_of_contents_is_told() {
     let shop = built("lx", &[]);
