@@ -151,7 +151,7 @@ pub fn template(plan: &Plan) -> Value {
         "description": plan.image.description,
         "homepage": plan.image.homepage,
         "requirements": requirements(plan.brand),
-        "tags": { "smartdc_service": true },
+        "tags": service(plan.brand),
     })
 }
 
@@ -167,14 +167,23 @@ fn requirements(brand: Brand) -> Value {
     }
 }
 
-fn tags(plan: &Plan, contents: &Contents<'_>) -> Map<String, Value> {
+/// What SAPI may make a service of: it knows native zones alone.
+fn service(brand: Brand) -> Map<String, Value> {
     let mut tags = Map::new();
+    if brand == Brand::JoyentMinimal {
+        tags.insert("smartdc_service".into(), true.into());
+    }
+    tags
+}
+
+fn tags(plan: &Plan, contents: &Contents<'_>) -> Map<String, Value> {
+    let mut tags = service(plan.brand);
     let mut tag = |key: &str, value: Value| tags.insert(key.into(), value);
-    tag("smartdc_service", true.into());
     tag("triton.role", plan.image.role.as_str().into());
     if plan.brand == Brand::Lx {
         tag("kernel_version", LX_KERNEL.into());
     }
+    tag(FILE_TAG, contents.file.sha256.as_str().into());
     tag(SBOM_TAG, contents.sbom.sha256.as_str().into());
     tag(SBOM_FILE_TAG, contents.sbom_file.into());
     if !contents.unpinned.is_empty() {
@@ -183,7 +192,6 @@ fn tags(plan: &Plan, contents: &Contents<'_>) -> Map<String, Value> {
     tags
 }
 
-    tag(FILE_TAG, contents.file.sha256.as_str().into());
 /// The same image has the same uuid, another one another: a name-based uuid
 /// (RFC 9562, version 5) of all that it is.
 fn uuid(plan: &Plan, contents: &Contents<'_>) -> uuid::Uuid {
@@ -213,3 +221,6 @@ pub fn check(manifest: &Value, path: &Path) -> Result<(), Problems> {
     rules::check(manifest, path, &mut problems);
     problems.or(())
 }
+
+#[cfg(test)]
+mod tests;

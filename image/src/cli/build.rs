@@ -119,7 +119,8 @@ async fn stamp(which: &Which, workspace: &Path) -> Result<Stamp> {
 }
 
 fn print(plan: &Plan, json: bool) -> Result<()> {
-    let steps: Vec<_> = plan.steps.iter().map(plan::Step::line).collect();
+    let lines = plan.steps.iter().map(|step| step.line(plan.brand));
+    let steps: Vec<_> = lines.collect();
     if json {
         let report = PlanReport {
             recipe: &plan.recipe,
@@ -174,7 +175,7 @@ async fn carry_out(
     let all = plan.steps.len();
     let tell = |nth: usize, step: &plan::Step| {
         if !quiet {
-            let Line { action, what, to, .. } = step.line();
+            let Line { action, what, to, .. } = step.line(plan.brand);
             tell!("[{:>2}/{all}] {action} {to} {what}", nth + 1);
         }
     };

@@ -59,7 +59,7 @@ fn a_changed_file_is_told_by_digest_and_framing() {
     for (brand, ending) in [("lx", "tar.gz"), ("joyent-minimal", "zfs.gz")] {
         let shop = built(brand, &[]);
         assert_eq!(faults(&shop, &[]), []);
-        let file = shop.path(format!("out/tiny-{STAMP}.{ending}"));
+        let file = shop.manifest().with_extension(ending);
         change(&file, |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 0x55;
@@ -94,7 +94,7 @@ fn a_file_of_another_sha256_is_told() {
 #[test]
 fn a_changed_list_of_contents_is_told() {
     let shop = built("lx", &[]);
-    let sbom = shop.path(format!("out/tiny-{STAMP}.spdx.json"));
+    let sbom = shop.path(format!("out/tiny-lx-{STAMP}.spdx.json"));
     change(&sbom, |bytes| bytes.push(b'\n'));
     let bad = faults(&shop, &[]);
     assert_eq!(bad[0].0, "sbom");
