@@ -18,6 +18,7 @@ use crate::look::look;
 use crate::plan::{self, Line, Plan};
 use crate::recipe::Brand;
 use crate::scratch::Scratch;
+use crate::sign;
 use crate::stamp::{self, Stamp};
 
 /// Which image.
@@ -179,6 +180,9 @@ async fn carry_out(
             tell!("[{:>2}/{all}] {action} {to} {what}", nth + 1);
         }
     };
+    if let Some(key) = &wanted.key {
+        sign::trial(key, work.path()).await?;
+    }
     let built = build::build(plan, &place, &tell).await?;
     if !quiet {
         tell!("writing {}", wanted.folder.display());

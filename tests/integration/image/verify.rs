@@ -184,3 +184,22 @@ fn a_key_that_cannot_sign_leaves_no_image() {
     shop.build("lx", &["--sign", &bad]).refused(&["could not sign"]);
     assert!(shop.left().is_empty(), "{:?}", shop.left());
 }
+
+/// Nobody is there to be asked: told at once, before anything is built.
+#[test]
+fn a_key_with_a_passphrase_does_not_hang_a_build() {
+    let shop = Workshop::new(beside(), RECIPE, "");
+    let path = shop.path("locked");
+    let made = command("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "secret", "-f"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let begun = std::time::Instant::now();
+    let words = ["--sign", &path.display().to_string()];
+    let ended = shop.build("lx", &words).refused(&["could not sign"]);
+    assert!(begun.elapsed().as_secs() < 30, "{ended:?}");
+    assert!(!ended.stderr.contains("/etc/motd"), "{ended:?}");
+    assert!(shop.left().is_empty(), "{:?}", shop.left());
+}
