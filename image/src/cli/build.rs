@@ -66,6 +66,9 @@ pub(super) struct BuildArgs {
     /// Sign the manifest with this SSH key
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
+    /// Take the place of another image of this name and version
+    #[arg(long)]
+    force: bool,
     /// Print the plan and stop
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -157,6 +160,7 @@ pub(super) async fn build(args: BuildArgs) -> Result<bool> {
         key: args.sign.clone(),
     };
     let cache = args.which.place.cache(&workspace)?;
+        force: args.force,
     let output = carry_out(&plan, &cache, &wanted, args.quiet).await?;
     match args.json {
         true => say!("{}", serde_json::to_string_pretty(&output)?),
