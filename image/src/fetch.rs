@@ -174,9 +174,12 @@ impl Fetcher<'_> {
         if !requirement.contains("==") || requirement.starts_with('-') {
             bail!("pypi {requirement:?}; wanted NAME==VERSION");
         }
-        let folder = tempfile::tempdir_in(self.cache.root())?;
+        let folder = tempfile::tempdir_in(self.cache.work()?)?;
         let into = folder.path().to_string_lossy().into_owned();
+        let temporary = temporary(self.cache)?;
         let argv = [
+            "env",
+            &temporary,
             "python3",
             "-m",
             "pip",
@@ -197,12 +200,14 @@ impl Fetcher<'_> {
         if package.starts_with('-') || package.contains(char::is_whitespace) {
             bail!("apt {package:?}; wanted the name of a package");
         }
-        let folder = tempfile::tempdir_in(self.cache.root())?;
+        let folder = tempfile::tempdir_in(self.cache.work()?)?;
         let into = folder.path().to_string_lossy().into_owned();
         // A shell for the folder alone: apt-get writes into the current one.
         let script = "cd \"$1\" && exec apt-get --quiet --quiet \
             --option APT::Sandbox::User= download \"$2\"";
-        run(&["/bin/sh", "-ec", script, "apt", &into, package]).await?;
+        let temporary = temporary(self.cache)?;
+        let shell = ["env", &temporary, "/bin/sh", "-ec", script];
+        run(&[&shell[..], &["apt", &into, package]].concat()).await?;
         self.only_file(folder.path())
     }
 
@@ -242,6 +247,11 @@ pub fn cached(cache: &Cache, source: &Source) -> Result<Cached> {
             source.from
         )
     })
+}
+
+/// For tools: what they lay aside goes with what is ours.
+pub fn temporary(cache: &Cache) -> Result<String> {
+    Ok(format!("TMPDIR={}", cache.work()?.display()))
 }
 
 fn key(origin: &Origin) -> String {

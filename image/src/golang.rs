@@ -16,6 +16,7 @@ use crate::cache::{Cache, Cached};
 use crate::digest;
 use crate::fetch::{self, run};
 use crate::recipe::Brand;
+use crate::scratch::Scratch;
 use crate::tree::{Content, Entry, Kind, Meta, Tree, TreePath};
 use crate::unpack::{self, How};
 
@@ -169,6 +170,7 @@ pub async fn bring_vendor(
     let module = source.join(&job.go.module);
     let (place, go) = (module.to_string_lossy(), job.program.to_string_lossy());
     let path = format!("GOPATH={}", folder.path().join("path").display());
+    let temporary = format!("TMPDIR={}", job.work.display());
     let script = "cd \"$1\"; shift; umask 022; exec \"$@\"";
     let argv = [
         "/bin/sh",
@@ -178,6 +180,7 @@ pub async fn bring_vendor(
         &place,
         "env",
         &path,
+        &temporary,
         // Modules are laid read-only otherwise, and could not be removed.
         "GOFLAGS=-mod=mod -modcacherw",
         "GOTOOLCHAIN=local",
@@ -267,6 +270,7 @@ fn argv(
         "LC_ALL=C".into(),
         "TZ=UTC".into(),
         format!("HOME={}", job.work.display()),
+        format!("TMPDIR={}", job.work.display()),
         format!("GOCACHE={}", cache.root().join("go-build").display()),
         format!("GOPATH={}", job.work.join("gopath").display()),
         format!("GOOS={}", job.brand.goos()),
@@ -403,7 +407,7 @@ pub async fn program(chain: &Toolchain, cache: &Cache) -> Result<PathBuf> {
     std::fs::create_dir_all(&folder)?;
     let home = folder.join(cached.sha256.as_str());
     if !home.exists() {
-        let fresh = tempfile::tempdir_in(&folder)?;
+        let fresh = Scratch::new(&folder, "unpack-")?;
         let (zip, into) = (cached.path.to_string_lossy(), fresh.path());
         let into = into.to_string_lossy();
         run(&["unzip", "-q", &*zip, "-d", &*into]).await?;

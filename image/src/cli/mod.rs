@@ -254,11 +254,18 @@ fn block_on(verb: impl Future<Output = Result<bool>>) -> Result<bool> {
     ended
 }
 
-/// Ends with the first SIGINT or SIGTERM; never, where none can be had.
+/// Ends with the first SIGINT, SIGTERM or SIGHUP (a terminal that went away);
+/// never, where none can be had.
 async fn told_to_end() {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
-    let [interrupt, terminate] = kinds.map(signal);
-    let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    let [interrupt, terminate, hangup] = kinds.map(signal);
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+        (interrupt, terminate, hangup)
+    else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -275,6 +282,7 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+        _ = hangup.recv() => {}
 
     #[test]
     fn help_is_reviewed() {

@@ -5,6 +5,8 @@
 //! Bad input: each is told with file, key, value seen and wanted, and leaves
 //! no image behind.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
+
 use std::fs;
 
 use localdc::image::workshop::{
@@ -206,6 +208,12 @@ fn a_build_that_is_told_to_end() {
     let bytes = tar(&[Member::File("noise", &noise)]);
     let shop = shop_with(&bytes, "");
     shop.run(&["fetch", "tiny", "--brand", "lx"]).well();
+    for signal in ["TERM", "HUP"] {
+        ended_by(&shop, signal);
+    }
+}
+
+fn ended_by(shop: &Workshop, signal: &str) {
     let mut build = shop.command(&[
         "build", "tiny", "--brand", "lx", "--stamp", STAMP, "--out", "out",
     ]);
@@ -215,7 +223,7 @@ fn a_build_that_is_told_to_end() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let pid = child.id().to_string();
-    command("kill").arg(&pid).status().unwrap();
+    command("kill").args(["-s", signal, &pid]).status().unwrap();
     let ended = child.wait().unwrap();
     assert_eq!(ended.code(), Some(1));
     assert!(shop.left().is_empty(), "{:?}", shop.left());
