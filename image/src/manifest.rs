@@ -21,6 +21,8 @@ use crate::recipe::Brand;
 
 mod rules;
 
+pub(crate) use rules::{NAME_MAX, VERSION_MAX};
+
 /// Owner "unset": a datacenter puts its administrator there on import.
 const NO_OWNER: &str = "00000000-0000-0000-0000-000000000000";
 /// The first platform that has all we use.

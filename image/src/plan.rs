@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::artifacts::{Artifact, Artifacts, Made, Origin};
 use crate::look::Facts;
+use crate::manifest;
 use crate::problem::Problems;
 use crate::recipe::{self, Brand, Mode, Part, Recipe};
 use crate::stamp::Stamp;
@@ -206,6 +207,7 @@ pub fn plan(
         steps: Vec::new(),
         problems: facts.problems.clone(),
     };
+    planner.names();
     planner.all();
     let Planner { image, steps, problems, .. } = planner;
     problems.or(Plan {
@@ -261,6 +263,27 @@ impl Planner<'_> {
         self.templates();
         self.service_files();
         self.taken_twice();
+    }
+
+    /// Both become names of files, and a server's to judge after that.
+    fn names(&mut self) {
+        let recipe = format!("{}.toml", self.recipe.name);
+        let stamp = &self.facts.stamp.version;
+        for (key, text, most) in [
+            ("image.name", &self.image.name, manifest::NAME_MAX),
+            ("version", stamp, manifest::VERSION_MAX),
+        ] {
+            let fits =
+                |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+            let good = text.chars().all(fits);
+            let plus = key == "image.name" && text.contains('+');
+            if text.is_empty() || text.len() > most || !good || plus {
+                let wanted =
+                    format!("letters, digits and . _ -, {most} at most");
+                let seen = format!("{text:?}");
+                self.problems.add(Path::new(&recipe), key, seen, wanted);
+            }
+        }
     }
 
     fn is_whole(&self, name: &str) -> bool {

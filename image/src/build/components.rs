@@ -98,6 +98,14 @@ impl Builder<'_> {
             bail!("no toolchain {}", go.toolchain);
         };
         let program = golang::program(chain, self.place.cache).await?;
+        // Who compiles decides the bytes as the source does.
+        if chain.host.is_some() {
+            part.unpinned = Some("compiled by this machine's own Go".into());
+        } else if let Some(source) = &chain.source
+            && source.sha256.is_none()
+        {
+            part.unpinned.clone_from(&source.unpinned);
+        }
         let name = part.name.clone();
         let job = golang::Job {
             name: &name,

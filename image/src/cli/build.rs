@@ -6,11 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Where, images, known, table};
+use super::{Usage, Where, images, known, table};
 use crate::build::{self, Place};
 use crate::cache::Cache;
 use crate::deliver::{self, Output, Wanted};
@@ -117,7 +117,9 @@ async fn stamp(which: &Which, workspace: &Path) -> Result<Stamp> {
         (Some(version), Some(epoch)) => {
             Ok(Stamp { version: version.clone(), epoch })
         }
-        (Some(_), None) => bail!("--stamp wants SOURCE_DATE_EPOCH too"),
+        (Some(_), None) => {
+            Err(Usage("--stamp wants SOURCE_DATE_EPOCH too".into()).into())
+        }
         (None, _) => Stamp::of(&stamp::commit(workspace).await?, epoch),
     }
 }
@@ -158,9 +160,9 @@ pub(super) async fn build(args: BuildArgs) -> Result<bool> {
         folder: args.out.clone().unwrap_or_else(|| images(&workspace)),
         proto: args.proto,
         key: args.sign.clone(),
+        force: args.force,
     };
     let cache = args.which.place.cache(&workspace)?;
-        force: args.force,
     let output = carry_out(&plan, &cache, &wanted, args.quiet).await?;
     match args.json {
         true => say!("{}", serde_json::to_string_pretty(&output)?),

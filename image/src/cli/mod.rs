@@ -49,6 +49,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Exit code: the command line makes no sense (sysexits EX_USAGE).
 const USAGE: u8 = 64;
 
+/// Words that mean nothing here: what clap cannot know.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
 const AFTER_HELP: &str = "\
 EXIT STATUS
   0   done; of verify, all is well
@@ -178,7 +183,10 @@ fn known(workspace: &Path, name: &str, brand: Brand) -> Result<recipe::Recipe> {
     let all = recipe::list(&folder)?;
     if !all.iter().any(|(known, _)| known == name) {
         let all: Vec<_> = all.iter().map(|(name, _)| name.as_str()).collect();
-        bail!("no recipe {name:?}; wanted one of {}", all.join(", "));
+        let all = all.join(", ");
+        return Err(
+            Usage(format!("no recipe {name:?}; wanted one of {all}")).into()
+        );
     }
     recipe::load(&folder, name, brand)
 }
@@ -219,7 +227,10 @@ pub fn zone_image(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("zone-image: {error:#}");
-            ExitCode::FAILURE
+            match error.is::<Usage>() {
+                true => ExitCode::from(USAGE),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -271,6 +282,7 @@ async fn told_to_end() {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
 }
 
@@ -282,7 +294,6 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
-        _ = hangup.recv() => {}
 
     #[test]
     fn help_is_reviewed() {

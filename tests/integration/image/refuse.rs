@@ -94,7 +94,7 @@ fn an_archive_that_leaves_its_place() {
     let twice = tar(&[Member::File("a", b"1"), Member::File("a", b"2")]);
     refused(&shop_with(&twice, ""), &["/a is there already"]);
     let cut = &tar(&[Member::File("a", &[1; 9000])])[..4000];
-    refused(&shop_with(cut, ""), &["tool.tar: cut off in a"]);
+    refused(&shop_with(cut, ""), &["tool.tar: a: cut off"]);
 }
 
 #[test]
@@ -229,4 +229,39 @@ fn ended_by(shop: &Workshop, signal: &str) {
     assert!(shop.left().is_empty(), "{:?}", shop.left());
     let cache = fs::read_dir(shop.path("target/image/cache")).unwrap();
     assert_eq!(cache.count(), 2);
+}
+
+/// Words that make no sense: exit code 64, as config-agent's.
+#[test]
+fn a_role_nobody_knows_and_a_stamp_without_a_time() {
+    let shop = Workshop::new(beside(), "", "");
+    for words in [
+        &["plan", "tyni", "--brand", "lx"][..],
+        &["build", "tyni", "--brand", "lx"],
+        &["fetch", "tyni"],
+    ] {
+        let ended = shop.run(words);
+        assert_eq!(ended.code, Some(64), "{ended:?}");
+        assert!(ended.stderr.contains("\"tyni\""), "{ended:?}");
+    }
+    let words = ["plan", "tiny", "--brand", "lx", "--stamp", "v"];
+    let mut command = shop.command(&words);
+    let ended = command.env_remove("SOURCE_DATE_EPOCH").output().unwrap();
+    assert_eq!(ended.status.code(), Some(64), "{ended:?}");
+}
+
+/// Told by the plan, before anything is fetched or built.
+#[test]
+fn a_stamp_that_is_no_name_a_program_too_many_and_unreadable_patches() {
+    let bytes = tar(&[Member::File("a", b"text")]);
+    let shop = shop_with(&bytes, "");
+    let plan = ["plan", "tiny", "--brand", "lx", "--stamp"];
+    let run = |more: &[&str]| shop.run(&[&plan[..], more].concat());
+    run(&["../x"]).refused(&["version: \"../x\"; wanted letters"]);
+    let long = "v".repeat(129);
+    run(&[&long]).refused(&["wanted letters, digits and . _ -, 128 at most"]);
+    let words = ["v", "--program", "agnet=/bin/true"];
+    run(&words).refused(&["/bin/true: --program agnet: in no step"]);
+    shop.write("image/patches/tool", "no folder");
+    run(&["v"]).refused(&["patches/tool: patches: could not read"]);
 }
