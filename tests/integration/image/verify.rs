@@ -89,6 +89,7 @@ fn a_file_of_another_sha256_is_told() {
         manifest["tags"]["triton.unpinned"] = json!("tool");
     });
     assert_eq!(faults(&shop, &[])[1].0, "pins");
+    assert_eq!(faults(&shop, &["--allow-unpinned"]).len(), 1);
 }
 
 #[test]
