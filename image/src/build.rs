@@ -98,7 +98,7 @@ pub async fn build(
     for (nth, step) in plan.steps.iter().enumerate() {
         tell(nth, step);
         builder.take(step).await.with_context(|| {
-            let line = step.line();
+            let line = step.line(plan.brand);
             format!("step {}: {} {}", nth + 1, line.action, line.what)
         })?;
     }

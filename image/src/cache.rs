@@ -9,17 +9,20 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail};
 use tempfile::NamedTempFile;
 
 use crate::artifacts::Sha256;
 use crate::digest;
+use crate::scratch::Scratch;
 
 /// The folder.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
+    work: Arc<OnceLock<Scratch>>,
 }
 
 /// Something in the cache.
@@ -41,7 +44,7 @@ impl Cache {
             })?;
         }
         let root = root.canonicalize()?;
-        Ok(Self { root })
+        Ok(Self { root, work: Arc::default() })
     }
 
     /// The folder, for what is derived: toolchains, Go's build cache.
@@ -75,11 +78,21 @@ impl Cache {
         Ok(Some(Cached { path, sha256: sha256.clone() }))
     }
 
-    /// A file to fill, in the cache, gone unless `put`.
+    /// A folder beside what is kept, gone with the cache however that ends:
+    /// for whatever is on its way, and for what tools lay aside.
+    pub fn work(&self) -> Result<&Path> {
+        if self.work.get().is_none() {
+            // Another one that was made at the same time goes at once.
+            let _ = self.work.set(Scratch::new(&self.root, "fetch-")?);
+        }
+        Ok(self.work.get().expect("it was set above").path())
+    }
+
+    /// A file to fill, on the disk of the cache, gone unless `put`.
     pub fn temporary(&self) -> Result<NamedTempFile> {
-        NamedTempFile::new_in(&self.root).with_context(|| {
-            format!("could not write in {}", self.root.display())
-        })
+        let work = self.work()?;
+        NamedTempFile::new_in(work)
+            .with_context(|| format!("could not write in {}", work.display()))
     }
 
     /// Keeps a filled file under its digest.

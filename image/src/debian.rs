@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::artifacts::DebianRoot;
 use crate::cache::{Cache, Cached};
-use crate::fetch::run;
+use crate::fetch::{self, run};
 use crate::tree::{Content, Kind, Tree, TreePath};
 
 /// A package that the root has.
@@ -80,7 +80,7 @@ async fn make(
 ) -> Result<tempfile::NamedTempFile> {
     let tar = cache.temporary()?;
     // Its name becomes one in the root: always the same.
-    let folder = tempfile::tempdir_in(cache.root())?;
+    let folder = tempfile::tempdir_in(cache.work()?)?;
     let sources = folder.path().join("sources.list");
     let lines = match root.mirrors.is_empty() {
         true => archives(&root.suite).await?,
@@ -89,6 +89,7 @@ async fn make(
     std::fs::write(&sources, lines.join("\n") + "\n")?;
     // env, since a command of ours has no environment of its own: the clock,
     // and a locale that sorts as everybody's does.
+    let temporary = fetch::temporary(cache)?;
     let epoch = format!("SOURCE_DATE_EPOCH={}", root.epoch);
     let include = format!("--include={}", root.packages.join(","));
     let out = tar.path().to_string_lossy().into_owned();
@@ -101,6 +102,7 @@ async fn make(
         "sh",
         "env",
         &epoch,
+        &temporary,
         "LC_ALL=C.UTF-8",
         "TZ=UTC",
         "mmdebstrap",

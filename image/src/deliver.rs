@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use crate::build::{Built, Part};
@@ -31,6 +31,8 @@ pub struct Wanted {
     pub proto: bool,
     /// The key that signs the manifest.
     pub key: Option<PathBuf>,
+    /// Whether an image of this name and version gives way to another.
+    pub force: bool,
 }
 
 /// What was written.
@@ -79,7 +81,8 @@ struct Stage<'a> {
 
 /// Writes all of an image.
 ///
-/// Errors: the disk's own; then nothing is left but the folder.
+/// Errors: the disk's own; another image of this name and version is there.
+/// Then the folder is as it was.
 pub async fn write(
     plan: &Plan,
     built: &Built,
@@ -112,7 +115,7 @@ pub async fn write(
     };
     let manifest = manifest::make(plan, &contents)?;
     let path = stage.manifest(&name, &manifest, wanted.key.as_deref()).await?;
-    let files = stage.commit()?;
+    let files = stage.commit(wanted.force)?;
     Ok(Output {
         manifest: path,
         files,
@@ -228,18 +231,159 @@ impl<'a> Stage<'a> {
         Ok(self.folder.join(name))
     }
 
-    /// Everything in place, the manifest last: who sees it, sees all.
-    fn commit(mut self) -> Result<Vec<Written>> {
+    /// Everything in place, the manifest last: who sees it, sees all. On an
+    /// error the folder is as it was.
+    fn commit(mut self, force: bool) -> Result<Vec<Written>> {
         let last = |file: &Written| file.name.ends_with(".imgmanifest");
         self.written
             .sort_by(|a, b| (last(a), &a.name).cmp(&(last(b), &b.name)));
+        if !force {
+            self.only_the_same()?;
+        }
+        let mut placed = Placed { aside: self.aside.path(), all: Vec::new() };
+        if force && let Some(manifest) = self.written.last() {
+            // Who signed what was there did not sign this.
+            let signature = sign::beside(&self.folder.join(&manifest.name));
+            placed.take_away(&signature).with_context(|| {
+                format!("could not remove {}", signature.display())
+            })?;
+        }
         for file in &self.written {
             let to = self.folder.join(&file.name);
-            std::fs::rename(self.aside.path().join(&file.name), &to)
+            placed
+                .place(&self.aside.path().join(&file.name), &to)
                 .with_context(|| format!("could not place {}", to.display()))?;
         }
         File::open(self.folder)?.sync_all()?;
+        placed.all.clear();
+        drop(placed);
         self.written.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(self.written)
+    }
+
+    /// A stamp stands for certain bytes, and others may have them by now.
+    /// Signatures of the same bytes differ, and may.
+    fn only_the_same(&self) -> Result<()> {
+        for file in &self.written {
+            let there = self.folder.join(&file.name);
+            if file.name.ends_with(".sig") || !there.exists() {
+                continue;
+            }
+            let seen =
+                crate::digest::sha256_of_file(&there).with_context(|| {
+                    format!("could not read {}", there.display())
+                })?;
+            if seen.as_str() != file.sha256 {
+                bail!(
+                    "{} is there with other bytes, sha256 {seen}; wanted \
+                     {}, another stamp, or --force",
+                    there.display(),
+                    file.sha256
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Files put in place so far; taken back when dropped before the end.
+struct Placed<'a> {
+    aside: &'a Path,
+    /// Each, and what was there before.
+    all: Vec<(PathBuf, Option<PathBuf>)>,
+}
+
+impl Placed<'_> {
+    /// A file that need not be there.
+    fn take_away(&mut self, file: &Path) -> std::io::Result<()> {
+        let kept = self.aside.join(format!("before-{}", self.all.len()));
+        match std::fs::rename(file, &kept) {
+            Ok(()) => self.all.push((file.to_owned(), Some(kept))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, from: &Path, to: &Path) -> std::io::Result<()> {
+        let mut before = None;
+        if to.exists() {
+            let kept = self.aside.join(format!("before-{}", self.all.len()));
+            std::fs::hard_link(to, &kept)?;
+            before = Some(kept);
+        }
+        std::fs::rename(from, to)?;
+        self.all.push((to.to_owned(), before));
+        Ok(())
+    }
+}
+
+impl Drop for Placed<'_> {
+    fn drop(&mut self) {
+        for (file, before) in self.all.drain(..).rev() {
+            // The error that brought us here is the one to tell.
+            let _ = match before {
+                Some(before) => std::fs::rename(before, file),
+                None => std::fs::remove_file(file),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage<'a>(folder: &'a Path, text: &str) -> Stage<'a> {
+        let mut stage = Stage::new(folder).unwrap();
+        for name in ["a.spdx.json", "a.tar.gz", "a.imgmanifest"] {
+            let write = |out: &mut dyn Write| -> Result<()> {
+                Ok(out.write_all(text.as_bytes())?)
+            };
+            stage.file(name, write).unwrap();
+        }
+        stage
+    }
+
+    fn texts(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        names.sort();
+        let text = |path: PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            format!("{name} {text}")
+        };
+        names.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn other_bytes_of_a_stamp_want_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        stage(folder, "one").commit(false).unwrap();
+        stage(folder, "one").commit(false).unwrap();
+        let before = texts(folder);
+        let error = stage(folder, "two").commit(false).unwrap_err();
+        assert!(error.to_string().contains("or --force"), "{error}");
+        assert_eq!(texts(folder), before);
+        std::fs::write(folder.join("a.imgmanifest.sig"), "of one").unwrap();
+        stage(folder, "two").commit(true).unwrap();
+        let wanted = ["a.imgmanifest two", "a.spdx.json two", "a.tar.gz two"];
+        assert_eq!(texts(folder), wanted);
+    }
+
+    /// The manifest cannot be placed: a folder has its name.
+    #[test]
+    fn what_was_placed_before_an_error_is_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        std::fs::create_dir_all(folder.join("a.imgmanifest/full")).unwrap();
+        std::fs::write(folder.join("a.tar.gz"), "one").unwrap();
+        let before = texts(folder);
+        stage(folder, "two").commit(true).unwrap_err();
+        assert_eq!(texts(folder), before);
     }
 }

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use object::Endianness;
 use object::elf;
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
@@ -107,21 +107,21 @@ pub fn is_elf(bytes: &[u8]) -> bool {
 pub fn read(data: &[u8]) -> Result<Program> {
     let wanted = "wanted ELF, 64 bits, x86-64";
     if !is_elf(data) {
-        anyhow::bail!("no ELF; {wanted}");
+        bail!("no ELF; {wanted}");
     }
     let class = data.get(4).copied().unwrap_or_default();
     if class != elf::ELFCLASS64 {
-        anyhow::bail!("ELF class {class}; {wanted}");
+        bail!("ELF class {class}; {wanted}");
     }
     let header = Header::parse(data).context(wanted)?;
     let endian = header.endian().context(wanted)?;
     let machine = header.e_machine(endian);
     if machine != elf::EM_X86_64 {
-        anyhow::bail!("ELF machine {machine}; {wanted}");
+        bail!("ELF machine {machine}; {wanted}");
     }
     let kind = header.e_type(endian);
     if kind != elf::ET_EXEC && kind != elf::ET_DYN {
-        anyhow::bail!("ELF type {kind}; wanted a program or library");
+        bail!("ELF type {kind}; wanted a program or library");
     }
     let mut program = Program {
         system: System::Unknown,
@@ -143,28 +143,62 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// What the dynamic linker will do, from the segment that it reads itself:
+/// sections are for other tools, and may be absent or tell something else.
+///
+/// Errors: a linker and nothing for it to read, strings that are nowhere.
 fn dynamic(
     header: &Header,
     endian: Endianness,
     data: &[u8],
     program: &mut Program,
 ) -> Result<()> {
-    let sections = header.sections(endian, data)?;
-    let Some((entries, strings)) = sections.dynamic(endian, data)? else {
+    let segments = header.program_headers(endian, data)?;
+    let mut found = None;
+    for segment in segments {
+        let entries = segment.dynamic(endian, data);
+        if let Some(entries) = entries.context("a damaged dynamic segment")? {
+            found = Some(entries);
+        }
+    }
+    let Some(entries) = found else {
+        if program.linker.is_some() {
+            bail!("a dynamic linker and no dynamic segment");
+        }
         return Ok(());
     };
-    let strings = sections.strings(endian, data, strings)?;
-    for entry in entries {
-        let Some(tag) = entry.tag32(endian) else { continue };
+    let entries = || {
+        let all = entries.iter().map(|one| (one.tag32(endian), one));
+        let all = all.take_while(|(tag, _)| *tag != Some(elf::DT_NULL));
+        all.filter_map(|(tag, one)| Some((tag?, one.d_val(endian))))
+    };
+    let value = |wanted| {
+        let found = entries().find(|(tag, _)| *tag == wanted);
+        found.map(|(_, value)| value)
+    };
+    let strings = || {
+        let start = value(elf::DT_STRTAB)?;
+        let length = value(elf::DT_STRSZ)?;
+        segments
+            .iter()
+            .filter(|segment| segment.p_type(endian) == elf::PT_LOAD)
+            .find_map(|one| one.data_range(endian, data, start, length).ok()?)
+    };
+    for (tag, at) in entries() {
+        let named = [elf::DT_NEEDED, elf::DT_RPATH, elf::DT_RUNPATH];
+        if !named.contains(&tag) {
+            continue;
+        }
+        let strings = strings().context("no strings of the dynamic segment")?;
+        let rest = usize::try_from(at).ok().and_then(|at| strings.get(at..));
+        let end = rest.and_then(|rest| rest.iter().position(|&b| b == 0));
+        let (Some(rest), Some(end)) = (rest, end) else {
+            bail!("a name beyond the strings of the dynamic segment");
+        };
+        let name = text(&rest[..end]);
         match tag {
-            elf::DT_NEEDED => {
-                program.needed.push(text(entry.string(endian, strings)?));
-            }
-            elf::DT_RPATH | elf::DT_RUNPATH => {
-                program.run_path = Some(text(entry.string(endian, strings)?));
-            }
-            elf::DT_NULL => break,
-            _ => {}
+            elf::DT_NEEDED => program.needed.push(name),
+            _ => program.run_path = Some(name),
         }
     }
     Ok(())
@@ -264,5 +298,8 @@ pub fn check(
     if faults.is_empty() {
         return Ok(program);
     }
-    anyhow::bail!("{shown} does not fit {brand}: {}", faults.join("; "))
+    bail!("{shown} does not fit {brand}: {}", faults.join("; "))
 }
+
+#[cfg(test)]
+mod tests;

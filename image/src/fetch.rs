@@ -25,7 +25,7 @@ const TRIES: u32 = 4;
 /// The pause before the second try; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long connecting may take, and how long a server may be silent.
-const SILENCE: Duration = Duration::from_secs(30);
+pub const SILENCE: Duration = Duration::from_secs(30);
 /// How long one try may take as a whole.
 const WHOLE: Duration = Duration::from_secs(1800);
 /// Largest body, bytes: a Go tool chain has 70 MiB, Grafana 200.
@@ -95,7 +95,7 @@ impl Fetcher<'_> {
         url: &str,
         progress: Progress<'_>,
     ) -> Result<NamedTempFile> {
-        let client = client()?;
+        let client = client(SILENCE)?;
         let mut pause = PAUSE;
         let mut nth = 1;
         loop {
@@ -174,9 +174,12 @@ impl Fetcher<'_> {
         if !requirement.contains("==") || requirement.starts_with('-') {
             bail!("pypi {requirement:?}; wanted NAME==VERSION");
         }
-        let folder = tempfile::tempdir_in(self.cache.root())?;
+        let folder = tempfile::tempdir_in(self.cache.work()?)?;
         let into = folder.path().to_string_lossy().into_owned();
+        let temporary = temporary(self.cache)?;
         let argv = [
+            "env",
+            &temporary,
             "python3",
             "-m",
             "pip",
@@ -197,12 +200,14 @@ impl Fetcher<'_> {
         if package.starts_with('-') || package.contains(char::is_whitespace) {
             bail!("apt {package:?}; wanted the name of a package");
         }
-        let folder = tempfile::tempdir_in(self.cache.root())?;
+        let folder = tempfile::tempdir_in(self.cache.work()?)?;
         let into = folder.path().to_string_lossy().into_owned();
         // A shell for the folder alone: apt-get writes into the current one.
         let script = "cd \"$1\" && exec apt-get --quiet --quiet \
             --option APT::Sandbox::User= download \"$2\"";
-        run(&["/bin/sh", "-ec", script, "apt", &into, package]).await?;
+        let temporary = temporary(self.cache)?;
+        let shell = ["env", &temporary, "/bin/sh", "-ec", script];
+        run(&[&shell[..], &["apt", &into, package]].concat()).await?;
         self.only_file(folder.path())
     }
 
@@ -244,25 +249,50 @@ pub fn cached(cache: &Cache, source: &Source) -> Result<Cached> {
     })
 }
 
+/// For tools: what they lay aside goes with what is ours.
+pub fn temporary(cache: &Cache) -> Result<String> {
+    Ok(format!("TMPDIR={}", cache.work()?.display()))
+}
+
 fn key(origin: &Origin) -> String {
     format!("source {origin}")
 }
 
-/// A client with limits, who trusts whom the system trusts.
-pub fn client() -> Result<reqwest::Client> {
+/// A client with limits, who trusts whom the system trusts. For downloads and
+/// short calls: a server that is silent for so long has failed.
+pub fn client(silence: Duration) -> Result<reqwest::Client> {
+    made(builder().read_timeout(silence))
+}
+
+/// A client for uploads: while a file is on its way its server says nothing,
+/// so the request alone has a limit, for the whole of it.
+pub fn uploader() -> Result<reqwest::Client> {
+    made(builder().tcp_keepalive(SILENCE))
+}
+
+fn builder() -> reqwest::ClientBuilder {
     // The one provider of this workspace; may be set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .user_agent(monitoring_agent::triton::AGENT_NAME)
         .connect_timeout(SILENCE)
-        .read_timeout(SILENCE)
-        .build()
-        .context("could not make an HTTP client")
+}
+
+fn made(builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
+    builder.build().context("could not make an HTTP client")
 }
 
 /// Runs a tool to its end; wants exit code 0.
 pub async fn run(argv: &[&str]) -> Result<host::Finished> {
-    let exec = Exec::new(argv, WHOLE);
+    run_within(argv, WHOLE).await
+}
+
+/// The same, with a time limit of its own.
+pub async fn run_within(
+    argv: &[&str],
+    limit: Duration,
+) -> Result<host::Finished> {
+    let exec = Exec::new(argv, limit);
     let finished = host::run(&exec).await?;
     match finished.success() {
         true => Ok(finished),

@@ -6,7 +6,6 @@
 //! each other, our patches on top, then one `go build` each, without network,
 //! without C, without anything of this machine in the result.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +16,7 @@ use crate::cache::{Cache, Cached};
 use crate::digest;
 use crate::fetch::{self, run};
 use crate::recipe::Brand;
+use crate::scratch::Scratch;
 use crate::tree::{Content, Entry, Kind, Meta, Tree, TreePath};
 use crate::unpack::{self, How};
 
@@ -67,7 +67,7 @@ pub async fn build(job: &Job<'_>, cache: &Cache) -> Result<Built> {
     let folder = tempfile::tempdir_in(job.work)?;
     let source = folder.path().join("source");
     let module = source.join(&job.go.module);
-    lay_out(job, cache, &source).await?;
+    let tree = lay_out(job, cache, &source).await?;
     let mut vendor = None;
     if let Some(wanted) = &job.go.vendor {
         let cached = cached_vendor(job, cache, wanted)?;
@@ -86,6 +86,7 @@ pub async fn build(job: &Job<'_>, cache: &Cache) -> Result<Built> {
         compiler: compiler(job.program).await?,
         vendor,
     };
+    picked(job, &tree, &mut built.tree)?;
     for (target, package) in &job.go.build {
         let out = job.work.join(format!("go-{}", uuid::Uuid::new_v4()));
         let argv = argv(job, cache, &module, &out, package);
@@ -95,7 +96,6 @@ pub async fn build(job: &Job<'_>, cache: &Cache) -> Result<Built> {
         built.modules.extend(modules(job.program, &out).await?);
         add(&mut built.tree, target, &out, meta(job, 0o755))?;
     }
-    picked(job, &source, &mut built.tree)?;
     built.modules.sort();
     built.modules.dedup();
     Ok(built)
@@ -116,14 +116,14 @@ fn how(job: &Job<'_>, name: &str, strip: usize) -> How {
     }
 }
 
-/// The source on disk, patched.
-async fn lay_out(job: &Job<'_>, cache: &Cache, source: &Path) -> Result<()> {
+/// The source on disk, patched; returns it as it was before that.
+async fn lay_out(job: &Job<'_>, cache: &Cache, source: &Path) -> Result<Tree> {
     let tree = sources(job, cache)?;
     unpack::lay_out(&tree, source)?;
     for patch in job.patches {
         apply(patch, source).await?;
     }
-    Ok(())
+    Ok(tree)
 }
 
 /// What is here of a component's modules.
@@ -170,6 +170,7 @@ pub async fn bring_vendor(
     let module = source.join(&job.go.module);
     let (place, go) = (module.to_string_lossy(), job.program.to_string_lossy());
     let path = format!("GOPATH={}", folder.path().join("path").display());
+    let temporary = format!("TMPDIR={}", job.work.display());
     let script = "cd \"$1\"; shift; umask 022; exec \"$@\"";
     let argv = [
         "/bin/sh",
@@ -179,6 +180,7 @@ pub async fn bring_vendor(
         &place,
         "env",
         &path,
+        &temporary,
         // Modules are laid read-only otherwise, and could not be removed.
         "GOFLAGS=-mod=mod -modcacherw",
         "GOTOOLCHAIN=local",
@@ -214,6 +216,9 @@ fn sources(job: &Job<'_>, cache: &Cache) -> Result<Tree> {
         let part = unpack::read(&tar, &how)?;
         whole.graft(&part, &into, meta(job, 0o755), true)?;
     }
+    // One archive's link may lead through another's.
+    let name = || format!("the source of {}", job.name);
+    unpack::check_links(&whole, false).with_context(name)?;
     Ok(whole)
 }
 
@@ -265,6 +270,7 @@ fn argv(
         "LC_ALL=C".into(),
         "TZ=UTC".into(),
         format!("HOME={}", job.work.display()),
+        format!("TMPDIR={}", job.work.display()),
         format!("GOCACHE={}", cache.root().join("go-build").display()),
         format!("GOPATH={}", job.work.join("gopath").display()),
         format!("GOOS={}", job.brand.goos()),
@@ -302,19 +308,40 @@ fn add(tree: &mut Tree, target: &str, out: &Path, meta: Meta) -> Result<()> {
     Ok(tree.insert_deep(TreePath::parse(target)?, entry, above)?)
 }
 
-/// Further files of the source as they are after patching.
-fn picked(job: &Job<'_>, source: &Path, tree: &mut Tree) -> Result<()> {
-    for (from, to) in &job.go.pick {
-        let path = TreePath::parse(from)?;
-        let name = std::ffi::OsStr::from_bytes(path.as_bytes());
-        let bytes = std::fs::read(source.join(name)).with_context(|| {
-            format!("{}: pick {from:?} of the source", job.name)
-        })?;
-        let kind = Kind::File(Content::Bytes(bytes.into()));
-        let entry = Entry { kind, meta: meta(job, 0o644) };
-        tree.insert_deep(TreePath::parse(to)?, entry, meta(job, 0o755))?;
+/// Further files and folders, as the archives have them: from the tree, since
+/// a disk follows links.
+///
+/// Errors: one that is not there, or that a patch changes.
+fn picked(job: &Job<'_>, source: &Tree, tree: &mut Tree) -> Result<()> {
+    for patch in job.patches {
+        let text = std::fs::read(patch)
+            .with_context(|| format!("could not read {}", patch.display()))?;
+        let text = String::from_utf8_lossy(&text);
+        for changed in changed(&text) {
+            let mut picks = job.go.pick.keys();
+            let clash = picks.find(|from| {
+                TreePath::parse(from.as_str())
+                    .is_ok_and(|from| changed.is_at_or_below(&from))
+            });
+            if let Some(from) = clash {
+                let (name, shown) = (job.name, patch.display());
+                bail!("{name}: pick {from:?}: {shown} changes {changed}");
+            }
+        }
     }
-    Ok(())
+    unpack::choose(source, &job.go.pick, tree, meta(job, 0o755))
+        .with_context(|| format!("{}: pick of the source", job.name))
+}
+
+/// The files that a patch names, without their first component.
+fn changed(patch: &str) -> Vec<TreePath> {
+    let names = patch.lines().filter_map(|line| {
+        let rest =
+            line.strip_prefix("+++ ").or_else(|| line.strip_prefix("--- "))?;
+        let name = rest.split('\t').next()?;
+        TreePath::parse(name.split_once('/')?.1).ok()
+    });
+    names.collect()
 }
 
 /// `go version go1.26.6 linux/amd64` without what surrounds it.
@@ -324,17 +351,40 @@ async fn compiler(program: &Path) -> Result<String> {
     Ok(version.context("go does not tell its version")?.to_owned())
 }
 
-/// What a program says it was linked from.
+/// What a program says it was linked from. By way of a file: of what a command
+/// prints only the beginning is kept.
 async fn modules(program: &Path, binary: &Path) -> Result<Vec<Module>> {
+    let list = binary.with_extension("modules");
     let (go, file) = (program.to_string_lossy(), binary.to_string_lossy());
-    let said = run(&[&*go, "version", "-m", &*file]).await?;
-    let modules = said.stdout.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        matches!(words.next()?, "dep" | "=>").then_some(())?;
-        let (path, version) = (words.next()?, words.next()?);
-        Some(Module { path: path.to_owned(), version: version.to_owned() })
-    });
-    Ok(modules.collect())
+    let out = list.to_string_lossy();
+    let script = "exec \"$1\" version -m \"$2\" >\"$3\"";
+    run(&["/bin/sh", "-ec", script, "go", &*go, &*file, &*out]).await?;
+    let said = std::fs::read_to_string(&list)
+        .with_context(|| format!("could not read {out}"))?;
+    Ok(listed(&said))
+}
+
+/// Source: `go version -m`: `dep PATH VERSION SUM`, and `=> PATH VERSION SUM`
+/// below one that something else was taken for.
+fn listed(said: &str) -> Vec<Module> {
+    let mut all: Vec<Module> = Vec::new();
+    for line in said.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let [word, path, version, ..] = words[..] else { continue };
+        let module =
+            Module { path: path.to_owned(), version: version.to_owned() };
+        // A folder of the source itself has no name of its own.
+        let folder = path.starts_with(['.', '/']);
+        match word {
+            "dep" => all.push(module),
+            "=>" if !folder => {
+                all.pop();
+                all.push(module);
+            }
+            _ => {}
+        }
+    }
+    all
 }
 
 /// The `go` of a toolchain; unpacked once for each digest.
@@ -357,11 +407,44 @@ pub async fn program(chain: &Toolchain, cache: &Cache) -> Result<PathBuf> {
     std::fs::create_dir_all(&folder)?;
     let home = folder.join(cached.sha256.as_str());
     if !home.exists() {
-        let fresh = tempfile::tempdir_in(&folder)?;
+        let fresh = Scratch::new(&folder, "unpack-")?;
         let (zip, into) = (cached.path.to_string_lossy(), fresh.path());
         let into = into.to_string_lossy();
         run(&["unzip", "-q", &*zip, "-d", &*into]).await?;
         std::fs::rename(fresh.path(), &home)?;
     }
     Ok(home.join("go/bin/go"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_another_was_taken_for_is_that_other() {
+        let said = "/x/go-1: go1.26.6\n\tpath\texample.com/a\n\
+            \tmod\texample.com/a\t(devel)\t\n\
+            \tdep\texample.com/b\tv1.0.0\th1:b=\n\
+            \tdep\texample.com/c\tv1.0.0\n\
+            \t=>\texample.com/fork\tv2.0.0\th1:c=\n\
+            \tdep\texample.com/d\tv0.0.0\n\t=>\t./d\t(devel)\t\n";
+        let words = listed(said);
+        let words: Vec<_> =
+            words.iter().map(|m| format!("{} {}", m.path, m.version)).collect();
+        let wanted = [
+            "example.com/b v1.0.0",
+            "example.com/fork v2.0.0",
+            "example.com/d v0.0.0",
+        ];
+        assert_eq!(words, wanted);
+    }
+
+    #[test]
+    fn a_patch_names_what_it_changes() {
+        let patch = "https://example.com/\n--- a/conf/x.ini\t2030\n\
+            +++ b/conf/x.ini\n@@ -1 +1 @@\n-a\n+b\n--- /dev/null\n";
+        let names: Vec<_> =
+            changed(patch).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["/conf/x.ini", "/conf/x.ini", "/dev/null"]);
+    }
 }

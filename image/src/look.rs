@@ -7,8 +7,10 @@
 //! Looks, and changes nothing; what is missing becomes a problem of the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
 use monitoring_agent::model::Role;
 use monitoring_agent::render::TemplateSet;
 
@@ -16,6 +18,9 @@ use crate::artifacts::Artifacts;
 use crate::problem::Problems;
 use crate::recipe::{Brand, Recipe};
 use crate::stamp::Stamp;
+
+/// Folders of patches, by component.
+const PATCHES: &str = "image/patches";
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -81,6 +86,7 @@ pub fn look(
     for set in template_sets(recipe.image.role) {
         facts.add_templates(place, set);
     }
+    facts.unused(place, recipe);
     facts
 }
 
@@ -144,11 +150,35 @@ impl Facts {
         self.problems.add(file, key, seen, wanted);
     }
 
+    /// A program that was given and goes nowhere: a name mistyped.
+    fn unused(&mut self, place: &Place, recipe: &Recipe) {
+        let programs = recipe.parts.iter().flat_map(|part| &part.wants.program);
+        let wanted: BTreeSet<_> =
+            programs.map(|program| program.name.as_str()).collect();
+        for (name, file) in &place.programs {
+            if !wanted.contains(name.as_str()) {
+                let key = format!("--program {name}");
+                let all: Vec<_> = wanted.iter().copied().collect();
+                let all = format!("one of {}", all.join(", "));
+                self.problems.add(file, key, "in no step", all);
+            }
+        }
+    }
+
     fn add_patches(&mut self, place: &Place, name: &str, pins: &Artifacts) {
         if !pins.all.contains_key(name) {
             return;
         }
-        let found = patches(&place.workspace, name);
+        let found = match patches(&place.workspace, name) {
+            Ok(found) => found,
+            Err(error) => {
+                let folder = place.workspace.join(PATCHES).join(name);
+                let wanted = "a folder of patches, or none";
+                let seen = format!("{error:#}");
+                self.problems.add(&folder, "patches", seen, wanted);
+                return;
+            }
+        };
         for path in &found {
             let text = std::fs::read_to_string(path).unwrap_or_default();
             if !head(&text).contains("https://") {
@@ -182,15 +212,26 @@ impl Facts {
     }
 }
 
-/// The patches of a component, in the order of their names.
-pub fn patches(workspace: &Path, component: &str) -> Vec<PathBuf> {
-    let folder = workspace.join("image/patches").join(component);
-    let Ok(entries) = std::fs::read_dir(&folder) else { return Vec::new() };
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let patch = |path: &PathBuf| path.extension() == Some("patch".as_ref());
-    let mut found: Vec<_> = paths.filter(patch).collect();
+/// The patches of a component, in the order of their names; none, where it has
+/// no folder of them.
+///
+/// Errors: the folder cannot be read.
+pub fn patches(workspace: &Path, component: &str) -> Result<Vec<PathBuf>> {
+    let folder = workspace.join(PATCHES).join(component);
+    let unreadable = || format!("could not read {}", folder.display());
+    let entries = match std::fs::read_dir(&folder) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(unreadable)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(unreadable)?.path();
+        if path.extension() == Some("patch".as_ref()) {
+            found.push(path);
+        }
+    }
     found.sort();
-    found
+    Ok(found)
 }
 
 /// What stands before the first hunk.

@@ -21,6 +21,8 @@ use crate::recipe::Brand;
 
 mod rules;
 
+pub(crate) use rules::{NAME_MAX, VERSION_MAX};
+
 /// Owner "unset": a datacenter puts its administrator there on import.
 const NO_OWNER: &str = "00000000-0000-0000-0000-000000000000";
 /// The first platform that has all we use.
@@ -35,6 +37,9 @@ const NAMESPACE: uuid::Uuid =
 pub const SBOM_TAG: &str = "triton.sbom.sha256";
 /// The tag that names its file.
 pub const SBOM_FILE_TAG: &str = "triton.sbom.file";
+/// The tag that holds the digest of the image's file: SHA-1, which the file's
+/// own entry has, proves nothing any more.
+pub const FILE_TAG: &str = "triton.file.sha256";
 /// The tag of images that hold what nobody pinned.
 pub const UNPINNED_TAG: &str = "triton.unpinned";
 
@@ -148,7 +153,7 @@ pub fn template(plan: &Plan) -> Value {
         "description": plan.image.description,
         "homepage": plan.image.homepage,
         "requirements": requirements(plan.brand),
-        "tags": { "smartdc_service": true },
+        "tags": service(plan.brand),
     })
 }
 
@@ -164,14 +169,23 @@ fn requirements(brand: Brand) -> Value {
     }
 }
 
-fn tags(plan: &Plan, contents: &Contents<'_>) -> Map<String, Value> {
+/// What SAPI may make a service of: it knows native zones alone.
+fn service(brand: Brand) -> Map<String, Value> {
     let mut tags = Map::new();
+    if brand == Brand::JoyentMinimal {
+        tags.insert("smartdc_service".into(), true.into());
+    }
+    tags
+}
+
+fn tags(plan: &Plan, contents: &Contents<'_>) -> Map<String, Value> {
+    let mut tags = service(plan.brand);
     let mut tag = |key: &str, value: Value| tags.insert(key.into(), value);
-    tag("smartdc_service", true.into());
     tag("triton.role", plan.image.role.as_str().into());
     if plan.brand == Brand::Lx {
         tag("kernel_version", LX_KERNEL.into());
     }
+    tag(FILE_TAG, contents.file.sha256.as_str().into());
     tag(SBOM_TAG, contents.sbom.sha256.as_str().into());
     tag(SBOM_FILE_TAG, contents.sbom_file.into());
     if !contents.unpinned.is_empty() {
@@ -209,3 +223,6 @@ pub fn check(manifest: &Value, path: &Path) -> Result<(), Problems> {
     rules::check(manifest, path, &mut problems);
     problems.or(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::artifacts::{Artifact, Artifacts, Made, Origin};
 use crate::look::Facts;
+use crate::manifest;
 use crate::problem::Problems;
 use crate::recipe::{self, Brand, Mode, Part, Recipe};
 use crate::stamp::Stamp;
@@ -28,7 +29,7 @@ pub struct Plan {
     pub recipe: String,
     /// What it runs under.
     pub brand: Brand,
-    /// What the image says of itself.
+    /// What the image says of itself; its name has the brand's own ending.
     pub image: recipe::Image,
     /// Version and times.
     pub stamp: Stamp,
@@ -120,13 +121,13 @@ pub struct Line {
 }
 
 impl Step {
-    /// For the table and the JSON of verb plan.
-    pub fn line(&self) -> Line {
+    /// For the table and the JSON of verb plan; `brand` is the plan's.
+    pub fn line(&self, brand: Brand) -> Line {
         let (action, what, to, detail) = match self {
             Self::Component { name, artifact, to, patches, .. } => {
                 let version = &artifact.version;
                 let what = format!("{name} {version}");
-                ("component", what, to, detail(artifact, patches))
+                ("component", what, to, detail(artifact, brand, patches))
             }
             Self::Remove { path, content } => {
                 let what = if *content { "what is below" } else { "all" };
@@ -174,15 +175,13 @@ fn octal(mode: Mode) -> String {
     format!("{:04o}", mode.0)
 }
 
-fn detail(artifact: &Artifact, patches: &[PathBuf]) -> String {
+fn detail(artifact: &Artifact, brand: Brand, patches: &[PathBuf]) -> String {
     let mut words = Vec::new();
-    for brand in Brand::ALL {
-        let Some(made) = artifact.made(brand) else { continue };
+    if let Some(made) = artifact.made(brand) {
         words.push(made.noun().to_owned());
         let digests = made.sources();
         let digests = digests.iter().filter_map(|(_, s)| s.sha256.as_ref());
         words.extend(digests.map(|d| format!("sha256:{}", &d.as_str()[..12])));
-        break;
     }
     if !patches.is_empty() {
         words.push(format!("{} patches", patches.len()));
@@ -202,25 +201,38 @@ pub fn plan(
     let mut planner = Planner {
         recipe,
         brand,
+        image: image(recipe, brand),
         artifacts,
         facts,
         steps: Vec::new(),
         problems: facts.problems.clone(),
     };
+    planner.names();
     planner.all();
-    let Planner { steps, problems, .. } = planner;
+    let Planner { image, steps, problems, .. } = planner;
     problems.or(Plan {
         recipe: recipe.name.clone(),
         brand,
-        image: recipe.image.clone(),
+        image,
         stamp: facts.stamp.clone(),
         steps,
     })
 }
 
+/// Both brands of one commit lie in one folder and in one IMGAPI, and sdcadm
+/// looks for the newest image of a name: those it can use have it alone.
+fn image(recipe: &Recipe, brand: Brand) -> recipe::Image {
+    let mut image = recipe.image.clone();
+    if brand == Brand::Lx {
+        image.name.push_str("-lx");
+    }
+    image
+}
+
 struct Planner<'a> {
     recipe: &'a Recipe,
     brand: Brand,
+    image: recipe::Image,
     artifacts: &'a Artifacts,
     facts: &'a Facts,
     steps: Vec<Step>,
@@ -251,6 +263,27 @@ impl Planner<'_> {
         self.templates();
         self.service_files();
         self.taken_twice();
+    }
+
+    /// Both become names of files, and a server's to judge after that.
+    fn names(&mut self) {
+        let recipe = format!("{}.toml", self.recipe.name);
+        let stamp = &self.facts.stamp.version;
+        for (key, text, most) in [
+            ("image.name", &self.image.name, manifest::NAME_MAX),
+            ("version", stamp, manifest::VERSION_MAX),
+        ] {
+            let fits =
+                |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+            let good = text.chars().all(fits);
+            let plus = key == "image.name" && text.contains('+');
+            if text.is_empty() || text.len() > most || !good || plus {
+                let wanted =
+                    format!("letters, digits and . _ -, {most} at most");
+                let seen = format!("{text:?}");
+                self.problems.add(Path::new(&recipe), key, seen, wanted);
+            }
+        }
     }
 
     fn is_whole(&self, name: &str) -> bool {
@@ -296,7 +329,7 @@ impl Planner<'_> {
     }
 
     fn words(&self, text: &str) -> String {
-        let image = &self.recipe.image;
+        let image = &self.image;
         text.replace("{name}", &image.name)
             .replace("{version}", &self.facts.stamp.version)
             .replace("{description}", &image.description)
@@ -488,3 +521,6 @@ fn is_service_folder(to: &TreePath) -> bool {
             .and_then(|home| home.parent())
             .is_some_and(|triton| triton.as_bytes() == b"opt/triton")
 }
+
+#[cfg(test)]
+mod tests;

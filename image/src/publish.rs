@@ -8,7 +8,7 @@
 //!
 //! Source: IMGAPI's AdminImportImage, AddImageFile and ActivateImage.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,17 +16,12 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
 use crate::fetch;
-use crate::manifest;
-use crate::verify::image_file;
+use crate::verify::{self, image_file};
 
 /// Tries of a call that a server may be too busy for.
 const TRIES: u32 = 4;
 /// The pause before the second; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long a call may take that carries no file.
-const CALL: Duration = Duration::from_secs(60);
-/// How long sending the file may take.
-const UPLOAD: Duration = Duration::from_secs(3600);
 
 /// Where to, and how.
 #[derive(Clone, Debug)]
@@ -37,6 +32,45 @@ pub struct Target {
     pub channel: Option<String>,
     /// Look, and change nothing.
     pub dry_run: bool,
+    /// Who may sign: a list as ssh-keygen(1) has it.
+    pub signers: Option<PathBuf>,
+    /// What may go out all the same.
+    pub allow: Allow,
+    /// How long anything may take.
+    pub limits: Limits,
+}
+
+/// What is not for everybody, and goes out where the operator says so.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Allow {
+    /// Holds what nobody pinned.
+    pub unpinned: bool,
+    /// Built of files that no commit has.
+    pub dirty: bool,
+    /// Signed by nobody, or by who knows whom.
+    pub unsigned: bool,
+}
+
+/// Time limits of requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of a call that carries no file.
+    pub call: Duration,
+    /// Of sending the file, all of it.
+    pub upload: Duration,
+    /// How long a server may say nothing in a call that carries no file.
+    pub silence: Duration,
+}
+
+impl Default for Limits {
+    /// 20 GiB, the largest file there is, take an hour at 6 MB a second.
+    fn default() -> Self {
+        Self {
+            call: Duration::from_secs(60),
+            upload: Duration::from_secs(3600),
+            silence: fetch::SILENCE,
+        }
+    }
 }
 
 /// What is done, or would be.
@@ -98,22 +132,58 @@ pub fn decide(manifest: &Value, there: Option<&Value>) -> Result<Vec<Act>> {
     }
 }
 
+/// Judges an image as verb verify does, and by what it is for; returns its
+/// manifest.
+///
+/// Errors: all that stands in the way, each with the flag that lets it by.
+async fn judge(path: &Path, target: &Target) -> Result<Value> {
+    let allow = target.allow;
+    let verdicts = verify::verify(path, target.signers.as_deref()).await?;
+    let mut faults: Vec<_> = verdicts
+        .into_iter()
+        .filter(|verdict| !verdict.ok)
+        .filter(|verdict| !(verdict.what == "pins" && allow.unpinned))
+        .map(|verdict| match verdict.what {
+            "pins" => format!("{}; or --allow-unpinned", verdict.found),
+            what => format!("{what}: {}", verdict.found),
+        })
+        .collect();
+    if target.signers.is_none() && !allow.unsigned {
+        let how = "signature: wanted --signers FILE, which says who may \
+            sign; or --allow-unsigned";
+        faults.push(how.into());
+    }
+    let shown = || format!("could not read {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(shown)?;
+    let manifest: Value = serde_json::from_str(&text).with_context(shown)?;
+    let version = manifest["version"].as_str().unwrap_or_default();
+    if version.ends_with("-dirty") && !allow.dirty {
+        faults.push(format!(
+            "version {version}: built of what no commit has; or --allow-dirty"
+        ));
+    }
+    if faults.is_empty() {
+        return Ok(manifest);
+    }
+    bail!("{} is not fit to go out: {}", path.display(), faults.join("\n"))
+}
+
 /// Publishes the image of a manifest; `tell` hears of each act before it is
 /// taken. Returns what was done, or would be.
 ///
-/// Errors: the manifest's rules, the server's refusals with its own words.
+/// Errors: what verb verify finds, what the operator did not allow, the
+/// server's refusals with its own words.
 pub async fn publish(
     path: &Path,
     target: &Target,
     tell: &dyn Fn(Act),
 ) -> Result<Vec<Act>> {
-    let shown = || format!("could not read {}", path.display());
-    let text = std::fs::read_to_string(path).with_context(shown)?;
-    let manifest: Value = serde_json::from_str(&text).with_context(shown)?;
-    manifest::check(&manifest, path)?;
-    let file = image_file(path)?;
+    let manifest = judge(path, target).await?;
+    let file = image_file(&manifest, path)?;
     let server = Server {
-        client: fetch::client()?,
+        client: fetch::client(target.limits.silence)?,
+        uploader: fetch::uploader()?,
+        limits: target.limits,
         url: target.url.trim_end_matches('/').to_owned(),
         channel: target.channel.clone(),
     };
@@ -137,6 +207,8 @@ pub async fn publish(
 
 struct Server {
     client: reqwest::Client,
+    uploader: reqwest::Client,
+    limits: Limits,
     url: String,
     channel: Option<String>,
 }
@@ -165,8 +237,10 @@ impl Server {
     /// What the server has of an image.
     async fn image(&self, uuid: &str) -> Result<Option<Value>> {
         let url = self.url(uuid, &[])?;
-        let ask =
-            || self.client.request(Method::GET, url.clone()).timeout(CALL);
+        let ask = || {
+            let get = self.client.request(Method::GET, url.clone());
+            get.timeout(self.limits.call)
+        };
         match self.call(&url, ask).await? {
             Ok(image) => Ok(Some(image)),
             Err(no) if no.status == StatusCode::NOT_FOUND => Ok(None),
@@ -189,7 +263,7 @@ impl Server {
                 .request(Method::POST, url.clone())
                 .header("content-type", "application/json")
                 .body(body.clone())
-                .timeout(CALL)
+                .timeout(self.limits.call)
         };
         match self.call(&url, ask).await? {
             Ok(_) => Ok(()),
@@ -218,19 +292,22 @@ impl Server {
         for nth in 1.. {
             let opened = tokio::fs::File::open(file).await?;
             let ask = || {
-                self.client
+                self.uploader
                     .request(Method::PUT, url.clone())
                     .header("content-type", "application/octet-stream")
                     .header("content-length", length)
                     .body(opened)
-                    .timeout(UPLOAD)
+                    .timeout(self.limits.upload)
             };
             match once(&url, ask).await {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(no)) if no.again() && nth < TRIES => {}
                 Ok(Err(no)) => return Err(no.into_error(&url)),
-                Err(_) if nth < TRIES => {}
-                Err(error) => return Err(error),
+                // A second hour would end as the first.
+                Err(error) if nth >= TRIES || took_too_long(&error) => {
+                    return Err(error);
+                }
+                Err(_) => {}
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
@@ -240,8 +317,10 @@ impl Server {
 
     async fn activate(&self, uuid: &str) -> Result<()> {
         let url = self.url(uuid, &[("action", "activate")])?;
-        let ask =
-            || self.client.request(Method::POST, url.clone()).timeout(CALL);
+        let ask = || {
+            let post = self.client.request(Method::POST, url.clone());
+            post.timeout(self.limits.call)
+        };
         match self.call(&url, ask).await? {
             Ok(_) => Ok(()),
             Err(no) if no.code == "ImageAlreadyActivated" => Ok(()),
@@ -269,6 +348,11 @@ impl Server {
             nth += 1;
         }
     }
+}
+
+fn took_too_long(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<reqwest::Error>();
+    error.is_some_and(|error| error.is_timeout() && !error.is_connect())
 }
 
 async fn once(

@@ -2,9 +2,12 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! Folders that are gone when we are, however we end: dropped as a rule, and
-//! removed by whoever ends the program while something blocks.
+//! Folders that are gone when we are, however we end: dropped as a rule,
+//! removed by whoever ends the program while something blocks, and where the
+//! machine went down swept by the next who works there. Each is locked as long
+//! as it has an owner; the lock goes with the process.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,28 +18,56 @@ static ALL: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// A folder of ours.
 #[derive(Debug)]
-pub struct Scratch(TempDir);
+pub struct Scratch {
+    folder: TempDir,
+    /// Holds the lock.
+    _lock: File,
+}
 
 impl Scratch {
-    /// A fresh folder `PREFIX..` in `parent`.
+    /// A fresh folder `PREFIX..` in `parent`; those of the same prefix that
+    /// nobody owns any more are removed.
     pub fn new(parent: &Path, prefix: &str) -> Result<Self> {
-        let made = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
-        let made = made.with_context(|| {
-            format!("could not write in {}", parent.display())
-        })?;
-        all().push(made.path().to_owned());
-        Ok(Self(made))
+        let unwritable = || format!("could not write in {}", parent.display());
+        // None sees a folder of another between its making and its lock.
+        let turn = File::open(parent).with_context(unwritable)?;
+        turn.lock().with_context(unwritable)?;
+        sweep(parent, prefix);
+        let folder = tempfile::Builder::new()
+            .prefix(prefix)
+            .tempdir_in(parent)
+            .with_context(unwritable)?;
+        let lock = File::open(folder.path()).with_context(unwritable)?;
+        lock.lock().with_context(unwritable)?;
+        all().push(folder.path().to_owned());
+        Ok(Self { folder, _lock: lock })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        all().retain(|path| path != self.0.path());
+        all().retain(|path| path != self.folder.path());
+    }
+}
+
+/// What cannot be looked at or removed is in nobody's way.
+fn sweep(parent: &Path, prefix: &str) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let name = entry.file_name();
+        if !is_folder || !name.to_string_lossy().starts_with(prefix) {
+            continue;
+        }
+        let left = File::open(entry.path());
+        if left.is_ok_and(|left| left.try_lock().is_ok()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -50,4 +81,25 @@ pub fn remove_all() {
 
 fn all() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
     ALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_owns_is_swept_and_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let parent = parent.path();
+        std::fs::create_dir(parent.join("work-stale")).unwrap();
+        std::fs::write(parent.join("work-stale/file"), "").unwrap();
+        std::fs::create_dir(parent.join("other")).unwrap();
+        let owned = Scratch::new(parent, "work-").unwrap();
+        assert!(!parent.join("work-stale").exists());
+        let second = Scratch::new(parent, "work-").unwrap();
+        assert!(owned.path().exists() && parent.join("other").exists());
+        let path = second.path().to_owned();
+        drop(second);
+        assert!(!path.exists());
+    }
 }

@@ -9,13 +9,17 @@
 //! Source: ssh-keygen(1), "ALLOWED SIGNERS"; OpenSSH's PROTOCOL.sshsig.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::fetch::run;
+use crate::fetch::{run, run_within};
 
 /// What these signatures are for: none made for another purpose passes.
 const NAMESPACE: &str = "image@triton-monitoring";
+
+/// How long a signature may take: a key that asks is no key for a build.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The signature's file: `FILE.sig`.
 pub fn beside(file: &Path) -> PathBuf {
@@ -34,12 +38,37 @@ pub async fn sign(file: &Path, key: &Path) -> Result<PathBuf> {
         _ => {}
     }
     let (key, shown) = (key.to_string_lossy(), file.to_string_lossy());
-    let argv =
-        ["ssh-keygen", "-q", "-Y", "sign", "-f", &key, "-n", NAMESPACE, &shown];
-    run(&argv)
+    // A key with a passphrase would ask for it, on a terminal or on a screen:
+    // here is neither.
+    let argv = [
+        "setsid",
+        "--wait",
+        "env",
+        "SSH_ASKPASS_REQUIRE=never",
+        "ssh-keygen",
+        "-q",
+        "-Y",
+        "sign",
+        "-f",
+        &key,
+        "-n",
+        NAMESPACE,
+        &shown,
+    ];
+    run_within(&argv, LIMIT)
         .await
         .with_context(|| format!("could not sign {shown} with {key}"))?;
     Ok(out)
+}
+
+/// Signs something, so that a key that cannot is known before a long build;
+/// `work` is a folder that goes afterwards.
+pub async fn trial(key: &Path, work: &Path) -> Result<()> {
+    let file = work.join("trial");
+    std::fs::write(&file, "a trial\n")
+        .with_context(|| format!("could not write {}", file.display()))?;
+    sign(&file, key).await?;
+    Ok(())
 }
 
 /// Checks a file's signature against a list of allowed signers; returns who

@@ -6,17 +6,26 @@
 //! What an archive must not do is refused, with its name: paths that leave the
 //! tree, links that lead out of it, devices, a name twice.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use ::tar::{Archive, EntryType};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::tree::{Content, Entry, Kind, Meta, Tree, TreePath};
 
+mod links;
+
+pub use links::check_links;
+
 /// Most that an archive may unpack to, bytes: well above any root.
-const UNPACKED_MAX: u64 = 8 << 30;
+pub const UNPACKED_MAX: u64 = 8 << 30;
+/// Most names an archive may have: likewise.
+const NAMES_MAX: usize = 1 << 20;
+/// Longest header that is about another entry, bytes: names have 1,023.
+const AHEAD_MAX: u64 = 64 << 10;
 
 /// How an archive is read.
 #[derive(Clone, Debug)]
@@ -99,7 +108,10 @@ fn gunzip(
 ///
 /// Source: pkg_install(1), signed binary packages: `+PKG_HASH`,
 /// `+PKG_GPG_SIGNATURE`, and the package itself.
-fn ar_member(mut file: File, ending: &str) -> Result<impl Read> {
+fn ar_member<F: Read + Seek>(
+    mut file: F,
+    ending: &str,
+) -> Result<impl Read + use<F>> {
     let mut at = 8;
     loop {
         file.seek(SeekFrom::Start(at))?;
@@ -122,10 +134,14 @@ fn ar_member(mut file: File, ending: &str) -> Result<impl Read> {
         }
         let name = name.trim_end_matches(['\0', '/']);
         if name.ends_with(ending) {
-            file.seek(SeekFrom::Start(at + 60 + skip))?;
+            let start = (at + 60).checked_add(skip);
+            let start = start.context("a damaged member")?;
+            file.seek(SeekFrom::Start(start))?;
             return Ok(file.take(length.saturating_sub(skip)));
         }
-        at += 60 + length + length % 2;
+        let step = length.checked_add(60 + length % 2);
+        let next = step.and_then(|step| step.checked_add(at));
+        at = next.context("a damaged member")?;
     }
 }
 
@@ -133,39 +149,164 @@ fn ar_member(mut file: File, ending: &str) -> Result<impl Read> {
 ///
 /// Errors: anything named at the head of this file; the first one found.
 pub fn read(tar: &Path, how: &How) -> Result<Tree> {
-    let root = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 0 };
-    let mut tree = Tree::new(root);
     let file = File::open(tar)
         .with_context(|| format!("could not read {}", how.name))?;
     let end = file.metadata()?.len();
     let mut archive = Archive::new(BufReader::new(file));
-    let entries = archive.entries_with_seek();
+    let entries = archive
+        .entries_with_seek()
+        .with_context(|| format!("{} is damaged", how.name))?;
+    let place = |offset: u64, len: u64| {
+        // Read over rather than read: an end that is missing shows nowhere.
+        if offset.saturating_add(len) > end {
+            bail!("cut off");
+        }
+        Ok(Content::OnDisk { path: tar.to_owned(), offset, len })
+    };
+    Ok(fill(entries, how, &place)?.0)
+}
+
+/// Judges a tar by the same rules as it comes by, to its very end. Returns how
+/// many names it has and how many bytes its files.
+///
+/// Errors: as of `read`.
+pub fn judge(reader: impl Read, how: &How) -> Result<(usize, u64)> {
+    // What stands between the files is a fraction of them in any archive.
+    let mut archive = Archive::new(reader.take(UNPACKED_MAX * 2));
+    let none = |_, _| Ok(Content::Bytes([].into()));
+    let entries = archive.entries().context("no tar")?;
+    let (tree, bytes) = fill(entries, how, &none)?;
+    let mut rest = archive.into_inner();
+    std::io::copy(&mut rest, &mut std::io::sink())?;
+    if rest.limit() == 0 {
+        bail!("{}: more than {UNPACKED_MAX} bytes", how.name);
+    }
+    Ok((tree.len() - 1, bytes))
+}
+
+/// What stands before an entry and is about it.
+#[derive(Default)]
+struct Ahead {
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+    uid: Option<u64>,
+    gid: Option<u64>,
+}
+
+impl Ahead {
+    /// Takes a header that is about the next entry; says whether it was one.
+    /// The reader of tars would take them by itself, of whatever length.
+    fn take<R: Read>(
+        &mut self,
+        entry: &mut ::tar::Entry<'_, R>,
+    ) -> Result<bool> {
+        let kind = entry.header().entry_type();
+        let known = kind.is_gnu_longname()
+            || kind.is_gnu_longlink()
+            || kind.is_pax_local_extensions();
+        if !known {
+            return Ok(false);
+        }
+        let size = entry.size();
+        if size > AHEAD_MAX {
+            bail!("a header of {size} bytes; wanted {AHEAD_MAX} at most");
+        }
+        let mut body = Vec::new();
+        entry.read_to_end(&mut body)?;
+        if body.len() as u64 != size {
+            bail!("cut off");
+        }
+        if kind.is_pax_local_extensions() {
+            self.pax(&body)?;
+            return Ok(true);
+        }
+        while body.last() == Some(&0) {
+            body.pop();
+        }
+        match kind.is_gnu_longname() {
+            true => self.name = Some(body),
+            false => self.link = Some(body),
+        }
+        Ok(true)
+    }
+
+    /// Source: pax(1p), "pax Header Block"; GNU tar's own keys for sparse
+    /// files are refused.
+    fn pax(&mut self, body: &[u8]) -> Result<()> {
+        for record in ::tar::PaxExtensions::new(body) {
+            let record = record.context("a damaged pax header")?;
+            let value = record.value_bytes().to_vec();
+            let number = || -> Result<u64> {
+                let text = std::str::from_utf8(record.value_bytes())?;
+                text.parse()
+                    .with_context(|| format!("{text:?} in a pax header"))
+            };
+            match record.key_bytes() {
+                b"path" => self.name = Some(value),
+                b"linkpath" => self.link = Some(value),
+                b"size" => self.size = Some(number()?),
+                b"uid" => self.uid = Some(number()?),
+                b"gid" => self.gid = Some(number()?),
+                key if key.starts_with(b"GNU.sparse") => bail!("a sparse file"),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every entry becomes one of a tree; `place` tells where `len` bytes at an
+/// offset will be. Returns the bytes of all files, too.
+fn fill<R: Read>(
+    entries: ::tar::Entries<'_, R>,
+    how: &How,
+    place: &dyn Fn(u64, u64) -> Result<Content>,
+) -> Result<(Tree, u64)> {
+    let root = Meta { mode: 0o755, uid: 0, gid: 0, mtime: 0 };
+    let mut tree = Tree::new(root);
+    let (mut bytes, mut names) = (0_u64, 0_usize);
+    let mut ahead = Ahead::default();
     let damaged = || format!("{} is damaged", how.name);
-    for entry in entries.with_context(damaged)? {
-        let entry = entry.with_context(damaged)?;
-        let shown = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+    for entry in entries.raw(true) {
+        let mut entry = entry.with_context(damaged)?;
+        if ahead.take(&mut entry).with_context(damaged)? {
+            continue;
+        }
+        let about = std::mem::take(&mut ahead);
+        let name = match about.name {
+            Some(ref name) => name.clone(),
+            None => entry.path_bytes().into_owned(),
+        };
+        let shown = String::from_utf8_lossy(&name).into_owned();
         let inside = || format!("{}: {shown}", how.name);
-        let Some(path) =
-            inner_path(&entry.path_bytes(), how).with_context(inside)?
-        else {
+        if about.size.is_some_and(|size| size != entry.size()) {
+            return Err(anyhow!("two sizes")).with_context(inside);
+        }
+        names += 1;
+        bytes = bytes.saturating_add(entry.size());
+        if bytes > UNPACKED_MAX || names > NAMES_MAX {
+            bail!(
+                "{}: wanted {UNPACKED_MAX} bytes and {NAMES_MAX} names at most",
+                how.name
+            );
+        }
+        let Some(path) = inner_path(&name, how).with_context(inside)? else {
             continue;
         };
-        let kind = kind(&entry, &path, tar, how).with_context(inside)?;
-        let Some(kind) = kind else { continue };
-        // Read over rather than read: an end that is missing shows nowhere.
-        if entry.raw_file_position().saturating_add(entry.size()) > end {
-            bail!("{}: cut off in {shown}", how.name);
-        }
-        let meta = meta(entry.header(), how).with_context(inside)?;
+        let kind = kind(&entry, about.link.as_deref(), place, how);
+        let Some(kind) = kind.with_context(inside)? else { continue };
+        let meta = meta(entry.header(), &about, how).with_context(inside)?;
         tree.insert_deep(path, Entry { kind, meta }, root)
             .with_context(inside)?;
     }
-    Ok(tree)
+    check_links(&tree, how.whole).with_context(|| how.name.clone())?;
+    Ok((tree, bytes))
 }
 
 /// A name as it will be in the tree; `None` when it is left out.
 fn inner_path(name: &[u8], how: &How) -> Result<Option<TreePath>> {
-    if name.starts_with(b"/") && !how.whole {
+    if name.starts_with(b"/") {
         bail!("an absolute path; wanted one below the archive's top");
     }
     let name = name.strip_prefix(b"./").unwrap_or(name);
@@ -185,10 +326,13 @@ fn inner_path(name: &[u8], how: &How) -> Result<Option<TreePath>> {
     }
 }
 
-fn meta(header: &::tar::Header, how: &How) -> Result<Meta> {
+fn meta(header: &::tar::Header, about: &Ahead, how: &How) -> Result<Meta> {
     let id = |id: u64| u32::try_from(id).context("an owner beyond 32 bits");
     let (uid, gid) = match how.owners {
-        true => (id(header.uid()?)?, id(header.gid()?)?),
+        true => (
+            id(about.uid.map_or_else(|| header.uid(), Ok)?)?,
+            id(about.gid.map_or_else(|| header.gid(), Ok)?)?,
+        ),
         false => (0, 0),
     };
     let mode = u16::try_from(header.mode()? & 0o7777).expect("12 bits");
@@ -203,29 +347,22 @@ fn meta(header: &::tar::Header, how: &How) -> Result<Meta> {
 
 fn kind<R: Read>(
     entry: &::tar::Entry<'_, R>,
-    path: &TreePath,
-    tar: &Path,
+    link: Option<&[u8]>,
+    place: &dyn Fn(u64, u64) -> Result<Content>,
     how: &How,
 ) -> Result<Option<Kind>> {
-    let link = || {
-        let target = entry.link_name_bytes().context("a link to nothing")?;
-        Ok::<_, anyhow::Error>(target.into_owned())
+    let target = || {
+        let own = || entry.link_name_bytes().map(|name| name.into_owned());
+        let target = link.map(<[u8]>::to_vec).or_else(own);
+        target.context("a link to nothing")
     };
     Ok(Some(match entry.header().entry_type() {
         EntryType::Regular | EntryType::Continuous => {
-            Kind::File(Content::OnDisk {
-                path: tar.to_owned(),
-                offset: entry.raw_file_position(),
-                len: entry.size(),
-            })
+            Kind::File(place(entry.raw_file_position(), entry.size())?)
         }
         EntryType::Directory => Kind::Directory,
-        EntryType::Symlink => {
-            let target = link()?;
-            check_link(path, &target, how.whole)?;
-            Kind::Symlink(target)
-        }
-        EntryType::Link => match inner_path(&link()?, how)? {
+        EntryType::Symlink => Kind::Symlink(target()?),
+        EntryType::Link => match inner_path(&target()?, how)? {
             Some(target) => Kind::HardLink(target),
             None => bail!("a hard link to what is left out"),
         },
@@ -240,24 +377,28 @@ fn kind<R: Read>(
     }))
 }
 
-/// Refuses a link that leads out of what the archive is.
-pub fn check_link(path: &TreePath, target: &[u8], whole: bool) -> Result<()> {
-    let shown = String::from_utf8_lossy(target);
-    if target.first() == Some(&b'/') {
-        if whole {
-            return Ok(());
+/// What `picks` name of `tree`, a file or a folder each, laid where they say in
+/// `into`; folders above take `above`.
+///
+/// Errors: a pick that is not there, a hard link without its file.
+pub fn choose(
+    tree: &Tree,
+    picks: &BTreeMap<String, String>,
+    into: &mut Tree,
+    above: Meta,
+) -> Result<()> {
+    for (from, to) in picks {
+        let (from, to) = (TreePath::parse(from)?, TreePath::parse(to)?);
+        let found = pick(tree, &from);
+        if found.is_empty() {
+            bail!("no {from}");
         }
-        bail!("a link to {shown}; wanted one below the archive's top");
-    }
-    let mut depth = path.as_bytes().split(|&b| b == b'/').count() - 1;
-    for part in target.split(|&byte| byte == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." if depth == 0 => {
-                bail!("a link to {shown}, which leads out of the archive")
+        for (below, entry) in found {
+            if let Kind::HardLink(other) = &entry.kind {
+                bail!("{from} is a hard link to {other}; pick that");
             }
-            b".." => depth -= 1,
-            _ => depth += 1,
+            let path = below.below(&to)?;
+            into.insert_deep(path, entry.clone(), above)?;
         }
     }
     Ok(())
@@ -346,3 +487,6 @@ pub fn take_in(folder: &Path, root: Meta) -> Result<Tree> {
     }
     Ok(tree)
 }
+
+#[cfg(test)]
+mod tests;

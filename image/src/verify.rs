@@ -15,8 +15,9 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::manifest::{self, SBOM_FILE_TAG, SBOM_TAG, UNPINNED_TAG};
-use crate::{digest, sign, stream, unpack};
+use crate::manifest::{self, FILE_TAG, SBOM_FILE_TAG, SBOM_TAG, UNPINNED_TAG};
+use crate::unpack::{self, How, UNPACKED_MAX};
+use crate::{digest, sign, stream};
 
 /// One look at one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,7 +48,7 @@ pub async fn verify(
     };
     let rules = manifest::check(&value, manifest);
     tell("manifest", rules.map(|()| identity(&value)).map_err(Into::into));
-    match image_file(manifest) {
+    match image_file(&value, manifest) {
         Ok(file) => {
             tell("file", same_file(&value, &file));
             tell("contents", framing(&value, &file));
@@ -76,17 +77,23 @@ fn identity(manifest: &Value) -> String {
     format!("{} {}@{}", field("uuid"), field("name"), field("version"))
 }
 
-/// The file beside a manifest: its name with another ending.
-pub fn image_file(manifest: &Path) -> Result<PathBuf> {
-    let endings = ["zfs.gz", "tar.gz", "zfs", "tar"];
+/// The file beside a manifest: its name with an ending that its type has.
+///
+/// Errors: none there, or a type that has none.
+pub fn image_file(manifest: &Value, path: &Path) -> Result<PathBuf> {
+    let endings = match manifest["type"].as_str() {
+        Some("docker") => ["tar.gz", "tar"],
+        Some("zone-dataset" | "lx-dataset") => ["zfs.gz", "zfs"],
+        other => bail!("type {other:?}; wanted docker or zone-dataset"),
+    };
     let found = endings
         .iter()
-        .map(|ending| manifest.with_extension("").with_added(ending))
+        .map(|ending| path.with_extension("").with_added(ending))
         .find(|path| path.is_file());
     found.with_context(|| {
         format!(
             "no image file beside {}; wanted the same name with one of {}",
-            manifest.display(),
+            path.display(),
             endings.join(", ")
         )
     })
@@ -116,7 +123,13 @@ fn same_file(manifest: &Value, file: &Path) -> Result<String> {
     if entry["sha1"].as_str() != Some(&digests.sha1) {
         bail!("{shown}: sha1 {}; wanted {}", digests.sha1, entry["sha1"]);
     }
-    Ok(format!("{} bytes, sha1 {}", digests.len, digests.sha1))
+    let tag = manifest["tags"][FILE_TAG].as_str();
+    let seen = digests.sha256.as_str();
+    if tag != Some(seen) {
+        let wanted = tag.unwrap_or("a tag that says so");
+        bail!("{shown}: sha256 {seen}; {FILE_TAG}: wanted {wanted}");
+    }
+    Ok(format!("{} bytes, sha256 {seen}", digests.len))
 }
 
 /// From the first byte to the last, as who installs it will read it.
@@ -124,13 +137,16 @@ fn framing(manifest: &Value, file: &Path) -> Result<String> {
     let shown = file.display();
     let opened = File::open(file).with_context(|| shown.to_string())?;
     let reader = BufReader::new(opened);
-    let reader: Box<dyn Read> = match manifest["files"][0]["compression"]
-        .as_str()
-    {
-        Some("gzip") => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
-        Some("none") => Box::new(reader),
-        other => bail!("compression {other:?}; wanted gzip or none"),
-    };
+    let reader: Box<dyn Read> =
+        match manifest["files"][0]["compression"].as_str() {
+            Some("gzip") => {
+                let reader = flate2::bufread::MultiGzDecoder::new(reader);
+                // A bomb ends as a file that was cut off does.
+                Box::new(reader.take(UNPACKED_MAX * 2))
+            }
+            Some("none") => Box::new(reader),
+            other => bail!("compression {other:?}; wanted gzip or none"),
+        };
     let read = match manifest["type"].as_str() {
         Some("docker") => tar(reader),
         Some("zone-dataset" | "lx-dataset") => zfs(manifest, reader),
@@ -139,29 +155,18 @@ fn framing(manifest: &Value, file: &Path) -> Result<String> {
     read.with_context(|| shown.to_string())
 }
 
+/// By the rules that archives go into images by: what passes here, no unpacker
+/// can be led astray by.
 fn tar(reader: impl Read) -> Result<String> {
-    let mut archive = ::tar::Archive::new(reader);
-    let (mut names, mut bytes) = (0_u64, 0);
-    for entry in archive.entries()? {
-        let entry = entry?;
-        let name = entry.path_bytes();
-        let shown = String::from_utf8_lossy(&name).into_owned();
-        let bare = name.strip_prefix(b"./").unwrap_or(&name);
-        let bare = bare.strip_suffix(b"/").unwrap_or(bare);
-        let path = crate::tree::TreePath::parse(bare)?;
-        let kind = entry.header().entry_type();
-        if kind.is_character_special() || kind.is_block_special() {
-            bail!("{shown}: a device node");
-        }
-        if kind.is_symlink()
-            && let Some(target) = entry.link_name_bytes()
-        {
-            unpack::check_link(&path, &target, true).context(shown)?;
-        }
-        names += 1;
-        bytes += entry.size();
-    }
-    std::io::copy(&mut archive.into_inner(), &mut std::io::sink())?;
+    let how = How {
+        name: "tar".into(),
+        strip: 0,
+        epoch: u64::MAX,
+        owners: true,
+        whole: true,
+        without: &[],
+    };
+    let (names, bytes) = unpack::judge(reader, &how)?;
     Ok(format!("tar of {names} names, {bytes} bytes"))
 }
 
@@ -211,6 +216,6 @@ fn same_sbom(manifest: &Value, path: &Path) -> Result<String> {
 fn pins(manifest: &Value) -> Result<String> {
     match manifest["tags"][UNPINNED_TAG].as_str() {
         None => Ok("every component pinned".into()),
-        Some(open) => Ok(format!("NOT pinned, for tests alone: {open}")),
+        Some(open) => bail!("not pinned, for tests alone: {open}"),
     }
 }

@@ -80,20 +80,8 @@ impl Builder<'_> {
             return Ok(tree);
         }
         let mut chosen = Tree::new(self.root);
-        for (from, to) in &archive.pick {
-            let (from, to) = (TreePath::parse(from)?, TreePath::parse(to)?);
-            let found = unpack::pick(&tree, &from);
-            if found.is_empty() {
-                bail!("{}: no {from} in {}", part.name, how.name);
-            }
-            for (below, entry) in found {
-                if let Kind::HardLink(other) = &entry.kind {
-                    bail!("{from} is a hard link to {other}; pick that");
-                }
-                let path = below.below(&to)?;
-                chosen.insert_deep(path, entry.clone(), self.root)?;
-            }
-        }
+        unpack::choose(&tree, &archive.pick, &mut chosen, self.root)
+            .with_context(|| format!("{}: pick of {}", part.name, how.name))?;
         Ok(chosen)
     }
 
@@ -110,6 +98,14 @@ impl Builder<'_> {
             bail!("no toolchain {}", go.toolchain);
         };
         let program = golang::program(chain, self.place.cache).await?;
+        // Who compiles decides the bytes as the source does.
+        if chain.host.is_some() {
+            part.unpinned = Some("compiled by this machine's own Go".into());
+        } else if let Some(source) = &chain.source
+            && source.sha256.is_none()
+        {
+            part.unpinned.clone_from(&source.unpinned);
+        }
         let name = part.name.clone();
         let job = golang::Job {
             name: &name,

@@ -6,11 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Where, images, known, table};
+use super::{Usage, Where, images, known, table};
 use crate::build::{self, Place};
 use crate::cache::Cache;
 use crate::deliver::{self, Output, Wanted};
@@ -18,6 +18,7 @@ use crate::look::look;
 use crate::plan::{self, Line, Plan};
 use crate::recipe::Brand;
 use crate::scratch::Scratch;
+use crate::sign;
 use crate::stamp::{self, Stamp};
 
 /// Which image.
@@ -65,6 +66,9 @@ pub(super) struct BuildArgs {
     /// Sign the manifest with this SSH key
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
+    /// Take the place of another image of this name and version
+    #[arg(long)]
+    force: bool,
     /// Print the plan and stop
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -113,13 +117,16 @@ async fn stamp(which: &Which, workspace: &Path) -> Result<Stamp> {
         (Some(version), Some(epoch)) => {
             Ok(Stamp { version: version.clone(), epoch })
         }
-        (Some(_), None) => bail!("--stamp wants SOURCE_DATE_EPOCH too"),
+        (Some(_), None) => {
+            Err(Usage("--stamp wants SOURCE_DATE_EPOCH too".into()).into())
+        }
         (None, _) => Stamp::of(&stamp::commit(workspace).await?, epoch),
     }
 }
 
 fn print(plan: &Plan, json: bool) -> Result<()> {
-    let steps: Vec<_> = plan.steps.iter().map(plan::Step::line).collect();
+    let lines = plan.steps.iter().map(|step| step.line(plan.brand));
+    let steps: Vec<_> = lines.collect();
     if json {
         let report = PlanReport {
             recipe: &plan.recipe,
@@ -153,6 +160,7 @@ pub(super) async fn build(args: BuildArgs) -> Result<bool> {
         folder: args.out.clone().unwrap_or_else(|| images(&workspace)),
         proto: args.proto,
         key: args.sign.clone(),
+        force: args.force,
     };
     let cache = args.which.place.cache(&workspace)?;
     let output = carry_out(&plan, &cache, &wanted, args.quiet).await?;
@@ -174,10 +182,13 @@ async fn carry_out(
     let all = plan.steps.len();
     let tell = |nth: usize, step: &plan::Step| {
         if !quiet {
-            let Line { action, what, to, .. } = step.line();
+            let Line { action, what, to, .. } = step.line(plan.brand);
             tell!("[{:>2}/{all}] {action} {to} {what}", nth + 1);
         }
     };
+    if let Some(key) = &wanted.key {
+        sign::trial(key, work.path()).await?;
+    }
     let built = build::build(plan, &place, &tell).await?;
     if !quiet {
         tell!("writing {}", wanted.folder.display());

@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::{Where, recipes, table};
+use super::{Usage, Where, recipes, table};
 use crate::artifacts::{Artifacts, Go, Made, Vendor};
 use crate::cache::Cached;
 use crate::debian;
@@ -103,7 +103,10 @@ fn add(
     brand: Brand,
 ) -> Result<()> {
     let Some(artifact) = artifacts.all.get(name) else {
-        bail!("{name:?} is no recipe, and no component of artifacts.toml");
+        let why = format!(
+            "{name:?} is no recipe, and no component of artifacts.toml"
+        );
+        return Err(Usage(why).into());
     };
     if let Some(Made::Go(go)) = artifact.made(brand) {
         add(all, artifacts, &go.toolchain, brand)?;
@@ -166,8 +169,8 @@ async fn modules(
         bail!("{}: no toolchain", go.toolchain);
     };
     let program = golang::program(chain, fetcher.cache).await?;
-    let work = tempfile::tempdir_in(fetcher.cache.root())?;
-    let patches = look::patches(fetcher.workspace, name);
+    let work = tempfile::tempdir_in(fetcher.cache.work()?)?;
+    let patches = look::patches(fetcher.workspace, name)?;
     let job = golang::Job {
         name,
         go,

@@ -49,6 +49,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Exit code: the command line makes no sense (sysexits EX_USAGE).
 const USAGE: u8 = 64;
 
+/// Words that mean nothing here: what clap cannot know.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
 const AFTER_HELP: &str = "\
 EXIT STATUS
   0   done; of verify, all is well
@@ -178,7 +183,10 @@ fn known(workspace: &Path, name: &str, brand: Brand) -> Result<recipe::Recipe> {
     let all = recipe::list(&folder)?;
     if !all.iter().any(|(known, _)| known == name) {
         let all: Vec<_> = all.iter().map(|(name, _)| name.as_str()).collect();
-        bail!("no recipe {name:?}; wanted one of {}", all.join(", "));
+        let all = all.join(", ");
+        return Err(
+            Usage(format!("no recipe {name:?}; wanted one of {all}")).into()
+        );
     }
     recipe::load(&folder, name, brand)
 }
@@ -219,7 +227,10 @@ pub fn zone_image(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("zone-image: {error:#}");
-            ExitCode::FAILURE
+            match error.is::<Usage>() {
+                true => ExitCode::from(USAGE),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -254,16 +265,24 @@ fn block_on(verb: impl Future<Output = Result<bool>>) -> Result<bool> {
     ended
 }
 
-/// Ends with the first SIGINT or SIGTERM; never, where none can be had.
+/// Ends with the first SIGINT, SIGTERM or SIGHUP (a terminal that went away);
+/// never, where none can be had.
 async fn told_to_end() {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
-    let [interrupt, terminate] = kinds.map(signal);
-    let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    let [interrupt, terminate, hangup] = kinds.map(signal);
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+        (interrupt, terminate, hangup)
+    else {
         return std::future::pending().await;
     };
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
     }
 }
 

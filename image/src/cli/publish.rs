@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use crate::publish::{self, Target};
+use crate::publish::{self, Allow, Limits, Target};
 
 /// Puts an image into an IMGAPI: manifest, file, activation.
 ///
-/// May be run again: what is there already is left alone, what was begun is
+/// Judges the image first, as verify does. May be run again: what is there already is left alone, what was begun is
 /// finished.
 #[derive(Args)]
 pub(super) struct PublishArgs {
@@ -25,6 +25,18 @@ pub(super) struct PublishArgs {
     /// Channel, where the server has channels
     #[arg(long)]
     channel: Option<String>,
+    /// Who may sign: a file of allowed signers, as ssh-keygen(1) has it
+    #[arg(long, value_name = "FILE")]
+    signers: Option<PathBuf>,
+    /// Let an image out that holds what nobody pinned
+    #[arg(long)]
+    allow_unpinned: bool,
+    /// Let an image out that was built of files that no commit has
+    #[arg(long)]
+    allow_dirty: bool,
+    /// Let an image out whose signature nobody looked at
+    #[arg(long)]
+    allow_unsigned: bool,
     /// Ask what is there, print what would be done, and change nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -38,6 +50,13 @@ pub(super) async fn publish(args: PublishArgs) -> Result<bool> {
         url: args.imgapi,
         channel: args.channel,
         dry_run: args.dry_run,
+        signers: args.signers,
+        allow: Allow {
+            unpinned: args.allow_unpinned,
+            dirty: args.allow_dirty,
+            unsigned: args.allow_unsigned,
+        },
+        limits: Limits::default(),
     };
     let tell = |act: publish::Act| tell!("{} {}", act.as_str(), target.url);
     let acts = publish::publish(&args.manifest, &target, &tell).await?;

@@ -70,9 +70,9 @@ const TAGS_MAX: usize = 100 << 10;
 /// Longest description, bytes: what documents say; code takes more.
 const DESCRIPTION_MAX: usize = 512;
 /// Longest version, bytes: likewise.
-const VERSION_MAX: usize = 128;
+pub(crate) const VERSION_MAX: usize = 128;
 /// Longest name, bytes: likewise.
-const NAME_MAX: usize = 512;
+pub(crate) const NAME_MAX: usize = 512;
 
 /// Adds all that is wrong to `problems`.
 pub(super) fn check(manifest: &Value, path: &Path, problems: &mut Problems) {

@@ -93,7 +93,7 @@ fn an_lx_image_holds_what_its_recipe_says_and_verifies() {
     let shop = shop();
     let built = shop.build("lx", &["--json"]).well();
     let report: Value = serde_json::from_str(&built.stdout).unwrap();
-    let name = format!("tiny-{STAMP}");
+    let name = format!("tiny-lx-{STAMP}");
     assert_eq!(
         shop.left(),
         [
@@ -104,7 +104,7 @@ fn an_lx_image_holds_what_its_recipe_says_and_verifies() {
     );
     let all = members(&shop.path(format!("out/{name}.tar.gz")));
     let of = |name: &str| all.get(name).unwrap_or_else(|| panic!("{name}"));
-    let motd = format!("tiny {STAMP}\n");
+    let motd = format!("tiny-lx {STAMP}\n");
     assert_eq!(*of("etc/motd"), (0o644, 0, EPOCH, motd));
     // Whoever packed it had uid 1234, a umask, setuid and a later clock.
     let (mode, uid, mtime, _) = of("opt/tool/bin/tool");
@@ -136,7 +136,7 @@ fn an_lx_image_holds_what_its_recipe_says_and_verifies() {
 fn the_list_of_contents_names_each_part_with_its_digest() {
     let shop = shop();
     shop.build("lx", &[]).well();
-    let path = shop.path(format!("out/tiny-{STAMP}.spdx.json"));
+    let path = shop.path(format!("out/tiny-lx-{STAMP}.spdx.json"));
     let sbom: Value =
         serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     assert_eq!(sbom["spdxVersion"], "SPDX-2.3");
@@ -272,4 +272,34 @@ fn a_full_cache_needs_no_source() {
         names.map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["last", "sha256"]);
+}
+
+/// Built of one commit into one folder: neither takes anything of the other's,
+/// and SAPI is offered the native one alone.
+#[test]
+fn both_brands_in_one_folder() {
+    let shop = shop();
+    for brand in ["joyent-minimal", "lx"] {
+        shop.build(brand, &["--proto"]).well();
+    }
+    assert_eq!(shop.left().len(), 10, "{:?}", shop.left());
+    for (brand, kind) in [("joyent-minimal", "zone-dataset"), ("lx", "docker")]
+    {
+        let manifest = shop.manifest_of(brand);
+        let text = fs::read_to_string(&manifest).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["type"], kind);
+        let service = &value["tags"]["smartdc_service"];
+        assert_eq!(*service == true, brand == "joyent-minimal");
+        let manifest = manifest.display().to_string();
+        let verdict = shop.run(&["verify", &manifest]).well().stdout;
+        assert!(!verdict.contains("REFUSED"), "{verdict}");
+    }
+    // The other's file under this one's name is not taken for it.
+    let native = shop.manifest_of("joyent-minimal");
+    let zfs = native.with_extension("zfs.gz");
+    fs::rename(zfs, native.with_extension("tar.gz")).unwrap();
+    let native = native.display().to_string();
+    let verdict = shop.run(&["verify", &native]).stdout;
+    assert!(verdict.contains("no image file beside"), "{verdict}");
 }

@@ -46,6 +46,10 @@ tags = ["netgo"]
 [hello.any.build]
 "bin/hello" = "."
 
+[hello.any.pick]
+"dep" = "share/dep"
+"go.mod" = "share/go.mod"
+
 [hello.any.set]
 "main.version" = "3.2.1"
 
@@ -79,30 +83,48 @@ fn shop() -> Workshop {
 }
 
 /// The program as it is in the proto tar.
-fn program(shop: &Workshop) -> Vec<u8> {
-    let proto = shop.path(format!("out/tiny-pkg-{STAMP}.tar.gz"));
+fn program(shop: &Workshop, brand: &str) -> Vec<u8> {
+    member(shop, brand, "bin/hello")
+}
+
+/// A file of the component as it is in the proto tar.
+fn member(shop: &Workshop, brand: &str, path: &str) -> Vec<u8> {
+    let path = Path::new("root/opt/hello").join(path);
+    let name = if brand == "lx" { "tiny-lx" } else { "tiny" };
+    let proto = shop.path(format!("out/{name}-pkg-{STAMP}.tar.gz"));
     let gzip = flate2::read::GzDecoder::new(fs::File::open(proto).unwrap());
     let mut tar = tar::Archive::new(gzip);
     let mut bytes = Vec::new();
     for entry in tar.entries().unwrap() {
         let mut entry = entry.unwrap();
-        if entry.path().unwrap() == Path::new("root/opt/hello/bin/hello") {
+        if entry.path().unwrap() == path {
             std::io::copy(&mut entry, &mut bytes).unwrap();
         }
     }
     bytes
 }
 
+/// All but the compiler is pinned after that.
+fn pin_modules(shop: &Workshop) {
+    let said = shop.run(&["fetch", "--pin", "hello", "--brand", "lx"]).well();
+    let line = said.stdout.lines().find(|line| line.contains(".vendor: "));
+    let (_, pin) = line.unwrap().split_once(": ").unwrap();
+    let file = "image/recipes/artifacts.toml";
+    let pins = fs::read_to_string(shop.path(file)).unwrap();
+    shop.write(file, pins.replace("unpinned = \"a test\"", pin));
+}
+
 #[test]
 fn a_program_is_built_for_both_systems_the_same_each_time() {
     let (shop, again) = (shop(), shop());
+    pin_modules(&shop);
     for brand in ["joyent-minimal", "lx"] {
         shop.build(brand, &["--proto"]).well();
-        let bytes = program(&shop);
+        let bytes = program(&shop, brand);
         // Twice for one of them: each compiles Go's library anew.
         if brand == "joyent-minimal" {
             again.build(brand, &["--proto"]).well();
-            assert_eq!(sha256(&bytes), sha256(&program(&again)));
+            assert_eq!(sha256(&bytes), sha256(&program(&again, brand)));
         }
         let seen = elf::read(&bytes).unwrap();
         if brand == "joyent-minimal" {
@@ -127,6 +149,12 @@ fn a_program_is_built_for_both_systems_the_same_each_time() {
             bytes.windows(folder.len()).any(|part| part == folder.as_bytes());
         assert!(!found, "{folder} in the program");
     }
+    // A pick may be a folder.
+    let picked = member(&shop, "lx", "share/dep/dep.go");
+    assert_eq!(picked, fixture("hello/dep/dep.go"));
+    // Debian's Go is pinned by nobody, and the image says so.
+    let manifest = fs::read_to_string(shop.manifest_of("lx")).unwrap();
+    assert!(manifest.contains("\"triton.unpinned\": \"hello\""), "{manifest}");
     let sbom = shop.path(format!("out/tiny-{STAMP}.spdx.json"));
     let sbom: Value =
         serde_json::from_str(&fs::read_to_string(sbom).unwrap()).unwrap();
@@ -148,6 +176,13 @@ fn a_patch_that_no_longer_applies_or_has_no_head() {
     let built = shop.build("lx", &[]);
     built.refused(&["0001.patch no longer applies", "platform.go", "FAILED"]);
     assert!(shop.left().is_empty());
+    let bytes = fs::read(shop.path("hello.tar.gz")).unwrap();
+    let pins = PINS.replace("DIGEST", &sha256(&bytes));
+    let pins = pins.replace("\"go.mod\" =", "\"platform.go\" =");
+    shop.write("image/recipes/artifacts.toml", pins);
+    shop.write(name, &patch);
+    let built = shop.build("lx", &[]);
+    built.refused(&["pick \"platform.go\"", "0001.patch changes /platform.go"]);
     shop.write(name, patch.replace("https://", ""));
     let built = shop.build("lx", &[]);
     built.refused(&["0001.patch: head: no https:// link"]);

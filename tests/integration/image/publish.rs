@@ -8,10 +8,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
 use std::fs;
+use std::time::Duration;
 
 use localdc::image::imgapi::{Call, Fault, Imgapi};
 use localdc::image::workshop::{Ended, Workshop};
 use serde_json::{Value, json};
+use zone_image::publish::{self, Allow, Limits, Target};
 
 use super::beside;
 
@@ -38,8 +40,14 @@ impl Image {
         self.manifest["uuid"].as_str().unwrap()
     }
 
-    /// On a thread of its own: the server answers on this one.
+    /// Nobody signed these.
     async fn publish(&self, more: &[&str]) -> Ended {
+        let more = [&["--allow-unsigned"], more].concat();
+        self.publish_as(&more).await
+    }
+
+    /// On a thread of its own: the server answers on this one.
+    async fn publish_as(&self, more: &[&str]) -> Ended {
         let manifest = self.shop.manifest().display().to_string();
         let url = self.server.url();
         let words = ["publish", &manifest, "--imgapi", &url];
@@ -141,10 +149,68 @@ async fn refusals_are_told_in_the_servers_words() {
     bytes[100] ^= 1;
     fs::write(&file, bytes).unwrap();
     let ended = image.publish(&[]).await;
-    ended.refused(&["could not add file", "400", "UploadError"]);
-    assert_eq!(image.there()["state"], "unactivated");
+    ended.refused(&["is not fit to go out: file:", "sha1"]);
+    assert_eq!(image.server.calls(), []);
     // A server that is not there.
+    let image = Image::new("lx").await;
     let manifest = image.shop.manifest().display().to_string();
     let words = ["publish", &manifest, "--imgapi", "http://127.0.0.1:9"];
+    let words = [&words[..], &["--allow-unsigned"]].concat();
     image.shop.run(&words).refused(&["no answer from http://127.0.0.1:9/"]);
+}
+
+/// What is not for everybody goes out by a flag that says so, and not else.
+#[tokio::test]
+async fn an_unsigned_a_dirty_and_an_unpinned_image() {
+    let image = Image::new("lx").await;
+    let ended = image.publish_as(&[]).await;
+    ended.refused(&["signature: wanted --signers", "--allow-unsigned"]);
+    let mut manifest = image.manifest.clone();
+    manifest["version"] = json!("main-20300102T030405Z-g0a1b2c3-dirty");
+    manifest["tags"]["triton.unpinned"] = json!("tool");
+    fs::write(image.shop.manifest(), manifest.to_string()).unwrap();
+    let verified = ["verify", &image.shop.manifest().display().to_string()]
+        .map(str::to_owned);
+    let verified = verified.each_ref().map(String::as_str);
+    assert_eq!(image.shop.run(&verified).code, Some(1));
+    let ended = image.publish(&[]).await;
+    ended.refused(&["--allow-unpinned", "--allow-dirty"]);
+    let ended = image.publish(&["--allow-dirty"]).await;
+    ended.refused(&["not pinned, for tests alone: tool"]);
+    let ended = image.publish(&["--allow-unpinned"]).await;
+    ended.refused(&["built of what no commit has"]);
+    assert_eq!(image.server.calls(), []);
+    image.publish(&["--allow-unpinned", "--allow-dirty"]).await.well();
+    assert_eq!(image.there()["state"], "active");
+}
+
+/// A file takes longer than any call may, and is sent once.
+#[tokio::test]
+async fn a_server_that_takes_a_file_slowly() {
+    let image = Image::new("lx").await;
+    let call = Duration::from_millis(500);
+    let target = |upload| Target {
+        url: image.server.url(),
+        channel: None,
+        dry_run: false,
+        signers: None,
+        allow: Allow { unsigned: true, ..Allow::default() },
+        limits: Limits { call, upload, silence: call },
+    };
+    let slow = |times| Fault::Slow(call * times);
+    let manifest = image.shop.manifest();
+    // No answer at all within the upload's own limit: that, and no repetition.
+    image.server.fault(Call::AddFile, slow(100));
+    let short = target(call * 2);
+    let ended = publish::publish(&manifest, &short, &|_| {}).await;
+    let said = format!("{:#}", ended.unwrap_err());
+    assert!(said.contains("could not add file"), "{said}");
+    assert!(said.contains("timed out"), "{said}");
+    assert_eq!(image.server.calls(), [Call::Get, Call::Import]);
+    let image = Image::new("lx").await;
+    image.server.fault(Call::AddFile, slow(3));
+    let long = Target { url: image.server.url(), ..target(call * 120) };
+    let manifest = image.shop.manifest();
+    publish::publish(&manifest, &long, &|_| {}).await.unwrap();
+    assert_eq!(image.server.calls(), WHOLE);
 }

@@ -5,6 +5,8 @@
 //! Bad input: each is told with file, key, value seen and wanted, and leaves
 //! no image behind.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
+
 use std::fs;
 
 use localdc::image::workshop::{
@@ -79,7 +81,7 @@ fn an_archive_that_leaves_its_place() {
         (Member::File("../../etc/passwd", b"x"), "a component . or .."),
         (Member::File("/etc/passwd", b"x"), "an absolute path"),
         (Member::Link("bin/sh", "../../../bin/sh"), "leads out of"),
-        (Member::Link("sh", "/bin/sh"), "a link to /bin/sh"),
+        (Member::Link("sh", "/bin/sh"), "a link to /bin/sh, which leads out"),
         (Member::Device("null"), "a device node"),
     ];
     for (member, words) in evil {
@@ -92,14 +94,14 @@ fn an_archive_that_leaves_its_place() {
     let twice = tar(&[Member::File("a", b"1"), Member::File("a", b"2")]);
     refused(&shop_with(&twice, ""), &["/a is there already"]);
     let cut = &tar(&[Member::File("a", &[1; 9000])])[..4000];
-    refused(&shop_with(cut, ""), &["tool.tar: cut off in a"]);
+    refused(&shop_with(cut, ""), &["tool.tar: a: cut off"]);
 }
 
 #[test]
 fn a_pick_that_is_not_there() {
     let bytes = tar(&[Member::File("a", b"text")]);
     let more = "[tool.any.pick]\n\"b\" = \"bin/b\"\n";
-    refused(&shop_with(&bytes, more), &["tool: no /b in tool.tar"]);
+    refused(&shop_with(&bytes, more), &["tool: pick of tool.tar: no /b"]);
 }
 
 #[test]
@@ -206,6 +208,12 @@ fn a_build_that_is_told_to_end() {
     let bytes = tar(&[Member::File("noise", &noise)]);
     let shop = shop_with(&bytes, "");
     shop.run(&["fetch", "tiny", "--brand", "lx"]).well();
+    for signal in ["TERM", "HUP"] {
+        ended_by(&shop, signal);
+    }
+}
+
+fn ended_by(shop: &Workshop, signal: &str) {
     let mut build = shop.command(&[
         "build", "tiny", "--brand", "lx", "--stamp", STAMP, "--out", "out",
     ]);
@@ -215,10 +223,45 @@ fn a_build_that_is_told_to_end() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let pid = child.id().to_string();
-    command("kill").arg(&pid).status().unwrap();
+    command("kill").args(["-s", signal, &pid]).status().unwrap();
     let ended = child.wait().unwrap();
     assert_eq!(ended.code(), Some(1));
     assert!(shop.left().is_empty(), "{:?}", shop.left());
     let cache = fs::read_dir(shop.path("target/image/cache")).unwrap();
     assert_eq!(cache.count(), 2);
+}
+
+/// Words that make no sense: exit code 64, as config-agent's.
+#[test]
+fn a_role_nobody_knows_and_a_stamp_without_a_time() {
+    let shop = Workshop::new(beside(), "", "");
+    for words in [
+        &["plan", "tyni", "--brand", "lx"][..],
+        &["build", "tyni", "--brand", "lx"],
+        &["fetch", "tyni"],
+    ] {
+        let ended = shop.run(words);
+        assert_eq!(ended.code, Some(64), "{ended:?}");
+        assert!(ended.stderr.contains("\"tyni\""), "{ended:?}");
+    }
+    let words = ["plan", "tiny", "--brand", "lx", "--stamp", "v"];
+    let mut command = shop.command(&words);
+    let ended = command.env_remove("SOURCE_DATE_EPOCH").output().unwrap();
+    assert_eq!(ended.status.code(), Some(64), "{ended:?}");
+}
+
+/// Told by the plan, before anything is fetched or built.
+#[test]
+fn a_stamp_that_is_no_name_a_program_too_many_and_unreadable_patches() {
+    let bytes = tar(&[Member::File("a", b"text")]);
+    let shop = shop_with(&bytes, "");
+    let plan = ["plan", "tiny", "--brand", "lx", "--stamp"];
+    let run = |more: &[&str]| shop.run(&[&plan[..], more].concat());
+    run(&["../x"]).refused(&["version: \"../x\"; wanted letters"]);
+    let long = "v".repeat(129);
+    run(&[&long]).refused(&["wanted letters, digits and . _ -, 128 at most"]);
+    let words = ["v", "--program", "agnet=/bin/true"];
+    run(&words).refused(&["/bin/true: --program agnet: in no step"]);
+    shop.write("image/patches/tool", "no folder");
+    run(&["v"]).refused(&["patches/tool: patches: could not read"]);
 }

@@ -59,7 +59,7 @@ fn a_changed_file_is_told_by_digest_and_framing() {
     for (brand, ending) in [("lx", "tar.gz"), ("joyent-minimal", "zfs.gz")] {
         let shop = built(brand, &[]);
         assert_eq!(faults(&shop, &[]), []);
-        let file = shop.path(format!("out/tiny-{STAMP}.{ending}"));
+        let file = shop.manifest().with_extension(ending);
         change(&file, |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 0x55;
@@ -75,10 +75,27 @@ fn a_changed_file_is_told_by_digest_and_framing() {
     }
 }
 
+/// SHA-1 alone would let another file by.
+#[test]
+fn a_file_of_another_sha256_is_told() {
+    let shop = built("lx", &[]);
+    change_manifest(&shop, |manifest| {
+        manifest["tags"]["triton.file.sha256"] = json!("0".repeat(64));
+    });
+    let bad = faults(&shop, &[]);
+    assert_eq!(bad[0].0, "file");
+    assert!(bad[0].1.contains("triton.file.sha256: wanted 000"), "{bad:?}");
+    change_manifest(&shop, |manifest| {
+        manifest["tags"]["triton.unpinned"] = json!("tool");
+    });
+    assert_eq!(faults(&shop, &[])[1].0, "pins");
+    assert_eq!(faults(&shop, &["--allow-unpinned"]).len(), 1);
+}
+
 #[test]
 fn a_changed_list_of_contents_is_told() {
     let shop = built("lx", &[]);
-    let sbom = shop.path(format!("out/tiny-{STAMP}.spdx.json"));
+    let sbom = shop.path(format!("out/tiny-lx-{STAMP}.spdx.json"));
     change(&sbom, |bytes| bytes.push(b'\n'));
     let bad = faults(&shop, &[]);
     assert_eq!(bad[0].0, "sbom");
@@ -166,5 +183,24 @@ fn a_key_that_cannot_sign_leaves_no_image() {
     fs::set_permissions(&bad, fs::Permissions::from_mode(0o600)).unwrap();
     let bad = bad.display().to_string();
     shop.build("lx", &["--sign", &bad]).refused(&["could not sign"]);
+    assert!(shop.left().is_empty(), "{:?}", shop.left());
+}
+
+/// Nobody is there to be asked: told at once, before anything is built.
+#[test]
+fn a_key_with_a_passphrase_does_not_hang_a_build() {
+    let shop = Workshop::new(beside(), RECIPE, "");
+    let path = shop.path("locked");
+    let made = command("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "secret", "-f"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let begun = std::time::Instant::now();
+    let words = ["--sign", &path.display().to_string()];
+    let ended = shop.build("lx", &words).refused(&["could not sign"]);
+    assert!(begun.elapsed().as_secs() < 30, "{ended:?}");
+    assert!(!ended.stderr.contains("/etc/motd"), "{ended:?}");
     assert!(shop.left().is_empty(), "{:?}", shop.left());
 }

@@ -10,8 +10,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -28,6 +29,8 @@ pub enum Fault {
     Busy,
     /// Done, and 503 all the same: the answer got lost.
     Lost,
+    /// Done, after so long in which nothing of a file is read.
+    Slow(Duration),
 }
 
 /// What a request does.
@@ -144,10 +147,14 @@ fn under_fault(
         None => act(&mut server),
         Some((_, fault)) => {
             server.faults.pop_front();
-            if fault == Fault::Lost {
-                act(&mut server);
+            match fault {
+                Fault::Busy => busy(),
+                Fault::Slow(_) => act(&mut server),
+                Fault::Lost => {
+                    act(&mut server);
+                    busy()
+                }
             }
-            busy()
         }
     }
 }
@@ -239,8 +246,15 @@ async fn add_file(
     State(shared): State<Shared>,
     Path(uuid): Path<String>,
     Query(query): Parameters,
-    body: Bytes,
+    body: Body,
 ) -> Response {
+    let fault = lock(&shared).faults.front().copied();
+    if let Some((Call::AddFile, Fault::Slow(pause))) = fault {
+        tokio::time::sleep(pause).await;
+    }
+    let Ok(body) = to_bytes(body, usize::MAX).await else {
+        return refuse(StatusCode::BAD_REQUEST, "UploadError", "cut off");
+    };
     under_fault(&shared, Call::AddFile, &query, |server| {
         let Some(image) = server.images.get_mut(&uuid) else {
             let message = "no image";

@@ -130,9 +130,20 @@ impl Workshop {
         self.run(&[&words[..], more].concat())
     }
 
-    /// The manifest of an image that was built.
+    /// The manifest of the one image that was built.
     pub fn manifest(&self) -> PathBuf {
-        self.path(format!("out/{NAME}-{STAMP}.imgmanifest"))
+        let names = self.left();
+        let mut found = names.iter().filter(|n| n.ends_with(".imgmanifest"));
+        let (first, more) = (found.next(), found.next());
+        let first = first.expect("an image was built");
+        assert_eq!(more, None, "two images");
+        self.path(format!("out/{first}"))
+    }
+
+    /// The manifest of an image that was built for a brand.
+    pub fn manifest_of(&self, brand: &str) -> PathBuf {
+        let ending = if brand == "lx" { "-lx" } else { "" };
+        self.path(format!("out/{NAME}{ending}-{STAMP}.imgmanifest"))
     }
 
     /// What the folder of images holds, sorted; nothing, if there is none.

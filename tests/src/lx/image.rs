@@ -118,7 +118,7 @@ impl<'a> Shop<'a> {
             self.make(role, &version, epoch, &out)?;
         }
         let ending = |suffix: &str| -> io::Result<PathBuf> {
-            let suffix = format!("-{version}.{suffix}");
+            let suffix = format!("-lx-{version}.{suffix}");
             for entry in fs::read_dir(&out)? {
                 let path = entry?.path();
                 if path.display().to_string().ends_with(&suffix) {
@@ -131,7 +131,8 @@ impl<'a> Shop<'a> {
         if !made_of.exists() {
             // As imgadm and IMGAPI will judge it.
             let manifest = ending("imgmanifest")?;
-            run(command(self.program()).arg("verify").arg(manifest))?;
+            let verify = ["verify", "--allow-unpinned"];
+            run(command(self.program()).args(verify).arg(manifest))?;
             fs::write(&made_of, inputs)?;
         }
         Ok(LxImage { version, tar })
@@ -151,7 +152,7 @@ impl<'a> Shop<'a> {
         run(&mut self.zone_image("fetch", &[role]))?;
         let mut build = self.zone_image("build", &[role]);
         build.env("SOURCE_DATE_EPOCH", epoch.to_string());
-        build.args(["--program", &agent, "--stamp", version]);
+        build.args(["--program", &agent, "--stamp", version, "--force"]);
         run(build.arg("--quiet").arg("--out").arg(out))?;
         prune(&self.cache())
     }

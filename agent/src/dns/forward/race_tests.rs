@@ -180,7 +180,8 @@ async fn a_healthy_first_server_is_asked_alone() {
     let more = first.asked.load(Ordering::SeqCst) - before.0;
     // A busy machine makes one late now and then.
     assert!(more < 25, "{more} of 50 asked of both");
-    assert!(second.asked.load(Ordering::SeqCst) - before.1 >= 50);
+    let most = second.asked.load(Ordering::SeqCst) - before.1;
+    assert!(most >= 25, "{most} of 50 asked of the nearer");
 }
 
 #[tokio::test]
