@@ -165,7 +165,7 @@ async fn lx_zone_comes_up_by_itself_and_keeps_its_data_over_a_new_image() {
     site.zone.provision(&two).unwrap();
     site.all_up().await;
     let product = site.zone.text("etc/product");
-    let named = format!("Image: mantav2-prometheus {}\n", two.version);
+    let named = format!("Image: mantav2-prometheus-lx {}\n", two.version);
     assert!(product.contains(&named), "{product}");
     assert_ne!(one.version, two.version);
     let setup = site.zone.text("var/svc/setup.log");
