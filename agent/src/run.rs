@@ -6,152 +6,42 @@
 //! together. The first that ends takes the rest with it; the service manager
 //! starts us again.
 
+mod doors;
 mod loops;
+mod start;
 
-use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use crate::apply::commit::{sweep, write_atomic};
-use crate::apply::{DaemonHttp, HttpFuture};
+use self::doors::{LocalHttp, SapiSource, lookup, write_secret};
+use self::loops::Loops;
+use self::start::{Prepared, persevere, prepare};
+pub use self::start::{RunError, Start};
+use crate::apply::DaemonHttp;
 use crate::config::ConfigFile;
 use crate::daemons;
 use crate::discovery::{self, Discovery, Heard, PeerSearch, ZoneFacts};
-use crate::dns::{DnsConfig, DnsError, NameServer, NamesHandle};
-use crate::host::Host;
+use crate::dns::{DnsConfig, NameServer};
 use crate::log::chain;
-use crate::metadata::poll::{Cache, Pace, PollFuture, Polled, Poller, Source};
+use crate::metadata::poll::{Cache, Pace, Poller};
 use crate::model::dns::Routes;
 use crate::probe::Probe;
 use crate::status::{self, Board, Reach, Reporter};
-use crate::triton::sapi::{Config, Sapi};
-use crate::triton::{ApiError, Http, Lookup};
-use crate::walk::{Facts, Inputs, Outputs, Walk, WalkStatus, gather};
-use loops::Loops;
-
-/// What a daemon on loopback may take to answer a reload.
-const DAEMON_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::triton::Http;
+use crate::triton::sapi::Sapi;
+use crate::walk::{Inputs, Outputs, Walk, WalkStatus};
 
 /// What CNS may take for a list.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a daemon may say about a reload, bytes.
-const DAEMON_ANSWER: usize = 64 << 10;
-
-/// Pause between two looks at a lock that another holds.
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
-
 /// How long loops, and a predecessor's, may take to end.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// How long a start is tried again before we leave it to the service manager,
-/// which gives up after a few, and the pauses in between.
-const PATIENCE: Duration = Duration::from_secs(120);
-const PAUSE: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(15);
-
-/// Why the agent could not start, or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The zone's uuid is unknown.
-    #[error("the zone has no name and the configuration no instance")]
-    NoInstance,
-    /// No URL of SAPI.
-    #[error("neither mdata (sapi-url, SAPI_URL) nor sapi.url names SAPI")]
-    NoSapi,
-    /// Another config-agent writes the same files.
-    #[error(
-        "another config-agent works here and holds {0}; send it HUP to have \
-         it poll and walk now"
-    )]
-    Locked(std::path::PathBuf),
-    /// The name server could not listen, or fell over.
-    #[error("name server failed")]
-    Names(#[source] DnsError),
-    /// Upstreams are to be asked by TLS, and nobody knows whom to trust.
-    #[error("could not set up forwarding")]
-    Forward(#[source] crate::config::forward::AuthoritiesError),
-    /// The status page could not listen.
-    #[error("could not listen on {address} for the status page")]
-    Status {
-        /// Where.
-        address: std::net::SocketAddr,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A loop ended by itself.
-    #[error("a loop ended: {0}")]
-    Ended(&'static str),
-}
-
-impl RunError {
-    /// Whether it may pass by itself: a platform that is slow to answer, a
-    /// predecessor that is slow to go.
-    fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::NoInstance
-                | Self::NoSapi
-                | Self::Locked(_)
-                | Self::Names(DnsError::Bind { .. })
-                | Self::Status { .. }
-        )
-    }
-}
-
-/// Tries `work` until it succeeds, fails for good, has had its time, or
-/// `stop`; then the last error is the answer.
-async fn persevere<T>(
-    stop: &CancellationToken,
-    mut work: impl AsyncFnMut() -> Result<T, RunError>,
-) -> Result<T, RunError> {
-    let end = tokio::time::Instant::now() + PATIENCE;
-    let mut pause = PAUSE;
-    loop {
-        let error = match work().await {
-            Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
-        let late = tokio::time::Instant::now() + pause >= end;
-        if late || !error.is_transient() {
-            return Err(error);
-        }
-        warn!(
-            err.message = %chain(&error),
-            pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-            "cannot start yet"
-        );
-        tokio::select! {
-            () = stop.cancelled() => return Err(error),
-            // Cancel-safe: nothing is begun yet.
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(PAUSE_MAX);
-    }
-}
-
-/// What a run is started with.
-#[derive(Clone)]
-pub struct Start {
-    /// The configuration.
-    pub config: ConfigFile,
-    /// Where it was read, to look for changes of `localMetadata`.
-    pub config_path: Option<std::path::PathBuf>,
-    /// Overrides every other URL of SAPI.
-    pub sapi_url: Option<String>,
-    /// The operating system.
-    pub host: Arc<dyn Host>,
-}
 
 /// Runs until `stop`. A message on `now` (SIGHUP) polls and walks at once.
 pub async fn run(
@@ -211,8 +101,7 @@ async fn run_on(
         },
         cache.clone(),
     );
-    let daemon_http = Http::new(DAEMON_TIMEOUT, None);
-    let local: Arc<dyn DaemonHttp> = Arc::new(LocalHttp(daemon_http));
+    let local: Arc<dyn DaemonHttp> = Arc::new(LocalHttp::new());
     let walk = Walk::new(
         config,
         config_path,
@@ -340,9 +229,8 @@ async fn one_pass(
     let Some(fetched) = fetched else {
         return Ok((false, WalkStatus::default()));
     };
-    let daemon_http = Http::new(DAEMON_TIMEOUT, None);
     let found = discovery::load(&config.state_dir.join("found.json"));
-    let http = Arc::new(LocalHttp(daemon_http));
+    let http = Arc::new(LocalHttp::new());
     let mut walk = Walk::new(config, config_path, host, http, cache, facts);
     if leave_daemons {
         walk.leave_daemons();
@@ -356,81 +244,6 @@ async fn one_pass(
     let clean = walk.pass(&fetched, &found, &outputs).await;
     let status = outputs.status.borrow().clone();
     Ok((answered && clean, status))
-}
-
-struct Prepared {
-    config: ConfigFile,
-    config_path: Option<std::path::PathBuf>,
-    host: Arc<dyn Host>,
-    facts: Facts,
-    sapi_url: String,
-    /// Held as long as we write; gone with the process, however it ends.
-    lock: Option<File>,
-}
-
-/// Gets the zone for ourselves; whoever has it may take `patience` to end.
-async fn prepare(
-    start: Start,
-    patience: Duration,
-) -> Result<Prepared, RunError> {
-    let Start { config, config_path, sapi_url, host } = start;
-    for key in config.unknown.keys() {
-        warn!(key = %key, "key of the configuration is not known");
-    }
-    let facts = gather(host.as_ref(), &config).await;
-    if facts.instance.is_empty() {
-        return Err(RunError::NoInstance);
-    }
-    // The zone's metadata wins over the file, as with the Node agent: a file
-    // written at set-up goes stale when SAPI moves.
-    let sapi_url = sapi_url
-        .or_else(|| facts.sapi_url.clone())
-        .or_else(|| config.sapi.url.clone())
-        .ok_or(RunError::NoSapi)?;
-    let lock = lock(&config.state_dir, patience).await?;
-    for name in ["config.json", "applied.json", "found.json", "compactor.json"]
-    {
-        sweep(&config.state_dir.join(name));
-    }
-    Ok(Prepared { config, config_path, host, facts, sapi_url, lock })
-}
-
-/// Locks the state folder: files are staged under fixed names, so two writers
-/// would spoil each other's. A folder that cannot be written is no reason not
-/// to answer DNS, and no file gets spoilt there.
-async fn lock(
-    state: &Path,
-    patience: Duration,
-) -> Result<Option<File>, RunError> {
-    let path = state.join("lock");
-    let opened = std::fs::create_dir_all(state).and_then(|()| {
-        let mut options = File::options();
-        options.create(true).truncate(false).write(true).mode(0o600);
-        options.open(&path)
-    });
-    let begin = tokio::time::Instant::now();
-    let error = loop {
-        let file = match &opened {
-            Ok(file) => file,
-            Err(error) => break error.to_string(),
-        };
-        match file.try_lock() {
-            Ok(()) => return Ok(opened.ok()),
-            Err(TryLockError::Error(error)) => break error.to_string(),
-            Err(TryLockError::WouldBlock) if begin.elapsed() >= patience => {
-                return Err(RunError::Locked(path));
-            }
-            Err(TryLockError::WouldBlock) => {
-                tokio::time::sleep(LOCK_PAUSE).await;
-            }
-        }
-    };
-    warn!(
-        path = %path.display(),
-        err.message = %error,
-        "could not lock the state folder"
-    );
-    Ok(None)
 }
 
 async fn start_names(
@@ -467,28 +280,6 @@ async fn serve_names(server: NameServer, stop: CancellationToken) {
     }
 }
 
-/// Host names through our own server, and through the system's resolver as
-/// long as that one knows nothing yet.
-fn lookup(names: NamesHandle) -> Lookup {
-    Arc::new(move |name| {
-        let names = names.clone();
-        async move {
-            let own = names.lookup_ipv4(&name).await;
-            match own {
-                Ok(ips) => Ok(ips.into_iter().map(Into::into).collect()),
-                Err(error) => {
-                    let system = tokio::net::lookup_host((name.as_str(), 0));
-                    match system.await {
-                        Ok(found) => Ok(found.map(|a| a.ip()).collect()),
-                        Err(_) => Err(chain(&error)),
-                    }
-                }
-            }
-        }
-        .boxed()
-    })
-}
-
 /// SIGHUP asks for a poll and a pass; several at once count as one.
 async fn pass_on(
     mut now: mpsc::Receiver<()>,
@@ -514,61 +305,3 @@ async fn pass_on(
         }
     }
 }
-
-fn write_secret(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    write_atomic(path, bytes, 0o600)
-}
-
-/// SAPI as the poller sees it.
-struct SapiSource {
-    sapi: Sapi,
-    instance: String,
-}
-
-impl Source for SapiSource {
-    fn poll<'a>(&'a self, etag: Option<&'a str>) -> PollFuture<'a> {
-        Box::pin(async move {
-            let request_id = uuid::Uuid::new_v4().to_string();
-            let asked = self.sapi.config(&self.instance, etag, &request_id);
-            match asked.await {
-                Ok(Config::NotModified) => Ok(Polled::NotModified),
-                Ok(Config::Body { body, etag }) => Ok(Polled::Body(body, etag)),
-                Err(error) => Err(chain(&error)),
-            }
-        })
-    }
-
-    fn url(&self) -> &str {
-        self.sapi.url()
-    }
-}
-
-/// Daemons on loopback as `apply` sees them.
-struct LocalHttp(Http);
-
-impl DaemonHttp for LocalHttp {
-    fn post<'a>(&'a self, url: &'a str) -> HttpFuture<'a> {
-        Box::pin(
-            async move { text(self.0.post(url, None, DAEMON_ANSWER).await) },
-        )
-    }
-
-    fn get<'a>(&'a self, url: &'a str) -> HttpFuture<'a> {
-        Box::pin(async move { text(self.0.get(url, &[], DAEMON_ANSWER).await) })
-    }
-}
-
-fn text(
-    answer: Result<crate::triton::Answer, ApiError>,
-) -> Result<(u16, String), String> {
-    match answer {
-        Ok(answer) => Ok((
-            answer.status,
-            String::from_utf8_lossy(&answer.body).into_owned(),
-        )),
-        Err(error) => Err(chain(&error)),
-    }
-}
-
-#[cfg(test)]
-mod tests;

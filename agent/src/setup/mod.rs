@@ -19,6 +19,7 @@ mod carry;
 mod hand;
 mod look;
 mod plan;
+mod rotation;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

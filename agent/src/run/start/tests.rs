@@ -4,10 +4,12 @@
 
 use std::cell::Cell;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::*;
 use crate::host::fake::Fake;
+use crate::run::{GRACE, run};
 
 fn start(host: Fake, state: &Path) -> Start {
     let config = ConfigFile {
