@@ -6,11 +6,12 @@
 //! recipe, the pins, and the facts of `look.rs` become ordered steps, or the
 //! list of all that stands in the way. No file, no clock, no process.
 
+mod line;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
+pub use self::line::Line;
 use crate::artifacts::{Artifact, Artifacts, Made, Origin};
 use crate::look::Facts;
 use crate::manifest;
@@ -105,88 +106,6 @@ pub enum Step {
         /// Whether something else gives way.
         replace: bool,
     },
-}
-
-/// A step in words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Line {
-    /// What is done.
-    pub action: &'static str,
-    /// With what.
-    pub what: String,
-    /// Where in the image.
-    pub to: String,
-    /// Which bytes: digests, versions, counts.
-    pub detail: String,
-}
-
-impl Step {
-    /// For the table and the JSON of verb plan; `brand` is the plan's.
-    pub fn line(&self, brand: Brand) -> Line {
-        let (action, what, to, detail) = match self {
-            Self::Component { name, artifact, to, patches, .. } => {
-                let version = &artifact.version;
-                let what = format!("{name} {version}");
-                ("component", what, to, detail(artifact, brand, patches))
-            }
-            Self::Remove { path, content } => {
-                let what = if *content { "what is below" } else { "all" };
-                ("remove", what.into(), path, String::new())
-            }
-            Self::Folder { path, mode } => {
-                ("folder", String::new(), path, octal(*mode))
-            }
-            Self::Program { name, from, to } => {
-                ("program", name.clone(), to, from.display().to_string())
-            }
-            Self::Files { from, files, mode } => {
-                let to = files.first().map(|(_, to)| to);
-                let detail = match files.len() {
-                    1 => octal(*mode),
-                    count => format!("{} {count} files", octal(*mode)),
-                };
-                return Line {
-                    action: "files",
-                    what: from.clone(),
-                    to: to.map(ToString::to_string).unwrap_or_default(),
-                    detail,
-                };
-            }
-            Self::Text { path, mode, .. } => {
-                ("text", String::new(), path, octal(*mode))
-            }
-            Self::Link { path, target, .. } => {
-                ("link", target.clone(), path, String::new())
-            }
-        };
-        Line { action, what, to: to.to_string(), detail }
-    }
-
-    /// What its bytes are counted under in the report of sizes.
-    pub fn owner(&self) -> &str {
-        match self {
-            Self::Component { name, .. } | Self::Program { name, .. } => name,
-            _ => "files of ours",
-        }
-    }
-}
-
-fn octal(mode: Mode) -> String {
-    format!("{:04o}", mode.0)
-}
-
-fn detail(artifact: &Artifact, brand: Brand, patches: &[PathBuf]) -> String {
-    let mut words = Vec::new();
-    if let Some(made) = artifact.made(brand) {
-        words.push(made.noun().to_owned());
-        let digests = made.sources();
-        let digests = digests.iter().filter_map(|(_, s)| s.sha256.as_ref());
-        words.extend(digests.map(|d| format!("sha256:{}", &d.as_str()[..12])));
-    }
-    if !patches.is_empty() {
-        words.push(format!("{} patches", patches.len()));
-    }
-    words.join(" ")
 }
 
 /// Makes the plan.

@@ -75,6 +75,20 @@ pub enum Present {
     },
 }
 
+impl Present {
+    /// Whether it is a file of these bytes and this access.
+    pub fn is(&self, wanted: &[u8], access: Access) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::File { bytes, mode, uid } => {
+                bytes == wanted
+                    && access.mode.is_none_or(|wanted| wanted == *mode)
+                    && access.owner.is_none_or(|(it, _)| it.as_raw() == *uid)
+            }
+        }
+    }
+}
+
 /// Reads what stands at `target`.
 ///
 /// Errors: anything that is not a regular file, or larger than we ever write.

@@ -195,7 +195,7 @@ impl Applier {
         let mut access = Access { mode: file.mode, owner };
         let present = commit::look(&file.target)
             .map_err(|e| format!("could not read the target: {e}"))?;
-        if is_as_wanted(&present, file, access) {
+        if present.is(&file.bytes, access) {
             commit::sweep(&file.target);
             return Ok(None);
         }
@@ -484,17 +484,6 @@ fn ensure_directories(output: &Output, report: &mut Report) {
                 "could not make {}: {reason}",
                 directory.path.display()
             ));
-        }
-    }
-}
-
-fn is_as_wanted(present: &Present, file: &Rendered, access: Access) -> bool {
-    match present {
-        Present::Absent => false,
-        Present::File { bytes, mode, uid } => {
-            *bytes == file.bytes
-                && access.mode.is_none_or(|wanted| wanted == *mode)
-                && access.owner.is_none_or(|(owner, _)| owner.as_raw() == *uid)
         }
     }
 }

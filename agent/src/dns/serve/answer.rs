@@ -158,14 +158,24 @@ fn additionals(
             continue;
         }
         seen.push(&srv.target);
-        let key = WireName::from_name(&srv.target);
-        for set in zone.node(key.as_bytes()).unwrap_or_default().iter() {
-            if matches!(set.rtype, RecordType::A | RecordType::AAAA) {
-                additionals.extend(set.records(&srv.target)?);
-            }
-        }
+        additionals.extend(addresses(zone, &srv.target)?);
     }
     Ok(additionals)
+}
+
+/// The addresses of a name that stand in the zone itself.
+pub(super) fn addresses(
+    zone: &ZoneVersion,
+    name: &Name,
+) -> Result<Vec<Record>, ProtoError> {
+    let key = WireName::from_name(name);
+    let mut addresses = Vec::new();
+    for set in zone.node(key.as_bytes()).unwrap_or_default().iter() {
+        if matches!(set.rtype, RecordType::A | RecordType::AAAA) {
+            addresses.extend(set.records(name)?);
+        }
+    }
+    Ok(addresses)
 }
 
 /// A SOA of our own making, for negative answers that come without one.

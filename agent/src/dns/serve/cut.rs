@@ -12,10 +12,10 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::answer::{Answer, Step};
+use super::answer::{Answer, Step, addresses};
 use crate::dns::names::{WireName, suffixes};
 use crate::dns::store::ZoneVersion;
-use crate::dns::store::rrset::{Node, RrSet};
+use crate::dns::store::rrset::RrSet;
 
 /// Bytes of a name with its root label (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 255;
@@ -89,13 +89,7 @@ fn referral(
     let mut additionals = Vec::new();
     for record in &authorities {
         let RData::NS(target) = &record.data else { continue };
-        let key = WireName::from_name(&target.0);
-        let node: Node<'_> = zone.node(key.as_bytes()).unwrap_or_default();
-        for set in node.iter() {
-            if matches!(set.rtype, RecordType::A | RecordType::AAAA) {
-                additionals.extend(set.records(&target.0)?);
-            }
-        }
+        additionals.extend(addresses(zone, &target.0)?);
     }
     Ok(Step::Away(Answer { authorities, additionals, ..Answer::default() }))
 }
