@@ -31,7 +31,7 @@ pub struct Built {
 }
 
 /// What a component, a program of ours or the rest of our files brought.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Part {
     /// Its name.
     pub name: String,
@@ -173,13 +173,7 @@ impl Builder<'_> {
                 version: self.plan.stamp.version.clone(),
                 licence: "MPL-2.0".into(),
                 homepage: self.plan.image.homepage.clone(),
-                sources: Vec::new(),
-                patches: Vec::new(),
-                unpinned: None,
-                within: Vec::new(),
-                names: 0,
-                bytes: 0,
-                files: Vec::new(),
+                ..Part::default()
             });
             self.built.parts.len() - 1
         });
@@ -245,13 +239,7 @@ impl Builder<'_> {
             version: artifact.version.clone(),
             licence: artifact.licence.clone(),
             homepage: artifact.homepage.clone(),
-            sources: Vec::new(),
-            patches: Vec::new(),
-            unpinned: None,
-            within: Vec::new(),
-            names: 0,
-            bytes: 0,
-            files: Vec::new(),
+            ..Part::default()
         };
         for (_, source) in made.sources() {
             self.account(source, &mut part)?;

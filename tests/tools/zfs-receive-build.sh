@@ -14,6 +14,7 @@
 set -o errexit -o errtrace -o nounset -o pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. tests/tools/mirrors.sh
 readonly work=$PWD/target/zfs
 readonly source=tests/tools/zfs-receive.c
 
@@ -28,16 +29,6 @@ apt() {
         --option Dir::State::Lists="$work/apt/lists" \
         --option Dir::Cache="$work/apt/cache" \
         --option APT::Sandbox::User="$(id --user --name)" "$@"
-}
-
-# The mirrors of Debian itself, as apt on this machine has them.
-# shellcheck disable=SC2016 # the $(...) are apt's own
-sources() {
-    apt-get indextargets --format '$(SITE) $(RELEASE)' \
-        'Created-By: Packages' 'Origin: Debian' | sort --unique |
-        while read -r site release; do
-            echo "deb $site $release main contrib"
-        done
 }
 
 unpack() {

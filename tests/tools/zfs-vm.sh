@@ -17,20 +17,10 @@
 set -o errexit -o errtrace -o nounset -o pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. tests/tools/mirrors.sh
 readonly work=$PWD/target/zfs-vm
 readonly suite=bookworm
 readonly memory_mib=3072 out_mib=1024 limit_seconds=900
-
-# The mirrors of Debian itself, as apt on this machine has them. The module
-# is built of a package in component contrib.
-# shellcheck disable=SC2016 # the $(...) are apt's own
-sources() {
-    apt-get indextargets --format '$(SITE) $(RELEASE)' \
-        'Created-By: Packages' 'Origin: Debian' | sort --unique |
-        while read -r site release; do
-            echo "deb $site $release main contrib"
-        done
-}
 
 # DKMS builds the module for every kernel whose headers it finds.
 bootstrap() {

@@ -16,6 +16,7 @@ macro_rules! say {
 mod authority;
 mod certgen;
 mod dns;
+pub mod front;
 mod keys;
 mod lint;
 mod offline;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -47,8 +48,6 @@ use crate::walk::NoRole;
 /// Where the configuration file lies in a zone.
 const CONFIG: &str = "/opt/triton/config-agent/etc/config.json";
 
-/// Exit code: the command line makes no sense (sysexits EX_USAGE).
-const USAGE: u8 = 64;
 /// Exit code: the operator must mend the configuration; SMF's
 /// SMF_EXIT_ERR_CONFIG, which leads to maintenance.
 const CONFIG_ERROR: u8 = 96;
@@ -133,16 +132,9 @@ struct RunArgs {
 
 /// Runs config-agent with `args` (the first is the program's name).
 pub fn config_agent(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let cli: Cli = match front::parse(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+        Err(code) => return code,
     };
     let done = match cli.verb {
         Verb::Run(args) => return run(args),
@@ -168,14 +160,7 @@ pub fn config_agent(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Verb::Lint(args) => block_on(lint::lint(args)),
         Verb::Completion { shell } => {
-            let mut command = Cli::command();
-            let mut out = std::io::stdout();
-            clap_complete::generate(
-                shell,
-                &mut command,
-                "config-agent",
-                &mut out,
-            );
+            front::complete::<Cli>(shell, "config-agent");
             Ok(true)
         }
     };
@@ -303,6 +288,8 @@ fn colours() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]

@@ -34,7 +34,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use monitoring_agent::cli::front::{self, USAGE};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::artifacts::{self, Artifacts};
@@ -45,9 +46,6 @@ use crate::scratch;
 
 /// How long a verb has to drop what it does, when it is told to end.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Exit code: the command line makes no sense (sysexits EX_USAGE).
-const USAGE: u8 = 64;
 
 /// Words that mean nothing here: what clap cannot know.
 #[derive(Debug, thiserror::Error)]
@@ -193,15 +191,9 @@ fn known(workspace: &Path, name: &str, brand: Brand) -> Result<recipe::Recipe> {
 
 /// Runs zone-image with `args` (the first is the program's name).
 pub fn zone_image(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let cli: Cli = match front::parse(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return match error.use_stderr() {
-                true => ExitCode::from(USAGE),
-                false => ExitCode::SUCCESS,
-            };
-        }
+        Err(code) => return code,
     };
     let done = match cli.verb {
         Verb::Plan(args) => block_on(build::plan(args)),
@@ -211,14 +203,7 @@ pub fn zone_image(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Verify(args) => block_on(verify::verify(args)),
         Verb::Publish(args) => block_on(publish::publish(args)),
         Verb::Completion { shell } => {
-            let mut command = Cli::command();
-            let mut out = std::io::stdout();
-            clap_complete::generate(
-                shell,
-                &mut command,
-                "zone-image",
-                &mut out,
-            );
+            front::complete::<Cli>(shell, "zone-image");
             Ok(true)
         }
     };
@@ -288,6 +273,8 @@ async fn told_to_end() {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
