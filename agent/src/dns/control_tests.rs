@@ -11,8 +11,8 @@ use hickory_proto::rr::{Name, RecordType};
 use super::*;
 use crate::dns::DumpForm;
 use crate::dns::client::query;
+use crate::dns::running::{Running, replicate, with_binder, zone};
 use crate::dns::secondary::fake::{FakePrimary, Mood, record, zone_name};
-use crate::dns::tests::{Running, replicate, with_binder, zone};
 
 const LIMIT: Duration = Duration::from_secs(10);
 

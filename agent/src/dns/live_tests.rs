@@ -13,13 +13,13 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::*;
+use crate::dns::running::{
+    Running, binder, forward, replicate, with_binder, zone,
+};
 use crate::dns::secondary::fake::{
     FakePrimary, FakeServer, Mood, name, record, reply, zone_name,
 };
 use crate::dns::secondary::fake_ixfr::Trap;
-use crate::dns::tests::{
-    Running, binder, forward, replicate, with_binder, zone,
-};
 use crate::model::dns::{SecondaryZone, UpstreamKind};
 
 const LIMIT: Duration = Duration::from_secs(20);

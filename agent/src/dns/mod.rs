@@ -485,5 +485,7 @@ async fn bind(
 #[cfg(test)]
 mod live_tests;
 #[cfg(test)]
+pub(crate) mod running;
+#[cfg(test)]
 #[path = "server_tests.rs"]
 mod tests;

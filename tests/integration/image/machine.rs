@@ -121,7 +121,7 @@ fn listed(out: &Path, dataset: &str) -> BTreeMap<String, Received> {
 }
 
 #[test]
-#[ignore = "needs a virtual machine: make test-zfs"]
+#[ignore = "needs a virtual machine, minutes to make: make test-zfs runs it"]
 fn the_kernel_module_takes_our_stream() {
     let dir = TempDir::new().unwrap();
     let (job, out) = (dir.path().join("job"), dir.path().join("out"));

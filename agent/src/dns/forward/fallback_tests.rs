@@ -14,10 +14,10 @@ use super::judge::binder_knows;
 use super::tests::{always, pool, silent, soa_ttl};
 use super::{Told, Upstreams};
 use crate::dns::names::WireName;
+use crate::dns::running::{Running, binder, forward, replicate, zone};
 use crate::dns::secondary::fake::{
     FakePrimary, FakeServer, name, record, reply,
 };
-use crate::dns::tests::{Running, binder, forward, replicate, zone};
 use crate::model::dns::{Routes, UpstreamKind};
 
 /// Knows `host` with an address and `idle` without, refuses the rest; counts

@@ -12,9 +12,9 @@ use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::{Name, Record, RecordType};
 
 use crate::dns::exchange;
+use crate::dns::running::{Running, forward};
 use crate::dns::secondary::fake::{FakeServer, name, record, reply};
 use crate::dns::serve::fast::Fast;
-use crate::dns::tests::{Running, forward};
 use crate::model::dns::{Routes, UpstreamKind};
 
 /// The same in another spelling.
