@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use localdc::name_server::{Daemon, Kind, own_address};
+use localdc::name_server::{Daemon, Kind, own_place};
 use monitoring_agent::dns::{
     DnsConfig, Dnssec, NameServer, NamesHandle, UpstreamStatus,
 };
@@ -104,7 +104,7 @@ impl Tree {
         let root = key(dir, ".");
         sign(dir, ".", "root", &root, &[]);
         let anchors = dir.join(format!("{root}.key"));
-        let at = own_address(Kind::Bind).await.unwrap();
+        let at = own_place(Kind::Bind).unwrap();
         fs::write(dir.join("server.conf"), config(dir, at)).unwrap();
         let bind = Daemon::start(Kind::Bind, dir).unwrap();
         let mut tree = Self { bind, at, anchors, dir: folder };

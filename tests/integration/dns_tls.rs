@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use localdc::loopback::own_port;
 use monitoring_agent::dns::{
     DnsConfig, NameServer, NamesHandle, TlsUpstream, TlsUpstreams,
     UpstreamState,
@@ -99,10 +100,7 @@ impl Bind {
     #[expect(clippy::disallowed_methods, reason = "the upstream starts here")]
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (udp, tcp) =
-            localdc::bind_both(Ipv4Addr::LOCALHOST.into()).await.unwrap();
-        let at = udp.local_addr().unwrap();
-        drop((udp, tcp));
+        let at = own_port().unwrap();
         let authority = certify(dir.path());
         let mut zone = format!(
             "$ORIGIN {ZONE}.\n$TTL 60\n@ SOA ns.{ZONE}. h.{ZONE}. 1 60 60 \

@@ -18,6 +18,7 @@ mod dns_test_client;
 pub mod grafana;
 pub mod http;
 pub mod image;
+pub mod loopback;
 pub mod lx;
 pub mod measure;
 pub mod metric_names;

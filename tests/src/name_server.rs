@@ -12,15 +12,15 @@ mod nsd;
 
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::loopback::{own_address, own_port};
 use crate::measure::family;
 
 /// The key behind every signature, by [`KEY`]'s name.
@@ -120,20 +120,15 @@ pub fn spawn(before: &[&str], argv: &[&str], dir: &Path) -> io::Result<Child> {
         .spawn()
 }
 
-/// An address nobody else uses: by this process's number, which no other test
-/// has, and a count. BIND listens on addresses that an interface has, so on
-/// 127.0.0.1 alone; there it gets a free port.
+/// Where a server of this kind may listen, and nobody else does. BIND listens
+/// on addresses that an interface has, so on 127.0.0.1 alone.
 ///
 /// Errors: there is no free port.
-pub async fn own_address(kind: Kind) -> io::Result<SocketAddr> {
-    static COUNT: AtomicU8 = AtomicU8::new(64);
-    if kind == Kind::Bind {
-        let (udp, _tcp) = crate::bind_both(Ipv4Addr::LOCALHOST.into()).await?;
-        return udp.local_addr();
+pub fn own_place(kind: Kind) -> io::Result<SocketAddr> {
+    match kind {
+        Kind::Bind => own_port(),
+        Kind::Knot | Kind::Nsd => Ok((own_address(), 5353).into()),
     }
-    let pid = std::process::id().to_be_bytes();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    Ok(SocketAddr::from(([127, count, pid[2], pid[3]], 5353)))
 }
 
 /// A daemon that runs on what lies in its folder; ended when dropped.

@@ -24,7 +24,8 @@ use crate::load::{self, Load};
 use crate::report::median;
 use crate::servers::{From, Kind, Server};
 use crate::zone::Zone;
-use crate::{Cores, ROUNDS, free_address};
+use crate::{Cores, ROUNDS};
+use localdc::loopback::own_port;
 
 /// Different questions, and how often each stands in the file.
 const DIFFERENT: usize = 10_000;
@@ -34,8 +35,7 @@ const LATER: usize = 50;
 /// Measures all and prints the table and the bars.
 pub(crate) fn section(zone: &mut Zone, cores: Cores) -> Result<()> {
     let from = From::File(&zone.file);
-    let mut upstream =
-        Server::new(Kind::Knot, cores.load, free_address()?, from)?;
+    let mut upstream = Server::new(Kind::Knot, cores.load, own_port()?, from)?;
     upstream.start(zone)?;
     let questions = repeated(zone)?;
     let cached = cached(upstream.at, &questions, cores)?;

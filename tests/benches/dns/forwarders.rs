@@ -14,10 +14,11 @@ use localdc::measure::Measured;
 use localdc::name_server::{self, bind};
 use serde_json::json;
 
+use crate::Cores;
 use crate::probe::{A, RECURSION, question};
 use crate::servers::{LIMIT, Place};
 use crate::zone::ORIGIN;
-use crate::{Cores, free_address};
+use localdc::loopback::own_port;
 
 /// Who has no answer by then has none.
 pub(crate) const GIVE_UP: Duration = Duration::from_secs(10);
@@ -53,7 +54,7 @@ impl Forwarder {
         upstreams: &[SocketAddr],
         cores: Cores,
     ) -> Result<Self> {
-        let at = free_address()?;
+        let at = own_port()?;
         let core = cores.server.to_string();
         let pin = ["taskset", "--cpu-list", &core];
         let place = place(program, at, upstreams)?;

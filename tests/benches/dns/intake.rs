@@ -10,7 +10,8 @@ use anyhow::Result;
 use crate::report::{Row, median};
 use crate::servers::{From, Kind, Server};
 use crate::zone::Zone;
-use crate::{Cores, ROUNDS, free_address};
+use crate::{Cores, ROUNDS};
+use localdc::loopback::own_port;
 
 /// Seconds to the first answer, CPU seconds, MiB resident.
 pub(crate) struct Intake {
@@ -28,8 +29,7 @@ pub(crate) fn taken_in(
     rounds: usize,
 ) -> Result<(Vec<Server>, Intake)> {
     let from = From::File(&zone.file);
-    let mut primary =
-        Server::new(Kind::Knot, cores.load, free_address()?, from)?;
+    let mut primary = Server::new(Kind::Knot, cores.load, own_port()?, from)?;
     primary.start(zone)?;
     let mut all = vec![Vec::new(); Kind::ALL.len()];
     let mut kept = Vec::new();
@@ -37,7 +37,7 @@ pub(crate) fn taken_in(
         for kind in kinds {
             let from = From::Primary(primary.at);
             let mut server =
-                Server::new(*kind, cores.server, free_address()?, from)?;
+                Server::new(*kind, cores.server, own_port()?, from)?;
             let wall = server.start(zone)?.as_secs_f64();
             let cpu = server.settle()?.as_secs_f64();
             let memory = server.running()?.resident_mib()?;
@@ -67,7 +67,7 @@ pub(crate) fn starts(
 ) -> Result<Row> {
     for kind in [Kind::Knot, Kind::Nsd, Kind::Bind] {
         let from = From::File(&zone.file);
-        let at = free_address()?;
+        let at = own_port()?;
         servers.push(Server::new(kind, cores.server, at, from)?);
     }
     let mut row = Row::default();

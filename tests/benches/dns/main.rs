@@ -29,11 +29,9 @@ mod report;
 mod servers;
 mod zone;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use localdc::bind_both;
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 
@@ -191,14 +189,6 @@ fn cores() -> Result<Cores> {
     let server = all.next().context("no core")?;
     let load = all.next().unwrap_or(server);
     Ok(Cores { server, load })
-}
-
-fn free_address() -> Result<SocketAddr> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (udp, _tcp) =
-        runtime.block_on(bind_both(Ipv4Addr::LOCALHOST.into()))?;
-    Ok(udp.local_addr()?)
 }
 
 /// CPU, rate and losses of each server, medians.

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
+use crate::Cores;
 use crate::probe::{Probe, notify, update};
 use crate::report::{Row, quantile};
 use crate::servers::{From, Kind, LIMIT, Server};
 use crate::zone::Zone;
-use crate::{Cores, free_address};
+use localdc::loopback::own_port;
 
 const KINDS: [Kind; 3] = [Kind::Ours, Kind::Knot, Kind::Bind];
 const CHANGES: u8 = 60;
@@ -34,13 +35,12 @@ pub(crate) struct Latency {
 }
 
 pub(crate) fn measure(zone: &Zone, cores: Cores) -> Result<Latency> {
-    let mut primary = Server::updated(cores.load, free_address()?, &zone.file)?;
+    let mut primary = Server::updated(cores.load, own_port()?, &zone.file)?;
     primary.start(zone)?;
     let mut secondaries = Vec::new();
     for kind in KINDS {
         let from = From::Primary(primary.at);
-        let mut server =
-            Server::new(kind, cores.server, free_address()?, from)?;
+        let mut server = Server::new(kind, cores.server, own_port()?, from)?;
         server.start(zone)?;
         server.settle()?;
         secondaries.push(server);

@@ -15,11 +15,12 @@ use anyhow::{Context, Result, ensure};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+use crate::Cores;
 use crate::probe::{Probe, notify};
 use crate::report::quantile;
 use crate::servers::{From, Kind, LIMIT, Server};
 use crate::zone::Zone;
-use crate::{Cores, free_address};
+use localdc::loopback::own_port;
 
 /// Questions a tick; together 20,000 a second.
 const TICK: Duration = Duration::from_millis(1);
@@ -54,10 +55,10 @@ pub(crate) fn measure(
     queries: &[Vec<u8>],
     cores: Cores,
 ) -> Result<Replaced> {
-    let at = free_address()?;
+    let at = own_port()?;
     let mut primary = primary(old, cores, at)?;
     let from = From::Primary(at);
-    let mut server = Server::new(kind, cores.server, free_address()?, from)?;
+    let mut server = Server::new(kind, cores.server, own_port()?, from)?;
     server.start(old)?;
     server.settle()?;
     primary.end();

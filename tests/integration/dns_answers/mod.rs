@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
-use localdc::name_server::{Daemon, From, Kind, Setup, own_address};
+use localdc::name_server::{Daemon, From, Kind, Setup, own_place};
 use monitoring_agent::model::primary::Primary;
 
 use self::classes::{CLASSES, Compared};
@@ -42,7 +42,7 @@ impl Peer {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("zone");
         std::fs::write(&file, zone::zone_file()).unwrap();
-        let at = own_address(kind).await.unwrap();
+        let at = own_place(kind).unwrap();
         let setup = Setup {
             dir: dir.path(),
             at,

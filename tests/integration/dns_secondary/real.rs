@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use localdc::name_server::Kind;
 use localdc::name_server::{
-    Changing, Daemon, From, KEY, SECRET, Setup, own_address,
+    Changing, Daemon, From, KEY, SECRET, Setup, own_place,
 };
 use monitoring_agent::model::primary::{Primary, TsigKey};
 
@@ -73,7 +73,7 @@ impl Real {
             kind,
             signed,
             dir,
-            at: own_address(kind).await.unwrap(),
+            at: own_place(kind).unwrap(),
             daemon: None,
             history: History::new(seed),
             serial: 1,

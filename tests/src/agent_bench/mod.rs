@@ -17,13 +17,13 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::loopback::own_address;
 use crate::sapi::{Kind, Sapi, ids};
 
 pub use agent::{Agent, Ended, Starter, program};
@@ -411,17 +411,6 @@ impl Drop for Bench {
     fn drop(&mut self) {
         tools::end_daemons(self.folder.path());
     }
-}
-
-/// A loopback address that no other bench on this machine has: tests are
-/// processes or threads, hence process id and count.
-fn own_address() -> Ipv4Addr {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let number = std::process::id().wrapping_mul(41).wrapping_add(count);
-    let [_, high, middle, low] = number.to_be_bytes();
-    // Not 127.0.x.y, where everybody else is, nor a network's first or last.
-    Ipv4Addr::new(127, high.max(1), middle, low.clamp(1, 254))
 }
 
 fn manifest_uuid(name: &str) -> String {
