@@ -9,10 +9,11 @@
 //! takes its watch with it. Events of other files in those folders are left
 //! out. Where the system has no file events (illumos), folders are polled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
@@ -73,8 +74,29 @@ impl Watched {
 pub struct Watch {
     watcher: Option<notify::RecommendedWatcher>,
     watched: Arc<RwLock<Watched>>,
-    roots: BTreeSet<PathBuf>,
+    /// What is watched, and which folder that was.
+    roots: BTreeMap<PathBuf, Option<Identity>>,
     changes: mpsc::Receiver<()>,
+}
+
+/// Which folder a path names: a number may be given again to the next one,
+/// but where the system keeps the time of birth that one is younger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    born: Option<SystemTime>,
+}
+
+impl Identity {
+    fn of(folder: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(folder).ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            born: metadata.created().ok(),
+        })
+    }
 }
 
 impl Default for Watch {
@@ -119,28 +141,38 @@ impl Watch {
                 warn!(err.message = %error, "cannot watch files");
             })
             .ok();
-        Self { watcher, watched, roots: BTreeSet::new(), changes }
+        Self { watcher, watched, roots: BTreeMap::new(), changes }
     }
 
     /// Watches exactly `watched` from now on. Says whether it watches
     /// folders it did not watch before: what changed there since the caller
-    /// looked was not heard.
+    /// looked was not heard. A folder that is watched already is left alone,
+    /// so that nothing in it goes unheard.
     pub fn set(&mut self, watched: Watched) -> bool {
         let Some(watcher) = &mut self.watcher else { return false };
         let roots = watched.roots();
         *self.watched.write().expect("no holder panics") = watched;
-        for gone in self.roots.difference(&roots) {
-            let _ = watcher.unwatch(gone);
-        }
-        let mut held = BTreeSet::new();
-        for root in roots {
-            // A folder that was replaced has lost its watch: renew all.
-            if self.roots.contains(&root) {
-                let _ = watcher.unwatch(&root);
+        let mut grown = false;
+        let mut held = BTreeMap::new();
+        for root in &roots {
+            // Looked at first: a folder that takes its place after that is
+            // another one, and the next time it is seen to be.
+            let now = Identity::of(root);
+            match self.roots.remove(root) {
+                Some(before) if before == now && now.is_some() => {
+                    held.insert(root.clone(), now);
+                    continue;
+                }
+                // The watch went with the folder that was here.
+                Some(_) => {
+                    let _ = watcher.unwatch(root);
+                }
+                None => {}
             }
-            match watcher.watch(&root, RecursiveMode::NonRecursive) {
+            match watcher.watch(root, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    held.insert(root);
+                    held.insert(root.clone(), now);
+                    grown = true;
                 }
                 Err(error) => {
                     debug!(
@@ -151,7 +183,9 @@ impl Watch {
                 }
             }
         }
-        let grown = !held.is_subset(&self.roots);
+        for gone in self.roots.keys() {
+            let _ = watcher.unwatch(gone);
+        }
         self.roots = held;
         grown
     }
@@ -231,6 +265,52 @@ mod tests {
         watch.set(watched);
         std::fs::write(&file, "x").unwrap();
         tokio::time::timeout(SOON, watch.changed()).await.unwrap();
+    }
+
+    /// A change between a pass and its end must not fall between two watches.
+    #[tokio::test]
+    async fn a_change_while_the_watches_are_set_again_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        let mut watch = Watch::new();
+        let mut watched = files(&[&file]);
+        watched.folders = (0..500)
+            .map(|n| dir.path().join(format!("folder{n}")))
+            .inspect(|folder| std::fs::create_dir(folder).unwrap())
+            .collect();
+        assert!(watch.set(watched.clone()));
+        for n in 0..50 {
+            let other = dir.path().join("other");
+            let (from, to) = (other.clone(), file.clone());
+            let change = std::thread::spawn(move || {
+                std::fs::write(&from, n.to_string()).unwrap();
+                std::fs::rename(&from, &to).unwrap();
+            });
+            assert!(!watch.set(watched.clone()));
+            change.join().unwrap();
+            tokio::time::timeout(SOON, watch.changed()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_was_replaced_is_watched_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        let file = folder.join("file");
+        let mut watch = Watch::new();
+        for how in ["new", "removed", "renamed"] {
+            if how == "renamed" {
+                std::fs::rename(&folder, dir.path().join("old")).unwrap();
+            } else if how == "removed" {
+                std::fs::remove_dir_all(&folder).unwrap();
+            }
+            std::fs::create_dir(&folder).unwrap();
+            assert!(watch.set(files(&[&file])), "{how}");
+            watch.forget().await;
+            std::fs::write(&file, "x").unwrap();
+            let seen = tokio::time::timeout(SOON, watch.changed()).await;
+            assert!(seen.is_ok(), "{how}");
+        }
     }
 
     #[tokio::test]
