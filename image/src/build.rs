@@ -142,6 +142,11 @@ impl Builder<'_> {
                 self.note(step.owner(), path, &content)?;
                 self.insert(path, Kind::File(content), mode.0, *replace)
             }
+            Step::Linker { path, bytes } => {
+                let content = Content::Bytes(bytes.as_slice().into());
+                self.note(step.owner(), path, &content)?;
+                self.insert(path, Kind::File(content), 0o644, false)
+            }
             Step::Link { path, target, replace } => {
                 let kind = Kind::Symlink(target.as_bytes().to_vec());
                 self.insert(path, kind, 0o777, *replace)

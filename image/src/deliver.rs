@@ -19,7 +19,7 @@ use crate::manifest::{self, Contents, ImageManifest};
 use crate::output::Digested;
 use crate::plan::Plan;
 use crate::recipe::Brand;
-use crate::scratch::Scratch;
+use crate::scratch::{self, Scratch};
 use crate::{sbom, sign};
 
 /// What to write, and where.
@@ -192,11 +192,12 @@ impl<'a> Stage<'a> {
         let shown =
             || format!("could not write {}", self.folder.join(name).display());
         let file = File::create_new(&path).with_context(shown)?;
-        let mut meter = Digested::new(BufWriter::with_capacity(1 << 20, file));
+        let file = BufWriter::with_capacity(1 << 20, Ending(file));
+        let mut meter = Digested::new(file);
         fill(&mut meter).with_context(shown)?;
         let (buffer, facts) = meter.finish();
         let file = buffer.into_inner().map_err(|e| e.into_error());
-        file.and_then(|file| file.sync_all()).with_context(shown)?;
+        file.and_then(|file| file.0.sync_all()).with_context(shown)?;
         let digests = Digests::from(facts);
         self.note(name, &digests);
         Ok(digests)
@@ -234,6 +235,7 @@ impl<'a> Stage<'a> {
     /// Everything in place, the manifest last: who sees it, sees all. On an
     /// error the folder is as it was.
     fn commit(mut self, force: bool) -> Result<Vec<Written>> {
+        let _placing = scratch::placing()?;
         let last = |file: &Written| file.name.ends_with(".imgmanifest");
         self.written
             .sort_by(|a, b| (last(a), &a.name).cmp(&(last(b), &b.name)));
@@ -283,6 +285,20 @@ impl<'a> Stage<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// A file that fails once this program is told to end.
+struct Ending(File);
+
+impl Write for Ending {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        scratch::goes_on()?;
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
     }
 }
 

@@ -33,6 +33,7 @@ pub mod elf;
 pub mod fetch;
 pub mod golang;
 pub mod gzip;
+pub mod linker;
 pub mod look;
 pub mod manifest;
 pub mod output;

@@ -36,6 +36,9 @@ pub struct Plan {
     pub stamp: Stamp,
     /// What to do, in order.
     pub steps: Vec<Step>,
+    /// Names of those steps that an origin image has already: a build host
+    /// that lays this on one is not given them.
+    pub origin: Vec<TreePath>,
 }
 
 /// One thing to do.
@@ -97,6 +100,13 @@ pub enum Step {
         /// Whether something else gives way.
         replace: bool,
     },
+    /// Writes a configuration of illumos' runtime linker.
+    Linker {
+        /// Where.
+        path: TreePath,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
     /// Makes a symbolic link.
     Link {
         /// Where.
@@ -124,17 +134,19 @@ pub fn plan(
         artifacts,
         facts,
         steps: Vec::new(),
+        origin: Vec::new(),
         problems: facts.problems.clone(),
     };
     planner.names();
     planner.all();
-    let Planner { image, steps, problems, .. } = planner;
+    let Planner { image, steps, problems, origin, .. } = planner;
     problems.or(Plan {
         recipe: recipe.name.clone(),
         brand,
         image,
         stamp: facts.stamp.clone(),
         steps,
+        origin,
     })
 }
 
@@ -155,6 +167,7 @@ struct Planner<'a> {
     artifacts: &'a Artifacts,
     facts: &'a Facts,
     steps: Vec<Step>,
+    origin: Vec<TreePath>,
     problems: Problems,
 }
 
@@ -175,6 +188,9 @@ impl Planner<'_> {
         }
         for part in &parts {
             self.simple(part);
+            if part.origin {
+                self.of_the_origin(part);
+            }
         }
         for (part, component) in others {
             self.component(part, component);
@@ -238,6 +254,13 @@ impl Planner<'_> {
                 replace: text.replace,
             });
         }
+        for linker in &part.wants.linker {
+            let recipe::Linker { class, libraries, trusted, .. } = linker;
+            self.steps.push(Step::Linker {
+                path: linker.path.0.clone(),
+                bytes: crate::linker::config(*class, libraries, trusted),
+            });
+        }
         for link in &part.wants.link {
             self.steps.push(Step::Link {
                 path: link.path.0.clone(),
@@ -245,6 +268,39 @@ impl Planner<'_> {
                 replace: link.replace,
             });
         }
+    }
+
+    fn of_the_origin(&mut self, part: &Part) {
+        let recipe::Section {
+            component,
+            remove,
+            folder,
+            program,
+            file,
+            text,
+            linker,
+            link,
+        } = &part.wants;
+        let others = [
+            ("component", component.len()),
+            ("remove", remove.len()),
+            ("program", program.len()),
+            ("file", file.len()),
+            ("linker", linker.len()),
+        ];
+        for (kind, count) in others {
+            if count > 0 {
+                let key = format!("{}.{kind}", part.section);
+                let wanted = "folders, texts and links, in a file whose \
+                              origin is true";
+                self.problems.add(&part.file, key, count, wanted);
+            }
+        }
+        let folders = folder.iter().map(|folder| &folder.path);
+        let texts = text.iter().map(|text| &text.path);
+        let links = link.iter().map(|link| &link.path);
+        let all = folders.chain(texts).chain(links);
+        self.origin.extend(all.map(|target| target.0.clone()));
     }
 
     fn words(&self, text: &str) -> String {
@@ -416,7 +472,8 @@ impl Planner<'_> {
                     files.iter().map(|(_, to)| to).collect()
                 }
                 Step::Program { to, .. } => vec![to],
-                Step::Text { path, replace: false, .. }
+                Step::Linker { path, .. }
+                | Step::Text { path, replace: false, .. }
                 | Step::Link { path, replace: false, .. } => vec![path],
                 _ => continue,
             };

@@ -89,6 +89,8 @@ pub struct Part {
     pub file: std::path::PathBuf,
     /// The section: `any`, `lx` or `joyent-minimal`.
     pub section: &'static str,
+    /// Whether an image that is another's origin has all this already.
+    pub origin: bool,
     /// What it asks for.
     pub wants: Section,
 }
@@ -99,6 +101,8 @@ pub struct Part {
 struct Wire {
     #[serde(default)]
     include: Vec<String>,
+    #[serde(default)]
+    origin: bool,
     image: Option<Image>,
     #[serde(default)]
     any: Section,
@@ -145,6 +149,9 @@ pub struct Section {
     /// Files whose text stands in the recipe.
     #[serde(default)]
     pub text: Vec<Text>,
+    /// Configurations of illumos' runtime linker.
+    #[serde(default)]
+    pub linker: Vec<Linker>,
     /// Symbolic links.
     #[serde(default)]
     pub link: Vec<Link>,
@@ -217,6 +224,20 @@ pub struct Text {
     /// Whether a component's file gives way.
     #[serde(default)]
     pub replace: bool,
+}
+
+/// A configuration of illumos' runtime linker.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linker {
+    /// Where.
+    pub path: Target,
+    /// Of which programs.
+    pub class: crate::linker::Class,
+    /// Where they find libraries.
+    pub libraries: Vec<String>,
+    /// Where those with privileges do.
+    pub trusted: Vec<String>,
 }
 
 /// A symbolic link.
@@ -353,7 +374,8 @@ impl Loader<'_> {
         };
         for (section, wants) in [("any", wire.any), (self.brand.as_str(), own)]
         {
-            self.parts.push(Part { file: file.clone(), section, wants });
+            let (file, origin) = (file.clone(), wire.origin);
+            self.parts.push(Part { file, section, origin, wants });
         }
         Ok(())
     }

@@ -6,15 +6,23 @@
 //! removed by whoever ends the program while something blocks, and where the
 //! machine went down swept by the next who works there. Each is locked as long
 //! as it has an owner; the lock goes with the process.
+//!
+//! Who is told to end says so here: whatever writes fails then, and what is
+//! being put in its place gets there first.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 static ALL: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+static ENDING: AtomicBool = AtomicBool::new(false);
+/// Held while files are put in their places.
+static PLACING: Mutex<()> = Mutex::new(());
 
 /// A folder of ours.
 #[derive(Debug)]
@@ -71,8 +79,32 @@ fn sweep(parent: &Path, prefix: &str) {
     }
 }
 
-/// Removes every folder there is: for an end that drops nothing.
+/// From now on whoever asks is told that this program ends.
+pub fn end() {
+    ENDING.store(true, Ordering::Relaxed);
+}
+
+/// Errors: this program was told to end.
+pub fn goes_on() -> io::Result<()> {
+    match ENDING.load(Ordering::Relaxed) {
+        true => Err(io::Error::other("told to end")),
+        false => Ok(()),
+    }
+}
+
+/// For as long as files are put in their places: nothing is removed then.
+///
+/// Errors: as [`goes_on`].
+pub fn placing() -> io::Result<MutexGuard<'static, ()>> {
+    let held = PLACING.lock().unwrap_or_else(PoisonError::into_inner);
+    goes_on().map(|()| held)
+}
+
+/// Removes every folder there is: for an end that drops nothing. Nothing is
+/// put in its place any more.
 pub fn remove_all() {
+    end();
+    std::mem::forget(PLACING.lock());
     for path in all().drain(..) {
         // Nobody is left to be told.
         let _ = std::fs::remove_dir_all(path);

@@ -16,6 +16,8 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+/// Where images have files of ours from.
+const FOLDERS: [&str; 4] = ["boot", "image", "smf", "templates"];
 /// How long git may take.
 const GIT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -93,7 +95,10 @@ pub fn source_date_epoch() -> Result<Option<u64>> {
 pub async fn commit(workspace: &Path) -> Result<Commit> {
     let hash = git(workspace, &["rev-parse", "HEAD"]).await?;
     let time = git(workspace, &["log", "-1", "--format=%ct"]).await?;
-    let changed = git(workspace, &["status", "--porcelain"]).await?;
+    let mut changed = git(workspace, &["status", "--porcelain"]).await?;
+    // What git was told to overlook would go into the image all the same.
+    let ours = ["status", "--porcelain", "--ignored", "--"];
+    changed += &git(workspace, &[&ours[..], &FOLDERS].concat()).await?;
     let branch = match std::env::var("BRANCH") {
         Ok(branch) if !branch.is_empty() => branch,
         _ => git(workspace, &["rev-parse", "--abbrev-ref", "HEAD"]).await?,

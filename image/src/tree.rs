@@ -461,6 +461,13 @@ impl Tree {
         self.entries.get(path)
     }
 
+    /// Whether it is a folder that holds something.
+    #[must_use]
+    pub fn is_filled(&self, path: &TreePath) -> bool {
+        let below = self.entries.range(path.clone()..).nth(1);
+        below.is_some_and(|(name, _)| name.is_at_or_below(path))
+    }
+
     /// All names in the order of writing: each directory right before what it
     /// holds, the root first.
     pub fn iter(&self) -> impl Iterator<Item = (&TreePath, &Entry)> {

@@ -42,7 +42,8 @@ pub fn zfs_gz(plan: &Plan, built: &Built, out: &mut dyn Write) -> Result<u64> {
     Ok(guid.get())
 }
 
-/// A zone's files below `root/`, and what buildimage wants beside.
+/// A zone's files below `root/`, and what buildimage wants beside. Without
+/// what its origin image has: it would overlay a `/etc/passwd` of that one.
 pub fn proto(plan: &Plan, built: &Built, out: &mut dyn Write) -> Result<()> {
     let meta = Meta { mode: 0o755, uid: 0, gid: 0, mtime: plan.stamp.epoch };
     let mut tree = Tree::new(meta);
@@ -50,7 +51,17 @@ pub fn proto(plan: &Plan, built: &Built, out: &mut dyn Write) -> Result<()> {
         let entry = Entry { kind: Kind::Directory, meta };
         tree.insert(TreePath::parse(folder)?, entry)?;
     }
-    tree.graft(&built.tree, &TreePath::parse("root")?, meta, false)?;
+    let root = TreePath::parse("root")?;
+    tree.graft(&built.tree, &root, meta, false)?;
+    let mut origin = plan.origin.clone();
+    origin.sort_unstable();
+    // What is deep first: then a folder is empty, or holds something of ours.
+    for path in origin.iter().rev() {
+        let path = path.below(&root)?;
+        if !tree.is_filled(&path) {
+            tree.remove(&path, false);
+        }
+    }
     let keep = Entry {
         kind: Kind::File(Content::Bytes([].into())),
         meta: Meta { mode: 0o644, ..meta },

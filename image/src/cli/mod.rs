@@ -234,6 +234,7 @@ fn block_on(verb: impl Future<Output = Result<bool>>) -> Result<bool> {
     let ended = runtime.block_on(async {
         tokio::spawn(async move {
             told_to_end().await;
+            scratch::end();
             let _ = stop.send(());
             tokio::time::sleep(PATIENCE).await;
             scratch::remove_all();

@@ -60,6 +60,9 @@ impl Step {
             Self::Text { path, mode, .. } => {
                 ("text", String::new(), path, octal(*mode))
             }
+            Self::Linker { path, .. } => {
+                ("linker", String::new(), path, String::new())
+            }
             Self::Link { path, target, .. } => {
                 ("link", target.clone(), path, String::new())
             }

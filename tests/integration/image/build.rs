@@ -235,6 +235,50 @@ fn a_native_image_is_a_stream_and_a_proto_tar_has_root_and_site() {
     assert!(shop.left().contains(&format!("{name}.zfs.gz")));
 }
 
+const BARE: &str = r#"
+origin = true
+
+[[any.folder]]
+path = "/etc/default"
+[[any.folder]]
+path = "/var/log"
+[[any.folder]]
+path = "/var/adm"
+[[any.text]]
+path = "/etc/passwd"
+text = "root:x:0:0::/root:/usr/bin/bash"
+[[any.text]]
+path = "/var/log/ours"
+text = ""
+"#;
+
+/// On a build host the zone's files are laid on an image that has accounts of
+/// its own already.
+#[test]
+fn a_proto_tar_leaves_the_origins_own_files_alone() {
+    let shop = shop();
+    let recipe = "image/recipes/tiny.toml";
+    let tiny = fs::read_to_string(shop.path(recipe)).unwrap();
+    let tiny = format!("include = [\"bare\"]\n{tiny}")
+        + "[[any.text]]\npath = \"/var/adm/messages\"\ntext = \"\"\n";
+    shop.write(recipe, &tiny);
+    shop.write("image/recipes/bare.toml", BARE);
+    shop.build("lx", &["--proto"]).well();
+    let whole = members(&shop.path(format!("out/tiny-lx-{STAMP}.tar.gz")));
+    let proto = members(&shop.path(format!("out/tiny-lx-pkg-{STAMP}.tar.gz")));
+    for name in ["etc/passwd", "etc/default", "var/log", "var/log/ours"] {
+        assert!(whole.contains_key(name), "{name}");
+        assert!(!proto.contains_key(&format!("root/{name}")), "{name}");
+    }
+    for name in ["etc/motd", "var/adm", "var/adm/messages", "var/tmp"] {
+        assert!(proto.contains_key(&format!("root/{name}")), "{name}");
+    }
+    let file = "[[any.file]]\nfrom = \"smf/lx\"\nto = \"/opt/x\"\n";
+    shop.write("image/recipes/bare.toml", BARE.to_owned() + file);
+    let words = ["plan", "tiny", "--brand", "lx", "--stamp", STAMP];
+    shop.run(&words).refused(&["any.file: 1; wanted folders, texts"]);
+}
+
 #[test]
 fn a_plan_is_printed_and_a_dry_run_touches_nothing() {
     let shop = shop();
