@@ -144,7 +144,7 @@ async fn killed_at_any_moment_no_file_is_torn_missing_or_unchecked() {
     let random = |n: u64| fastrand::Rng::with_seed(seed.wrapping_add(n));
     let benches = (0..BENCHES).map(|n| kill_again_and_again(random(n)));
     let torn_off: u32 = join_all(benches).await.iter().sum();
-    assert!(torn_off >= 20, "{torn_off} kills came while files were written");
+    assert!(torn_off >= 5, "{torn_off} kills came while files were written");
 }
 
 /// Kills the agent of one bench; says how often amid staging.
@@ -177,7 +177,7 @@ async fn kill_again_and_again(mut random: fastrand::Rng) -> u32 {
     while kills < KILLS {
         let agent = bench.start();
         let wait = warm.mul_f64(0.5 + 3.0 * random.f64());
-        if kills % 20 == 0 {
+        if kills % 5 == 0 {
             // How long it takes from start to first writing here and now.
             let started = Instant::now();
             let before = revision(&bench.file("etc/m0"));
@@ -185,7 +185,8 @@ async fn kill_again_and_again(mut random: fastrand::Rng) -> u32 {
                 (revision(&bench.file("etc/m0")) > before).then_some(())
             })
             .await;
-            warm = started.elapsed().clamp(warm / 2, warm * 2);
+            let limits = [20, 1_000].map(Duration::from_millis);
+            warm = started.elapsed().clamp(limits[0], limits[1]);
         } else {
             tokio::time::sleep(wait).await;
         }

@@ -106,7 +106,8 @@ async fn one_pass_ends_in_time_and_names_what_must_be_mended() {
     let begin = Instant::now();
     let ended = bench.verb(&["run", "-s", "-t", "1", "-f", &file]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(begin.elapsed() < Duration::from_secs(5), "{ended:?}");
+    // Without -t it would be half a minute.
+    assert!(begin.elapsed() < Duration::from_secs(20), "{ended:?}");
     assert!(ended.stdout.contains("out of time"), "{ended:?}");
 
     let ended = bench.verb(&["run", "-t", "1", "-f", &file]).await;
@@ -214,6 +215,7 @@ async fn a_failed_post_command_is_shown_and_tried_until_it_works() {
         .await;
     // A restart forgets nothing.
     agent.kill().await;
+    bench.is_left_alone().await;
     bench.write(&good, "");
     let tries = log(&bench).len();
     let agent = bench.start();
@@ -230,7 +232,7 @@ async fn a_failed_post_command_is_shown_and_tried_until_it_works() {
 #[tokio::test]
 async fn a_hanging_post_command_is_ended_with_its_children() {
     let mut bench = Bench::new().await;
-    bench.configure(json!({"postCmdTimeout": 500}));
+    bench.configure(json!({"postCmdTimeout": 3000}));
     let pid = bench.path("pid");
     let command = format!("sleep 600 & echo $! >{}; wait", pid.display());
     bench.manifest(commanded("a", "etc/a.conf", &command));
@@ -238,7 +240,11 @@ async fn a_hanging_post_command_is_ended_with_its_children() {
     bench.metadata(json!({"v": 1}));
     let agent = bench.start();
     bench.said("faults", &["etc/a.conf", "killed after"]).await;
-    let child = std::fs::read_to_string(&pid).unwrap();
+    let child = eventually("its child's number", async || {
+        let text = std::fs::read_to_string(&pid).ok();
+        text.filter(|text| text.ends_with('\n'))
+    })
+    .await;
     eventually("its child is gone", async || {
         let stat = format!("/proc/{}/stat", child.trim());
         match std::fs::read_to_string(stat) {
@@ -293,11 +299,15 @@ async fn a_command_that_touches_its_own_file_is_not_run_in_a_rush() {
         // The second pass knows the file already, and hears of it.
         bench.settle(&agent).await;
         let (begin, before) = (Instant::now(), log(&bench).len());
-        eventually("three seconds pass", async || {
-            (begin.elapsed() >= Duration::from_secs(3)).then_some(())
+        eventually("it runs again, and three seconds pass", async || {
+            let again = log(&bench).len() > before;
+            let long = begin.elapsed() >= Duration::from_secs(3);
+            (again && long).then_some(())
         })
         .await;
         let runs = log(&bench).len() - before;
-        assert!((1..=5).contains(&runs), "{runs} runs in 3 s: {command}");
+        let took = begin.elapsed();
+        let most = 2 + 2 * took.as_secs();
+        assert!(runs as u64 <= most, "{runs} runs in {took:?}: {command}");
     }
 }

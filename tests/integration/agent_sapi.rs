@@ -60,7 +60,7 @@ async fn requests_are_conditional_polite_and_tell_who_asks() {
 
 #[tokio::test]
 async fn a_change_that_keeps_the_etag_is_applied_within_the_full_interval() {
-    let bench = bench(json!({"fullPollInterval": 1_500})).await;
+    let bench = bench(json!({"fullPollInterval": 6_000})).await;
     bench.plain("b", "etc/b.conf", "{{#l}}{{.}} {{/l}}\n");
     bench.plain("c", "etc/c.conf", "{{{o}}}\n");
     bench.metadata(json!({"l": ["x", "y"], "o": {"k": 1}}));

@@ -8,7 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use localdc::agent_bench::{Bench, Ended, eventually};
 use localdc::http::Fault;
@@ -193,18 +193,13 @@ async fn check_and_render_need_neither_sapi_nor_root() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("/nowhere"), "{ended:?}");
     assert_eq!(bench.sapi.front().total(), asked, "SAPI was asked");
-    let scratch = fs::read_dir("/tmp").unwrap().flatten().any(|entry| {
-        // Not the folders of tests, which have shorter names.
+    // Nobody else is nobody here.
+    let scratch = fs::read_dir("/tmp").unwrap().flatten().find(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         let uuid = name.strip_prefix("config-agent-").map(str::len);
-        uuid == Some(36)
-            && entry.metadata().is_ok_and(|m| {
-                m.modified().is_ok_and(|at| {
-                    at.elapsed().is_ok_and(|age| age.as_secs() > 120)
-                })
-            })
+        uuid == Some(36) && entry.metadata().is_ok_and(|m| m.uid() == 65534)
     });
-    assert!(!scratch, "scratch folders of earlier runs lie about");
+    assert!(scratch.is_none(), "{scratch:?}");
 }
 
 #[tokio::test]

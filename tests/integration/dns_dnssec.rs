@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use localdc::name_server::{Daemon, Kind, own_place};
 use monitoring_agent::dns::{
-    DnsConfig, Dnssec, NameServer, NamesHandle, UpstreamStatus,
+    DnsConfig, Dnssec, ForwardLimits, NameServer, NamesHandle, UpstreamStatus,
 };
 use monitoring_agent::model::dns::{
     ForwardZone, Routes, UpstreamKind, ZoneName,
@@ -162,6 +162,12 @@ impl Ours {
         let dir = tempfile::tempdir().unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let mut config = DnsConfig::new(vec![any], dir.path().to_owned());
+        // One upstream, on a machine that has much else to do.
+        config.forward = ForwardLimits {
+            each: Duration::from_secs(10),
+            whole: Duration::from_secs(20),
+            ..ForwardLimits::default()
+        };
         config.dnssec = dnssec;
         let routes = Routes {
             secondaries: Vec::new(),

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use localdc::loopback::own_port;
 use monitoring_agent::dns::{
-    DnsConfig, NameServer, NamesHandle, TlsUpstream, TlsUpstreams,
-    UpstreamState,
+    DnsConfig, ForwardLimits, NameServer, NamesHandle, TlsUpstream,
+    TlsUpstreams, UpstreamState,
 };
 use monitoring_agent::model::dns::{
     ForwardZone, Routes, UpstreamKind, ZoneName,
@@ -190,6 +190,12 @@ impl Ours {
         let dir = tempfile::tempdir().unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let mut config = DnsConfig::new(vec![any], dir.path().to_owned());
+        // One upstream, on a machine that has much else to do.
+        config.forward = ForwardLimits {
+            each: Duration::from_secs(10),
+            whole: Duration::from_secs(20),
+            ..ForwardLimits::default()
+        };
         config.forward_tls = TlsUpstreams {
             servers: vec![TlsUpstream {
                 address: at.ip(),

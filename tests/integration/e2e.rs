@@ -27,9 +27,9 @@ use monitoring_agent::status::StatusReport;
 use serde_json::{Value, json};
 
 /// For what takes a boot, a discovery and a scrape.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(100);
 /// For what takes a poll or two.
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(45);
 
 /// A world by the default recipe.
 async fn world() -> World {

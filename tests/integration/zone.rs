@@ -21,7 +21,7 @@ use localdc::zone::{
     ZoneError, ZoneSpec,
 };
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 const UUID: &str = "5f1a0f6e-6a4b-4c0e-9a54-0d8f2b7c0020";
 const ZONE_IP: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 20);
 

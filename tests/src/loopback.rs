@@ -7,7 +7,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{self, UnixListener};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// How many addresses and ports a test takes at most, before it meets those
 /// of the process with the next number.
@@ -28,13 +31,28 @@ fn address(number: u32) -> Ipv4Addr {
 /// itself, later: one below those that the kernel gives to clients and to
 /// whoever asks for any port, so that it stays free until then.
 ///
+/// It is ours until we end, also while that server does not run.
+///
 /// Errors: that of the last of many tries.
 pub fn own_port() -> io::Result<SocketAddr> {
+    static OURS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     let mut tries = 100;
     loop {
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port(own_number())));
-        match UdpSocket::bind(at).and(TcpListener::bind(at)) {
-            Ok(_) => return Ok(at),
+        // An abstract name: it is gone with us, whatever happens.
+        let name = format!("localdc-port-{}", at.port());
+        let name = net::SocketAddr::from_abstract_name(name)?;
+        let claimed = UnixListener::bind_addr(&name).and_then(|claim| {
+            UdpSocket::bind(at)?;
+            TcpListener::bind(at).map(|_| claim)
+        });
+        match claimed {
+            Ok(claim) => {
+                let mut ours =
+                    OURS.lock().unwrap_or_else(PoisonError::into_inner);
+                ours.push(claim);
+                return Ok(at);
+            }
             Err(error) if tries == 0 => return Err(error),
             Err(_) => tries -= 1,
         }

@@ -260,7 +260,7 @@ mod tests {
         let pid_file = dir.path().join("pid");
         let command =
             format!("sleep 1000 & echo $! > {}; wait", pid_file.display());
-        let exec = Exec::shell(&command, Duration::from_millis(500));
+        let exec = Exec::shell(&command, Duration::from_secs(5));
         let error = run(&exec).await.unwrap_err();
         assert!(matches!(error, HostError::Timeout { .. }), "{error}");
         let pid: i32 =

@@ -222,7 +222,7 @@ async fn left_behind(zone: &Zone) -> String {
     let look = "find /opt/triton /var/log/sdc /data -maxdepth 3 \
             -path /data/config-agent/\\* -prune -o \
             -path '*/templates/*' -prune -o -name .zfs-mountpoint -o \
-            -printf '%p %m %u %s\\n' | sort
+            -type d -printf '%p %m %u\\n' -o -printf '%p %m %u %s\\n' | sort
         cd /; md5sum opt/triton/*/etc/* root/.profile .dcinfo \
             etc/logadm.conf var/spool/cron/crontabs/root \
             var/svc/setup_complete etc/group data/.zfs-mountpoint";
@@ -302,11 +302,15 @@ async fn start_methods_are_held_to_their_contract() {
         ("falls-over", "sleep 0.1 &amp;", "maintenance"),
         ("well", "sleep 100 &amp;", "online"),
     ] {
-        let manifest =
-            [&agent[..begin], method, &agent[end..]].concat().replace(
-                "name=\"start\" timeout_seconds=\"30\"",
-                "name=\"start\" timeout_seconds=\"1\"",
-            );
+        let manifest = [&agent[..begin], method, &agent[end..]].concat();
+        let limit = |seconds: &str| {
+            format!("name=\"start\" timeout_seconds=\"{seconds}\"")
+        };
+        assert!(manifest.contains(&limit("30")));
+        let manifest = match name {
+            "foreground" => manifest.replace(&limit("30"), &limit("1")),
+            _ => manifest,
+        };
         let manifest =
             manifest.replace("application/config-agent", &format!("x/{name}"));
         let file = zone.root_folder().join("var/x.xml");

@@ -34,6 +34,7 @@ async fn a_clock_that_jumps_changes_no_answer() {
     let mut rig = Rig::start(0, 33).await;
     rig.set_clock("+0d\n");
     let agent = rig.with_clock().start();
+    rig.until_file().await;
     rig.first_serial().await;
     // Each time: what we have is served, and changes are followed.
     for offset in ["+400d\n", "-400d\n"] {
@@ -54,8 +55,8 @@ async fn a_clock_that_jumps_changes_no_answer() {
 async fn a_clock_that_jumped_while_nobody_ran_changes_no_answer() {
     let mut rig = Rig::start(0, 34).await;
     let mut agent = rig.bench.start();
-    rig.first_serial().await;
     rig.until_file().await;
+    rig.first_serial().await;
     const YEAR: Duration = Duration::from_secs(366 * 86_400);
     let now = SystemTime::now();
     for (dated, expired) in [(now - YEAR, true), (now + YEAR, false)] {

@@ -154,8 +154,10 @@ async fn failover_takes_the_other_primarys_zone_whole() {
     let ours = Ours::start(ZONE, policy).await;
     let mut one = Real::start(Kind::Knot, Signed::No, ours.notify, 4).await;
     let two = Real::start(Kind::Bind, Signed::Sha256, ours.notify, 5).await;
-    ours.follow(vec![one.primary(), two.primary()]);
+    // From the first, which the second would else stand in for.
+    ours.follow(vec![one.primary()]);
     ours.until_serial(1).await;
+    ours.follow(vec![one.primary(), two.primary()]);
     let serial = one.change().await;
     ours.until_serial(serial).await;
     let incremental = ours.counters().transfers_incremental;
@@ -184,11 +186,11 @@ async fn a_wrong_key_is_told() {
     wrong.key = other.primary().key;
     ours.follow(vec![wrong]);
     ours.until("refusal", |ours| {
-        ours.status().is_some_and(|s| s.last_error.is_some())
+        ours.status().is_some_and(|s| {
+            s.last_error.is_some_and(|error| error.contains("TSIG"))
+        })
     })
     .await;
-    let error = ours.status().unwrap().last_error.unwrap();
-    assert!(error.contains("TSIG"), "{error}");
     assert_eq!(ours.serial(), None);
     // An unsigned question is refused by the primary, and told, too.
     let mut unsigned = real.primary();

@@ -16,6 +16,9 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use super::{LONG, SOON, when};
 
+/// How long it may take to come up, or to end.
+const WHOLE: Duration = Duration::from_secs(150);
+
 /// A demo under way.
 struct Shown {
     child: Child,
@@ -53,7 +56,7 @@ impl Shown {
             }
             panic!("ended without {mark:?}");
         };
-        let read = tokio::time::timeout(LONG, read).await;
+        let read = tokio::time::timeout(WHOLE, read).await;
         assert!(read.is_ok(), "in vain: {mark:?} in {:#?}", self.said);
     }
 
@@ -79,7 +82,7 @@ impl Shown {
             assert_eq!(stderr, "", "the demo has something to complain of");
             self.child.wait().await.unwrap().code()
         };
-        tokio::time::timeout(LONG, end).await.unwrap()
+        tokio::time::timeout(WHOLE, end).await.unwrap()
     }
 
     fn log_folder(&self) -> PathBuf {
@@ -135,7 +138,7 @@ async fn demo_offers_what_works_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn demo_with_a_time_limit_judges_the_targets() {
-    let mut demo = start(&["--seconds", "30"]);
+    let mut demo = start(&["--seconds", "75"]);
     let code = demo.end().await;
     // The account's zones, the compute nodes, the agent, and itself.
     let sum = "12 of 12 targets up";
@@ -151,7 +154,7 @@ async fn demo_interrupted_on_its_way_up_leaves_nothing() {
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGINT).unwrap();
     assert_eq!(demo.end().await, Some(1));
     let mark = format!("tm-{pid}-");
-    let gone = eventually("no folder", Duration::from_secs(1), async || {
+    let gone = eventually("no folder", SOON, async || {
         let left = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
         let names = left.map(|entry| entry.file_name());
         let mine = names

@@ -56,7 +56,14 @@ fn copy(from: &Path, to: &Path) {
 fn edit(template: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(template).unwrap();
     assert_eq!(text.matches(from).count(), 1, "{from}");
-    fs::write(template, text.replace(from, to)).unwrap();
+    replace(template, &text.replace(from, to));
+}
+
+/// At once: a file that is half written would be rendered as it is.
+fn replace(file: &Path, text: &str) {
+    let other = file.with_extension("new");
+    fs::write(&other, text).unwrap();
+    fs::rename(other, file).unwrap();
 }
 
 async fn faulty(world: &World, wanted: &[&str]) {
@@ -153,11 +160,13 @@ async fn full_and_read_only_disks_leave_what_runs() {
     put_metadata(&world, json!({"external_labels": long})).await;
     faulty(&world, &["prometheus.yml", "No space left on device"]).await;
     running_has(&world, "scrape_interval: 3s").await;
-    let left = sh(&world, &format!("ls -A {etc}")).await.stdout;
-    assert_eq!(
-        left,
-        "prometheus.env\nprometheus.flags\nprometheus.yml\nrules\n"
-    );
+    let whole = "prometheus.env\nprometheus.flags\nprometheus.yml\nrules\n";
+    // A try that is under way may be seen, but none stays.
+    soon("nothing half written", async || {
+        let left = sh(&world, &format!("ls -A {etc}")).await.stdout;
+        when(left == whole, || left)
+    })
+    .await;
     put_metadata(&world, json!({"external_labels": {"long": "short"}})).await;
     running_has(&world, "long: short").await;
     healthy(&world).await;

@@ -43,7 +43,7 @@ async fn cns_learns_to_know_the_zone_and_notifies_it() {
     assert!(after.ixfr_differences > before.ixfr_differences, "{after:?}");
 
     // Anyone else is turned away at that address.
-    let asked = format!("dig +tries=1 +time=2 @{PROMETHEUS} {zone} SOA");
+    let asked = format!("dig +tries=2 +time=10 @{PROMETHEUS} {zone} SOA");
     let said = sh(&world, &asked).await.stdout;
     assert!(said.contains("status: REFUSED"), "{said}");
 }

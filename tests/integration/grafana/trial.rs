@@ -73,7 +73,8 @@ async fn nothing_is_left(bench: &Bench) {
     .await;
     let ini = read(bench, "trial.ini");
     let folder = std::path::Path::new(&ini).parent().unwrap();
-    assert!(folder.starts_with("/tmp") && !folder.exists(), "{folder:?}");
+    let temporary = folder.starts_with(std::env::temp_dir());
+    assert!(temporary && !folder.exists(), "{folder:?}");
 }
 
 #[tokio::test]
@@ -98,8 +99,8 @@ async fn a_grafana_that_says_nothing_is_no_verdict_and_is_ended() {
     stand_in(&bench);
     let silent = SOURCES.replace("uid: a", "uid: silent");
     let begin = Instant::now();
-    let ended = judged(&bench, &silent, "1").await;
+    let ended = judged(&bench, &silent, "8").await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(begin.elapsed().as_secs() < 20);
+    assert!(begin.elapsed().as_secs() < 60);
     nothing_is_left(&bench).await;
 }

@@ -206,11 +206,21 @@ async fn a_server_that_takes_a_file_slowly() {
     let said = format!("{:#}", ended.unwrap_err());
     assert!(said.contains("could not add file"), "{said}");
     assert!(said.contains("timed out"), "{said}");
-    assert_eq!(image.server.calls(), [Call::Get, Call::Import]);
+    assert_eq!(once(&image), [Call::Get, Call::Import]);
     let image = Image::new("lx").await;
     image.server.fault(Call::AddFile, slow(3));
     let long = Target { url: image.server.url(), ..target(call * 120) };
     let manifest = image.shop.manifest();
     publish::publish(&manifest, &long, &|_| {}).await.unwrap();
-    assert_eq!(image.server.calls(), WHOLE);
+    assert_eq!(once(&image), WHOLE);
+}
+
+/// The calls, a file sent once; the others may be repeated, where a machine
+/// is so busy that their short limit is over.
+fn once(image: &Image) -> Vec<Call> {
+    let mut calls = image.server.calls();
+    let files = calls.iter().filter(|call| **call == Call::AddFile).count();
+    assert!(files <= 1, "{calls:?}");
+    calls.dedup();
+    calls
 }

@@ -84,18 +84,28 @@ async fn parent_killed_leaves_nothing_but_a_folder_to_sweep() {
 }
 
 /// Its pid and network namespaces, as /proc names them.
-fn namespaces(pid: i32) -> [PathBuf; 2] {
-    ["pid_for_children", "net"]
-        .map(|kind| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap())
+fn namespaces(pid: i32) -> [Space; 2] {
+    ["pid_for_children", "net"].map(|kind| {
+        let path = format!("/proc/{pid}/ns/{kind}");
+        let held = fs::File::open(&path).unwrap();
+        Space { name: fs::read_link(&path).unwrap(), _held: held }
+    })
+}
+
+/// A namespace, held: its number is given to no other one meanwhile.
+struct Space {
+    name: PathBuf,
+    _held: fs::File,
 }
 
 /// Processes that live in one of the namespaces.
-fn inhabitants(spaces: &[PathBuf]) -> Vec<PathBuf> {
+fn inhabitants(spaces: &[Space]) -> Vec<PathBuf> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let lives_in = |path: &PathBuf| {
         ["ns/pid", "ns/net"].iter().any(|kind| {
             let space = fs::read_link(path.join(kind));
-            space.is_ok_and(|space| spaces.contains(&space))
+            let ours = |name| spaces.iter().any(|space| space.name == name);
+            space.is_ok_and(ours)
         })
     };
     processes.map(|entry| entry.path()).filter(lives_in).collect()

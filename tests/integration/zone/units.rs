@@ -101,6 +101,7 @@ async fn crash_restarts_until_it_is_too_often() {
     let mut crasher = shell("crasher", "echo run; exit 3");
     crasher.enabled = false;
     crasher.restart_delay = Duration::from_millis(10);
+    crasher.start_interval = Duration::from_secs(600);
     spec.units = vec![shell("counter", COUNTER), crasher];
     let zone = Zone::boot(program(), &network, spec).await.unwrap();
     logged(&zone, "counter", "up").await;

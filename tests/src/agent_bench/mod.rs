@@ -227,6 +227,22 @@ impl Bench {
         self.mdata("sdc:nics", &nics.to_string());
     }
 
+    /// Waits until no process names this bench's folder: a command may outlive
+    /// the agent that was killed.
+    pub async fn is_left_alone(&self) {
+        let folder = self.folder.path().as_os_str().as_encoded_bytes();
+        eventually("nobody is at work there", async || {
+            let all = fs::read_dir("/proc").ok()?.flatten();
+            let mut lines =
+                all.filter_map(|it| fs::read(it.path().join("cmdline")).ok());
+            let names = |line: Vec<u8>| {
+                line.windows(folder.len()).any(|part| part == folder)
+            };
+            (!lines.any(names)).then_some(())
+        })
+        .await;
+    }
+
     /// An address of loopback that nobody else has, beside the bench's own.
     pub fn other_address(&self) -> Ipv4Addr {
         own_address()

@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 const ZONENAME: &str = "cat \"$B/mdata/sdc:uuid\"";
@@ -130,6 +130,8 @@ pub(super) fn end_daemons(folder: &Path) {
         while lives(pid) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
+        // `timeout` leads a group, and is not there to end it any more.
+        let _ = killpg(pid, Signal::SIGKILL);
         let _ = kill(pid, Signal::SIGKILL);
     }
 }

@@ -36,7 +36,7 @@ use cgroup::Cgroup;
 /// How long systemd may take to end all services.
 const SHUTDOWN: Duration = Duration::from_secs(30);
 /// How long process 1 may take to appear.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(60);
 
 /// An LX zone; dropping it ends it.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use super::{Alertmanager, WorldError};
 
 /// Longest answer of a daemon.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// A client for the daemons of one zone.
 #[derive(Clone, Debug)]

@@ -281,6 +281,8 @@ fn cns(spec: &WorldSpec, all: &Facts) -> CnsConfig {
     config.batch = spec.pace.batch;
     config.refresh = spec.pace.refresh_seconds;
     config.retry = spec.pace.refresh_seconds * 2;
+    // Asked once only, and on a busy machine.
+    config.peers.timeout = std::time::Duration::from_secs(10);
     config.allow_transfer = allowed(spec)
         .iter()
         .map(|net| net.parse().expect("an address is a network"))

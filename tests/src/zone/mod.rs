@@ -67,7 +67,7 @@ use process::Init;
 use root::Places;
 
 /// Time for the supervisor to answer what needs no waiting.
-const ASK_LIMIT: Duration = Duration::from_secs(10);
+const ASK_LIMIT: Duration = Duration::from_secs(30);
 /// Most that is read of an output or a log, in bytes.
 const MAX_OUTPUT: u64 = 16 << 20;
 

@@ -32,7 +32,7 @@ use tokio::runtime::Runtime;
 use super::folder::{Folder, sweep_stale};
 use super::{ZoneError, check_name};
 
-const IP_LIMIT: Duration = Duration::from_secs(10);
+const IP_LIMIT: Duration = Duration::from_secs(30);
 const BRIDGE: &str = "admin0";
 /// Locally administered.
 const BRIDGE_MAC: &str = "02:00:00:00:00:01";

@@ -15,11 +15,11 @@ use super::{World, object, soon, text, to_the_webhook, when, world_with};
 
 /// Between an alert's coming and the first word of it: long enough to kill
 /// who would say it.
-const GROUP_WAIT: &str = "6s";
+const GROUP_WAIT: &str = "20s";
 
 /// The dead one's turn, the wait for it (15 s), a minute where Prometheus had
 /// no Alertmanager for a reload just when it was to tell, and a slow machine.
-pub(super) const TOLD: Duration = Duration::from_secs(120);
+pub(super) const TOLD: Duration = Duration::from_secs(180);
 
 fn member(world: &World, number: usize) -> &Alertmanager {
     world.instances()[number].daemons().alertmanager()

@@ -116,9 +116,12 @@ async fn pairs_share_a_shard_and_watch_everybody() {
         })
         .await;
     }
-    let targets = all[0].daemons().targets().await.unwrap();
-    let down: Vec<_> = targets.iter().filter(|t| !t.is_up()).collect();
-    assert_eq!(down.len(), 1, "{down:?}");
+    soon("all others are up", async || {
+        let targets = text(all[0].daemons().targets().await)?;
+        let down: Vec<_> = targets.iter().filter(|t| !t.is_up()).collect();
+        when(down.len() == 1, || format!("{down:?}"))
+    })
+    .await;
 
     // Who is down for three minutes is alerted about; one that was never up
     // need not be waited for.

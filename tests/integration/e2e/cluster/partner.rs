@@ -9,7 +9,7 @@ use localdc::world::{Instance, World, eventually};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::super::{LONG, put_metadata};
+use super::super::put_metadata;
 use super::delivery::{TOLD, agreed};
 use super::{object, soon, text, to_the_webhook, when, world_with};
 
@@ -27,8 +27,8 @@ fn prometheus_down() -> Value {
     let asked = rule["expr"].as_str().unwrap();
     assert_eq!(asked.matches("[3m]").count(), 1, "{asked}");
     assert_eq!(rule["for"], "5m");
-    rule["expr"] = json!(asked.replace("[3m]", "[10s]"));
-    rule["for"] = json!("2s");
+    rule["expr"] = json!(asked.replace("[3m]", "[30s]"));
+    rule["for"] = json!("5s");
     json!([{"name": "in a hurry", "interval": "1s", "rules": [rule]}])
 }
 
@@ -60,10 +60,10 @@ async fn people_are_told_of_a_killed_partner() {
     agreed(&members, 2).await;
     // For longer than the hurried alert looks back.
     let series = format!(
-        "min_over_time(up{{job='prometheus_dc1',instance='{}'}}[12s])",
+        "min_over_time(up{{job='prometheus_dc1',instance='{}'}}[32s])",
         dead.uuid()
     );
-    let up = eventually("the partner is up", LONG, async || {
+    let up = eventually("the partner is up", TOLD, async || {
         let seen = text(watcher.daemons().value(&series).await)?;
         when(seen.as_deref() == Some("1"), || format!("{seen:?}"))
     });
