@@ -31,9 +31,9 @@ impl Running {
         config.refresh.interval_min = Duration::from_millis(50);
         config.refresh.interval_max = Duration::from_millis(50);
         config.refresh.notify_gap = Duration::from_millis(1);
-        config.refresh.probe_limit = Duration::from_millis(800);
-        config.forward.each = Duration::from_millis(500);
-        config.forward.whole = Duration::from_millis(1500);
+        config.refresh.probe_limit = Duration::from_secs(3);
+        config.forward.each = Duration::from_secs(3);
+        config.forward.whole = Duration::from_secs(10);
         Self::start_with(config, routes).await
     }
 
@@ -52,7 +52,7 @@ impl Running {
     }
 
     pub(crate) async fn send(&self, message: &Message) -> Message {
-        exchange::ask(self.addr, None, message, Duration::from_secs(5))
+        exchange::ask(self.addr, None, message, Duration::from_secs(20))
             .await
             .unwrap()
     }
@@ -65,7 +65,7 @@ impl Running {
         let mut buffer = vec![0; 65_535];
         let receiving = socket.recv(&mut buffer);
         let len =
-            timeout(Duration::from_secs(5), receiving).await.unwrap().unwrap();
+            timeout(Duration::from_secs(20), receiving).await.unwrap().unwrap();
         (Message::from_vec(&buffer[..len]).unwrap(), len)
     }
 
@@ -79,7 +79,7 @@ impl Running {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(Duration::from_secs(10), waiting).await.expect(what);
+        timeout(Duration::from_secs(60), waiting).await.expect(what);
     }
 
     pub(crate) fn serial(&self) -> Option<u32> {
@@ -88,7 +88,7 @@ impl Running {
 
     pub(crate) async fn end(self) {
         self.stop.cancel();
-        let ended = timeout(Duration::from_secs(10), self.task).await;
+        let ended = timeout(Duration::from_secs(60), self.task).await;
         ended.unwrap().unwrap().unwrap();
     }
 }

@@ -135,7 +135,8 @@ async fn routes_change_while_running() {
     server.until("zone removed", |s| s.handle.zones().is_empty()).await;
     let answer = server.ask(name("two"), RecordType::A).await;
     assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
-    assert!(dir.path().join("dc1.cns.example.zone").exists());
+    let file = dir.path().join("dc1.cns.example.zone");
+    server.until("its file", |_| file.exists()).await;
 
     server.routes.send_replace(Arc::new(replicate(&[])));
     server.until("back from disk", |s| s.serial() == Some(3)).await;

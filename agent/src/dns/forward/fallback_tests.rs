@@ -5,13 +5,14 @@
 //! Names that binder refuses, and who is asked then.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
 
 use super::judge::binder_knows;
-use super::tests::{always, pool, silent, soa_ttl};
+use super::tests::{
+    Asked, always, brief, limits, pool, pool_with, silent, soa_ttl,
+};
 use super::{Told, Upstreams};
 use crate::dns::names::WireName;
 use crate::dns::running::{Running, binder, forward, replicate, zone};
@@ -22,11 +23,11 @@ use crate::model::dns::{Routes, UpstreamKind};
 
 /// Knows `host` with an address and `idle` without, refuses the rest; counts
 /// what it is asked.
-async fn refusing() -> (FakeServer, Arc<AtomicUsize>) {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
+async fn refusing() -> (FakeServer, Asked) {
+    let asked = Asked::default();
+    let seen = asked.clone();
     let server = FakeServer::start(move |query, _| {
-        count.fetch_add(1, Ordering::SeqCst);
+        seen.note(query);
         let question = &query.queries[0];
         assert!(binder_knows(question.query_type()));
         let is = |text| *question.name() == name(text);
@@ -56,7 +57,7 @@ async fn with_fallback_the_address_tells_whose_name_it_is() {
         assert_eq!(answer.answers.is_empty(), rtype != A);
         assert_eq!(soa_ttl(&answer), (rtype != A).then_some(30));
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 1, "the address is kept");
+    assert_eq!(asked.count(), 1, "the address is kept");
     let told = pool.ask(&name("idle"), AAAA).await;
     assert!(matches!(told, Told::Answer(a) if a.answers.is_empty()));
     for rtype in [AAAA, A, TXT] {
@@ -64,7 +65,7 @@ async fn with_fallback_the_address_tells_whose_name_it_is() {
         let Told::Unknown(answer) = told else { panic!("{rtype}") };
         assert_eq!(answer.rcode, ResponseCode::NXDomain);
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 3, "so is the refusal");
+    assert_eq!(asked.count(), 3, "so is the refusal");
     // As verb dns tells: what is kept of a refusal answers nobody.
     let cached =
         |text, rtype| pool.is_cached(&WireName::from_name(&name(text)), rtype);
@@ -80,7 +81,12 @@ async fn a_silent_or_failing_binder_does_not_give_a_name_up() {
     let dead = silent().await;
     let kind = Upstreams::Binder { fallback: true };
     for servers in [&[&failing, &refusing][..], &[&dead]] {
-        let pool = pool(kind, servers);
+        let addrs: Vec<_> = servers.iter().map(|s| s.addr).collect();
+        let limits = match servers.len() {
+            1 => brief(),
+            _ => limits(),
+        };
+        let pool = pool_with(kind, &addrs, limits);
         for rtype in [RecordType::A, RecordType::AAAA] {
             let Told::Answer(answer) = pool.ask(&name("www"), rtype).await
             else {
@@ -92,11 +98,11 @@ async fn a_silent_or_failing_binder_does_not_give_a_name_up() {
 }
 
 /// Answers every name with the address and counts; as a public wildcard.
-async fn public() -> (FakeServer, Arc<AtomicUsize>) {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
+async fn public() -> (FakeServer, Asked) {
+    let asked = Asked::default();
+    let seen = asked.clone();
     let server = FakeServer::start(move |query, _| {
-        count.fetch_add(1, Ordering::SeqCst);
+        seen.note(query);
         let question = &query.queries[0];
         let data = match question.query_type() {
             RecordType::AAAA => "AAAA 2001:db8::1",
@@ -141,11 +147,11 @@ async fn what_binder_refuses_is_asked_further_up_only_with_fallback() {
     assert_eq!(ask("sapi.dc2.example.", A).await, (NXDomain, 0));
     assert_eq!(ask("sapi.dc2.example.", AAAA).await, (NoError, 0));
     assert_eq!(ask("_s._tcp.dc2.example.", SRV).await, (NXDomain, 0));
-    assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing leaks");
+    assert_eq!(asked.count(), 0, "nothing leaks");
     // Below the same domain, but public.
     assert_eq!(ask("www.example.", A).await, (NoError, 1));
     assert_eq!(ask("www.example.", AAAA).await, (NoError, 1));
-    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(asked.count(), 2);
     assert_eq!(
         server.handle.lookup_ipv4("cmon.example").await.unwrap(),
         ["192.0.2.1".parse::<std::net::Ipv4Addr>().unwrap()]
@@ -162,9 +168,9 @@ async fn what_binder_refuses_is_asked_further_up_only_with_fallback() {
     routes.forwards.push(forward(".", public.addr, UpstreamKind::Recursive));
     server.routes.send_replace(Arc::new(routes));
     server.until("root again", |s| s.handle.upstreams().len() == 3).await;
-    let before = asked.load(Ordering::SeqCst);
+    let before = asked.count();
     assert_eq!(ask("www.example.", A).await, (NXDomain, 0));
-    assert_eq!(asked.load(Ordering::SeqCst), before);
+    assert_eq!(asked.count(), before);
     server.end().await;
 }
 

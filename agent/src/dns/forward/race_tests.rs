@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::health::UpstreamState;
-use super::tests::{BINDER, always, limits, pool, pool_with, silent};
+use super::tests::{BINDER, always, brief, limits, pool, pool_with, silent};
 use super::{ForwardLimits, ForwardPool, Upstreams};
 use crate::dns::secondary::fake::{FakeServer, Replies, name, record, reply};
 
@@ -63,14 +63,13 @@ impl Far {
     }
 }
 
+/// Nobody is given it who asks for any port.
 fn closed() -> SocketAddr {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], 1))
 }
 
 /// No cache, so that each question is asked.
-fn uncached() -> ForwardLimits {
-    let mut limits = limits();
+fn uncached(mut limits: ForwardLimits) -> ForwardLimits {
     limits.cache.bytes = 0;
     limits
 }
@@ -89,12 +88,24 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
             sleep(Duration::from_millis(2)).await;
         }
     };
-    let waited = timeout(Duration::from_secs(20), waiting).await;
+    let waited = timeout(PATIENCE, waiting).await;
     waited.unwrap_or_else(|_| panic!("{what}"));
 }
 
-/// The best of some: a busy machine may be late, but not always.
-const TRIES: usize = 8;
+/// Once at least it takes less: a busy machine may be late, but not always.
+async fn quick(
+    what: &str,
+    bound: Duration,
+    mut one: impl AsyncFnMut() -> Duration,
+) {
+    let (begin, mut best) = (Instant::now(), Duration::MAX);
+    while best >= bound {
+        assert!(begin.elapsed() < PATIENCE, "{what}: {best:?}");
+        best = best.min(one().await);
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn four_of_five_dead_cost_the_first_question_half_a_round_trip() {
@@ -105,20 +116,24 @@ async fn four_of_five_dead_cost_the_first_question_half_a_round_trip() {
         (silent().await, always(ResponseCode::Refused).await);
     for dead in [closed(), quiet.addr, refusing.addr] {
         let addrs = [dead, dead, dead, dead, far.addr];
-        let (mut first, mut later) = (Duration::MAX, Duration::MAX);
-        for _ in 0..TRIES {
-            let pool = pool_with(Upstreams::Recursive, &addrs, uncached());
-            first = first.min(timed(&pool, "first").await);
+        let fresh =
+            || pool_with(Upstreams::Recursive, &addrs, uncached(limits()));
+        quick(&format!("{dead}: first"), bound, async || {
+            timed(&fresh(), "first").await
+        })
+        .await;
+        // No penalty but the grain of timers.
+        let fair = rtt + Duration::from_millis(8);
+        quick(&format!("{dead}: later ones"), fair, async || {
+            let pool = fresh();
+            timed(&pool, "first").await;
             let mut worst = Duration::ZERO;
             for n in 0..2 {
                 worst = worst.max(timed(&pool, &format!("n{n}")).await);
             }
-            later = later.min(worst);
-        }
-        assert!(first < bound, "{dead}: first after {first:?}");
-        // No penalty but the grain of timers.
-        let fair = rtt + Duration::from_millis(8);
-        assert!(later < fair, "{dead}: later ones after {later:?}");
+            worst
+        })
+        .await;
     }
 }
 
@@ -126,8 +141,7 @@ async fn four_of_five_dead_cost_the_first_question_half_a_round_trip() {
 async fn those_that_die_later_cost_no_more() {
     let rtt = Duration::from_millis(30);
     let bound = rtt * 3 / 2 + Duration::from_millis(20);
-    let mut best = Duration::MAX;
-    for _ in 0..TRIES {
+    quick("after", bound, async || {
         let mut mortal = Vec::new();
         for _ in 0..4 {
             mortal.push(Far::new(rtt).await);
@@ -136,10 +150,15 @@ async fn those_that_die_later_cost_no_more() {
         let mut addrs: Vec<SocketAddr> =
             mortal.iter().map(|f| f.addr).collect();
         addrs.push(last.addr);
-        let pool = pool_with(Upstreams::Recursive, &addrs, uncached());
-        for n in 0..4 {
+        let pool = pool_with(Upstreams::Recursive, &addrs, uncached(limits()));
+        let known = || pool.upstreams().all(|server| server.rtt.is_some());
+        for n in 0..40 {
             timed(&pool, &format!("before{n}")).await;
+            if known() {
+                break;
+            }
         }
+        assert!(known());
         // Bound still, but nobody reads: silence.
         let mut held = Vec::new();
         for far in mortal {
@@ -153,56 +172,67 @@ async fn those_that_die_later_cost_no_more() {
                     }
                 }
             };
-            held.push(timeout(Duration::from_secs(5), rebound).await.unwrap());
+            // Somebody else may have been given the port.
+            match timeout(Duration::from_secs(5), rebound).await {
+                Ok(socket) => held.push(socket),
+                Err(_) => return Duration::MAX,
+            }
         }
-        best = best.min(timed(&pool, "after").await);
-    }
-    assert!(best < bound, "{best:?}");
+        timed(&pool, "after").await
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_healthy_first_server_is_asked_alone() {
-    let (first, second) =
-        (Far::new(Duration::from_millis(4)).await, Far::new(Duration::ZERO));
-    let second = second.await;
-    let pool = pool_with(BINDER, &[first.addr, second.addr], uncached());
-    for n in 0..4 {
-        timed(&pool, &format!("warm{n}")).await;
+    let begin = Instant::now();
+    // A busy machine makes the near one late, and then it is not near.
+    loop {
+        let far = Far::new(Duration::from_millis(400)).await;
+        let near = Far::new(Duration::ZERO).await;
+        let addrs = [far.addr, near.addr];
+        let pool = pool_with(BINDER, &addrs, uncached(limits()));
+        for n in 0..4 {
+            timed(&pool, &format!("warm{n}")).await;
+        }
+        let counts =
+            || [&far, &near].map(|server| server.asked.load(Ordering::SeqCst));
+        let before = counts();
+        for n in 0..50 {
+            timed(&pool, &format!("n{n}")).await;
+        }
+        let after = counts();
+        let [more, most] = [0, 1].map(|n| after[n] - before[n]);
+        if more < 25 && most >= 25 {
+            return;
+        }
+        let late = begin.elapsed() > PATIENCE;
+        assert!(!late, "of 50, {more} asked of the far, {most} of the near");
     }
-    // The nearer one by now.
-    let before = (
-        first.asked.load(Ordering::SeqCst),
-        second.asked.load(Ordering::SeqCst),
-    );
-    for n in 0..50 {
-        timed(&pool, &format!("n{n}")).await;
-    }
-    let more = first.asked.load(Ordering::SeqCst) - before.0;
-    // A busy machine makes one late now and then.
-    assert!(more < 25, "{more} of 50 asked of both");
-    let most = second.asked.load(Ordering::SeqCst) - before.1;
-    assert!(most >= 25, "{most} of 50 asked of the nearer");
 }
 
 #[tokio::test]
 async fn a_code_without_an_answer_means_the_next_at_once() {
     use ResponseCode::{NotImp, Refused, ServFail};
     let good = Far::new(Duration::ZERO).await;
-    let mut best = Duration::MAX;
     let mut bad = Vec::new();
     for rcode in [Refused, NotImp, ServFail, Refused] {
         bad.push(always(rcode).await);
     }
     let mut addrs: Vec<SocketAddr> = bad.iter().map(|s| s.addr).collect();
     addrs.push(good.addr);
-    for _ in 0..TRIES {
-        let pool = pool_with(Upstreams::Recursive, &addrs, uncached());
-        best = best.min(timed(&pool, "a").await);
+    let bound = Duration::from_millis(20);
+    quick("the next", bound, async || {
+        let pool = pool_with(Upstreams::Recursive, &addrs, uncached(limits()));
+        let took = timed(&pool, "a").await;
         assert!(pool.upstreams().all(|upstream| upstream.alive));
         let counts = pool.upstreams().next().unwrap().counts;
-        assert_eq!((counts.no_answer, counts.silences), (1, 0));
-    }
-    assert!(best < Duration::from_millis(20), "{best:?}");
+        if took < bound {
+            assert_eq!((counts.no_answer, counts.silences), (1, 0));
+        }
+        took
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -216,7 +246,8 @@ async fn a_dead_server_is_known_for_one_and_comes_back_by_itself() {
         })
         .await;
     let good = Far::new(Duration::ZERO).await;
-    let pool = pool_with(BINDER, &[moody.addr, good.addr], uncached());
+    let addrs = [moody.addr, good.addr];
+    let pool = pool_with(BINDER, &addrs, uncached(brief()));
     timed(&pool, "a").await;
     let status = || pool.upstreams().next().unwrap();
     until("its circuit opens", || !status().alive).await;
@@ -225,7 +256,8 @@ async fn a_dead_server_is_known_for_one_and_comes_back_by_itself() {
     assert!(down.last_error.unwrap().contains("did not answer within"));
     let asked = down.counts.asked;
     for n in 0..20 {
-        timed(&pool, &format!("n{n}")).await;
+        // No answer in half a second there may be, on a busy machine.
+        pool.ask(&name(&format!("n{n}")), RecordType::A).await;
     }
     assert!(status().counts.asked <= asked + 1, "not asked while open");
     quiet.store(0, Ordering::SeqCst);
@@ -245,7 +277,9 @@ async fn a_name_that_takes_long_does_not_make_its_server_dead() {
         }
     })
     .await;
-    let pool = pool_with(Upstreams::Recursive, &[server.addr], uncached());
+    let each = Duration::from_secs(2);
+    let limits = uncached(ForwardLimits { each, ..limits() });
+    let pool = pool_with(Upstreams::Recursive, &[server.addr], limits);
     timed(&pool, "a").await;
     let hole = name("hole");
     for _ in 0..3 {
@@ -261,18 +295,23 @@ async fn a_name_that_takes_long_does_not_make_its_server_dead() {
 #[tokio::test]
 async fn nobody_waits_long_for_the_dead() {
     let dead = silent().await;
-    let pool = pool(Upstreams::Recursive, &[&dead, &dead]);
-    let started = Instant::now();
-    let asked = name("a");
-    let answer = pool.ask(&asked, RecordType::A).await.into_answer();
-    assert_eq!(answer.rcode, ResponseCode::ServFail);
-    assert!(started.elapsed() < limits().whole, "bounded");
+    let addrs = [dead.addr; 2];
+    let pool = pool_with(Upstreams::Recursive, &addrs, brief());
+    let fails = async |asked: &str| {
+        let started = Instant::now();
+        let asked = name(asked);
+        let answer = pool.ask(&asked, RecordType::A).await.into_answer();
+        assert_eq!(answer.rcode, ResponseCode::ServFail);
+        started.elapsed()
+    };
+    quick("bounded", brief().whole, async || fails("a").await).await;
     until("known", || pool.upstreams().all(|server| !server.alive)).await;
-    let started = Instant::now();
-    let asked = name("b");
-    let answer = pool.ask(&asked, RecordType::A).await.into_answer();
-    assert_eq!(answer.rcode, ResponseCode::ServFail);
-    assert!(started.elapsed() < limits().each);
+    let mut n = 0;
+    quick("at once", brief().each, async || {
+        n += 1;
+        fails(&format!("b{n}")).await
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -288,7 +327,7 @@ async fn a_lost_datagram_is_sent_again() {
     .await;
     let pool = pool(BINDER, &[&server]);
     timed(&pool, "a").await;
-    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert!(asked.load(Ordering::SeqCst) >= 2);
     let status = pool.upstreams().next().unwrap();
     assert_eq!(status.rtt, None, "nobody knows which was answered");
 }

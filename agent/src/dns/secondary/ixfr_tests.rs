@@ -84,6 +84,7 @@ async fn differences_never_cross_from_one_primary_to_another() {
     let mut bench = bench();
     bench.round(&[&one]).await.unwrap();
     one.feel(Mood::Silent);
+    bench.waits(false);
     bench.round(&[&one, &two]).await.unwrap_err();
     bench.round(&[&one, &two]).await.unwrap();
     assert_eq!((bench.serial(), two.transfers()), (Some(2), 1));

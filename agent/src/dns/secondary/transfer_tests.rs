@@ -34,8 +34,8 @@ impl Bench {
             source: None,
             zone_limits: ZoneLimits::default(),
             transfer_limits: TransferLimits {
-                whole: Duration::from_secs(5),
-                idle: Duration::from_millis(800),
+                whole: Duration::from_secs(60),
+                idle: Duration::from_secs(30),
             },
             policy,
             save: SavePolicy::default(),
@@ -79,6 +79,16 @@ impl Bench {
         version.node(key.as_bytes()).is_some()
     }
 
+    /// How long it waits for those that say nothing: not at all long where
+    /// one is silent, else as a busy machine wants it.
+    fn waits(&mut self, long: bool) {
+        let limit = Duration::from_millis(if long { 30_000 } else { 800 });
+        let settings = Arc::get_mut(&mut self.secondary.settings);
+        let settings = settings.expect("nobody else has them");
+        settings.policy.probe_limit = limit;
+        settings.transfer_limits.idle = limit;
+    }
+
     fn on_disk(&self) -> Option<u32> {
         persist::load(self.dir.path(), &zone_name(), ZoneLimits::default())
             .unwrap()
@@ -87,7 +97,7 @@ impl Bench {
 }
 
 fn bench() -> Bench {
-    let probe_limit = Duration::from_millis(800);
+    let probe_limit = Duration::from_secs(30);
     Bench::new(RefreshPolicy { probe_limit, ..RefreshPolicy::default() })
 }
 
@@ -155,6 +165,7 @@ async fn a_failed_transfer_leaves_the_old_version() {
         Mood::Silent,
     ] {
         primary.feel(mood);
+        bench.waits(!matches!(mood, Mood::Stalling | Mood::Silent));
         bench.round(&[&primary]).await.unwrap_err();
         assert_eq!(bench.serial(), Some(7));
         assert!(bench.has("v1.inst.o"));
@@ -162,6 +173,7 @@ async fn a_failed_transfer_leaves_the_old_version() {
         assert!(status.last_error.is_some());
     }
     primary.feel(Mood::Good);
+    bench.waits(true);
     bench.round(&[&primary]).await.unwrap();
     assert_eq!(bench.serial(), Some(8));
     assert_eq!(bench.secondary.cell.status().last_error, None);
@@ -307,12 +319,14 @@ async fn failover_waits_then_adopts_the_others_serial() {
     bench.round(&[&one, &two]).await.unwrap();
     assert_eq!((bench.serial(), two.transfers()), (Some(100), 0));
     one.feel(Mood::Silent);
+    bench.waits(false);
     bench.round(&[&one, &two]).await.unwrap_err();
     assert_eq!(bench.serial(), Some(100), "one bad round is no reason");
     bench.round(&[&one, &two]).await.unwrap();
     assert_eq!((bench.serial(), bench.has("two")), (Some(5), true));
     // The first is back: no reason to return.
     one.feel(Mood::Good);
+    bench.waits(true);
     bench.round(&[&one, &two]).await.unwrap();
     assert_eq!((bench.serial(), two.transfers()), (Some(5), 1));
 }

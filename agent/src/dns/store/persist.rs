@@ -338,9 +338,14 @@ mod tests {
     }
 
     fn sample_bytes() -> Vec<u8> {
-        let dir = tempfile::tempdir().unwrap();
-        save(dir.path(), &zone_name(), &sample()).unwrap();
-        fs::read(path_of(dir.path(), &zone_name())).unwrap()
+        // Written once: a disk may take long.
+        static BYTES: std::sync::LazyLock<Vec<u8>> =
+            std::sync::LazyLock::new(|| {
+                let dir = tempfile::tempdir().unwrap();
+                save(dir.path(), &zone_name(), &sample()).unwrap();
+                fs::read(path_of(dir.path(), &zone_name())).unwrap()
+            });
+        BYTES.clone()
     }
 
     #[test]
