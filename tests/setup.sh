@@ -23,8 +23,10 @@ demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
 # What tests and checks add; bind9, knot and nsd are primaries to transfer
 # from and to compare with, bind9-dnsutils has nsupdate, too; golang-go and
 # musl-tools build programs that resolve names; libfaketime moves clocks.
-# systemd-container boots LX images.
-test_packages=(bind9 binutils golang-go knot libfaketime libxml2-utils
+# systemd-container boots LX images. Alertmanager's sources are compiled for
+# illumos.
+test_packages=(bind9 binutils golang-github-prometheus-alertmanager-dev
+    golang-go knot libfaketime libxml2-utils
     musl-tools nginx nsd openssh-client openssl
     prometheus-alertmanager shellcheck systemd-container)
 # What zone-image starts: git for the version, ssh-keygen for signatures, patch

@@ -116,6 +116,10 @@ async fn make(
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        // Never as apt's own user: whether that one may enter the folder this
+        // is made in would be seen in the tar. Not an option of the zone's.
+        "--aptopt=APT::Sandbox::User \"root\"",
+        "--customize-hook=rm \"$1/etc/apt/apt.conf.d/99mmdebstrap\"",
         &root.suite,
         &out,
         &list,

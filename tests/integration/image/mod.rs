@@ -4,7 +4,9 @@
 
 //! Images, judged by the programs that take them.
 
+mod alertmanager;
 mod build;
+mod debian;
 mod go;
 mod machine;
 mod publish;
