@@ -75,6 +75,11 @@ bench-dns:	## measure the name server beside Knot, NSD, BIND, unbound
 	cargo build --release --locked -p monitoring-agent --bins
 	cargo bench --locked -p localdc --bench dns
 
+.PHONY: bench-shard
+bench-shard:	## measure the shard planner beside hashing: evenness, moves
+	@tests/setup.sh demo
+	cargo bench --locked -p localdc --bench shard
+
 .PHONY: bench-image
 bench-image:	## measure the writers of images beside tar and pigz
 	@tests/setup.sh bench-image

@@ -10,7 +10,8 @@
 //! (these four as one pass), `dns` (the embedded name server), `certgen` (the
 //! CMON client certificate), `triton` (one client per API), `host` (the
 //! operating system around us), `lint` (files whose daemon cannot judge them),
-//! `setup` (a fresh root becomes a zone in which all this can run).
+//! `setup` (a fresh root becomes a zone in which all this can run), `shard`
+//! (which Prometheus pair scrapes which instance).
 //!
 //! Loops beside the walk: `discovery` (who knows names, who else monitors),
 //! `probe` (CMON asked as Prometheus asks it), `daemons` (do they run),
@@ -33,6 +34,7 @@ pub mod probe;
 pub mod render;
 pub mod run;
 pub mod setup;
+pub mod shard;
 pub mod status;
 pub mod triton;
 pub mod walk;
