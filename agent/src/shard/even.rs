@@ -15,29 +15,38 @@ impl Packing<'_> {
             self.open().filter(|&shard| self.excess(shard) > 0).collect();
         let mut relieved = false;
         for shard in shards {
-            while let Some((instance, to)) = self.relief(shard) {
-                relieved |= self.put(instance, to);
+            while self.relief(shard) {
+                relieved = true;
             }
         }
         relieved
     }
 
-    /// The lightest instance that is enough, else the heaviest.
-    fn relief(&mut self, from: u32) -> Option<(u32, u32)> {
+    /// Sends the lightest instance that is enough, else the heaviest.
+    fn relief(&mut self, from: u32) -> bool {
         let excess = clamp(self.excess(from));
-        let most = self.open().map(|shard| self.room(shard)).max()?;
-        let most = clamp(most);
-        if excess == 0 {
-            return None;
+        let most = self.open().map(|shard| self.room(shard)).max();
+        let most = clamp(most.unwrap_or(0));
+        if excess == 0 || most == 0 {
+            return false;
         }
-        self.movable();
-        let movable = self.made()?.get(from as usize)?;
-        let enough = movable.range((excess, 0)..).filter(|one| one.0 <= most);
-        let less = ..(excess.min(most.saturating_add(1)), 0);
-        enough.chain(movable.range(less).rev()).find_map(|&(_, instance)| {
+        let movable = self.movable(from);
+        let enough = movable.range((excess, 0)..);
+        let enough = enough.take_while(|one| one.0 <= most);
+        let less = movable.range(..(excess.min(most.saturating_add(1)), 0));
+        let candidates = || {
+            let all = enough.clone().chain(less.clone().rev());
+            all.map(|&(_, instance)| instance)
+        };
+        let Some(first) = candidates().next() else { return false };
+        let direct = candidates().find_map(|instance| {
             let to = self.open().find(|&to| self.fits(instance, to))?;
             Some((instance, to))
-        })
+        });
+        match direct {
+            Some((instance, to)) => self.put(instance, to),
+            None => self.make_room(first),
+        }
     }
 
     /// Moves instances from heavy shards to light ones, until none of them
@@ -61,15 +70,13 @@ impl Packing<'_> {
 
     /// The next such move, from the heaviest shard that can give to the
     /// lightest that can take.
-    fn shift(&mut self) -> Option<Shift> {
+    fn shift(&self) -> Option<Shift> {
         let loads = || self.open().map(|n| self.loads[n as usize]);
         if loads().next_back()? - loads().next()? < 2 {
             return None;
         }
-        self.movable();
-        let movable = self.made()?;
         for from in self.open().rev() {
-            let Some(&(least, _)) = movable[from as usize].first() else {
+            let Some(&(least, _)) = self.movable(from).first() else {
                 continue;
             };
             for to in self.open() {
@@ -92,7 +99,7 @@ impl Packing<'_> {
     /// The heaviest that fits in half of the gap, else the lightest that fits
     /// in the gap.
     fn half(&self, from: u32, to: u32, gap: u128) -> Option<u32> {
-        let movable = self.made()?.get(from as usize)?;
+        let movable = self.movable(from);
         let (room, half) = (clamp(self.room(to)), clamp(gap / 2));
         let most = room.min(clamp(gap - 1));
         let light = movable.range(..=(half.min(room), NOWHERE)).rev();
@@ -103,18 +110,19 @@ impl Packing<'_> {
             .map(|&(_, instance)| instance)
             .find(|&instance| self.table.allows(instance, to))
     }
+
     /// Where nothing of `from` may go to `to`: one goes to a third shard,
     /// which gives another of the same weight.
     fn relay(&self, from: u32, to: u32, gap: u128) -> Option<Steps> {
-        let movable = self.made()?;
         let most = clamp(self.room(to).min(gap - 1));
-        let light = || movable[from as usize].range(..=(most, NOWHERE));
+        let light = || self.movable(from).range(..=(most, NOWHERE));
         light().next()?;
         for via in self.open().filter(|&via| via != from && via != to) {
             let may = |one: &u32, shard| self.table.allows(*one, shard);
             let goes = light().find(|(_, one)| may(one, via));
             let Some(&(weight, goes)) = goes else { continue };
-            let given = movable[via as usize]
+            let given = self
+                .movable(via)
                 .range((weight, 0)..=(weight, NOWHERE))
                 .find(|(_, one)| may(one, to));
             if let Some(&(_, given)) = given {

@@ -23,8 +23,8 @@
 //!
 //! - An instance that may go to a lighter shard with room weighs at least what
 //!   the two shards differ by. So where no capacity and no pin is in the way,
-//!   the heaviest load is at most the mean and the lightest instance of that
-//!   shard, and the mean is at most the optimum.
+//!   the heaviest load is above the mean by at most the lightest instance of
+//!   that shard; and no plan has its heaviest load below the mean.
 //! - With equal weights that is the optimum: loads differ by one instance at
 //!   most. The moves are the lower bound: what is misplaced, and what each
 //!   shard has above the share it ends with. Growing moves instances to the
@@ -40,9 +40,9 @@
 //!   a plan of what was planned is empty.
 //!
 //! Considered and refused: consistent hashing and hash-modulo, which the
-//! benchmark sets beside these (loads differ by a third at 100 points a shard);
-//! a flow solver, exact also where most instances may not go everywhere, which
-//! no datacenter has.
+//! benchmark sets beside these (with 100 points a shard the heaviest load is a
+//! fifth above the mean); a flow solver, exact also where most instances may
+//! not go everywhere, which no datacenter has.
 //!
 //! Source: RFD 150 "Sharding"; the `groups` parameter of CMON's discovery.
 
@@ -83,7 +83,8 @@ pub struct Shard {
     /// Most weight it may hold, in the unit of [`Instance::weight`].
     pub capacity: Option<u64>,
     /// Instances it must not scrape: the members of the pair themselves, which
-    /// others look after.
+    /// another pair looks after. Empty where there is but one shard: then the
+    /// members look after each other, and each after itself.
     pub forbidden: Vec<Uuid>,
     /// Whether it is to be emptied. It gets nothing new.
     pub draining: bool,

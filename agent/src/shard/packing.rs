@@ -4,10 +4,12 @@
 
 //! Who is where while a plan is made, and what follows from it.
 //!
-//! What never changes: every step leaves each shard within its capacity if it
-//! was, and no instance where it must not be. So a plan may be cut off after
-//! any step; the steps after that are still taken, to count what was left out.
+//! What never changes: a step puts no instance where it must not be, and no
+//! shard over its capacity; only of two that change places the first may, until
+//! the second has left. So a plan may be cut off after any step. The steps
+//! after that are still taken, to count what was left out.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use super::table::{NOWHERE, Table};
@@ -23,7 +25,7 @@ pub(super) struct Packing<'a> {
     ladder: BTreeSet<(u128, u32)>,
     /// What may leave each shard, the lightest first; made when first asked
     /// for, since many plans need it not at all.
-    movable: Option<Vec<BTreeSet<(u64, u32)>>>,
+    movable: OnceCell<Vec<BTreeSet<(u64, u32)>>>,
     moved: usize,
     most: usize,
     /// The places when the limit was reached.
@@ -41,7 +43,7 @@ impl<'a> Packing<'a> {
             places: table.homes.clone(),
             loads,
             ladder,
-            movable: None,
+            movable: OnceCell::new(),
             moved: 0,
             most: most_moves.unwrap_or(usize::MAX),
             cut: None,
@@ -69,7 +71,7 @@ impl<'a> Packing<'a> {
             self.load(from, |load| load - u128::from(weight));
         }
         self.load(to, |load| load + u128::from(weight));
-        if let Some(movable) = &mut self.movable {
+        if let Some(movable) = self.movable.get_mut() {
             if from != NOWHERE {
                 movable[from as usize].remove(&(weight, instance));
             }
@@ -89,9 +91,15 @@ impl<'a> Packing<'a> {
 
     /// What a shard may still take.
     pub(super) fn room(&self, shard: u32) -> u128 {
+        self.room_without(shard, 0)
+    }
+
+    /// What it may take once so much has left it.
+    pub(super) fn room_without(&self, shard: u32, weight: u128) -> u128 {
         let n = shard as usize;
+        let load = self.loads[n].saturating_sub(weight);
         match self.table.shards[n].capacity {
-            Some(most) => u128::from(most).saturating_sub(self.loads[n]),
+            Some(most) => u128::from(most).saturating_sub(load),
             None => u128::MAX,
         }
     }
@@ -116,9 +124,9 @@ impl<'a> Packing<'a> {
         self.ladder.iter().map(|&(_, shard)| shard)
     }
 
-    /// What may leave each shard: all but the pinned. By weight.
-    pub(super) fn movable(&mut self) -> &[BTreeSet<(u64, u32)>] {
-        self.movable.get_or_insert_with(|| {
+    /// What may leave a shard: all but the pinned, by weight.
+    pub(super) fn movable(&self, shard: u32) -> &BTreeSet<(u64, u32)> {
+        let all = self.movable.get_or_init(|| {
             let mut all = vec![Vec::new(); self.table.shards.len()];
             let places = self.places.iter().zip(&self.table.pins);
             for ((&place, &pin), instance) in places.zip(0..) {
@@ -128,12 +136,8 @@ impl<'a> Packing<'a> {
                 }
             }
             all.into_iter().map(BTreeSet::from_iter).collect()
-        })
-    }
-
-    /// [`Packing::movable`], if it was made.
-    pub(super) fn made(&self) -> Option<&[BTreeSet<(u64, u32)>]> {
-        self.movable.as_deref()
+        });
+        &all[shard as usize]
     }
 
     /// What could not be done.

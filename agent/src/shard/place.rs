@@ -70,7 +70,7 @@ impl Packing<'_> {
 
     /// For an instance that fits nowhere: sends another from a shard that may
     /// have it to one with room, and gives it that place.
-    fn make_room(&mut self, instance: u32) -> bool {
+    pub(super) fn make_room(&mut self, instance: u32) -> bool {
         let Some((other, here, there)) = self.swap(instance) else {
             return false;
         };
@@ -78,11 +78,16 @@ impl Packing<'_> {
     }
 
     /// Who would leave which shard for which.
-    fn swap(&mut self, instance: u32) -> Option<(u32, u32, u32)> {
+    fn swap(&self, instance: u32) -> Option<(u32, u32, u32)> {
         let table = self.table;
         let weight = u128::from(table.weights[instance as usize]);
+        let place = self.places[instance as usize];
+        let room = |shard: u32| match shard == place {
+            true => self.room_without(shard, weight),
+            false => self.room(shard),
+        };
         let rooms: Vec<(u32, u128)> =
-            self.open().map(|shard| (shard, self.room(shard))).collect();
+            self.open().map(|shard| (shard, room(shard))).collect();
         let most = rooms.iter().map(|&(_, room)| room).max()?;
         for &(here, room) in &rooms {
             let lacks = weight.saturating_sub(room);
@@ -92,7 +97,7 @@ impl Packing<'_> {
             {
                 continue;
             }
-            let movable = &self.movable()[here as usize];
+            let movable = self.movable(here);
             for &(there, room) in &rooms {
                 if there == here || room < lacks {
                     continue;
