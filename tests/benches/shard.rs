@@ -7,13 +7,14 @@
 //! are, and what a new shard costs in moves. CPU of this process; all is in
 //! memory, and the peak has the request in it.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, ensure};
 use localdc::measure::bar;
 use monitoring_agent::shard::{
     Extent, Instance, Limits, Plan, Request, Shard, ShardName, Strategy, plan,
 };
 use nix::time::{ClockId, clock_gettime};
-use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 const INSTANCES: u32 = 1_000_000;
@@ -27,9 +28,8 @@ fn main() -> Result<()> {
         return Ok(());
     }
     println!(
-        "shard: {INSTANCES} instances onto {SHARDS} shards, then {} more; \
-         imbalance is the heaviest load by the mean\n",
-        1
+        "shard: {INSTANCES} instances onto {SHARDS} shards, then one more; \
+         imbalance is the heaviest load by the mean\n"
     );
     println!(
         "{:32}{:>9}{:>9}{:>11}{:>8}{:>11}{:>7}{:>7}",
@@ -186,8 +186,8 @@ fn unequal(n: u32) -> u64 {
 
 /// Version 4 in looks; the same at every run.
 fn uuid(n: u32) -> Uuid {
-    let half = |salt: u64| mix(u64::from(n) << 1 | salt);
-    let bytes = u128::from(half(0)) << 64 | u128::from(half(1));
+    let half = |salt: u64| mix((u64::from(n) << 1) | salt);
+    let bytes = (u128::from(half(0)) << 64) | u128::from(half(1));
     uuid::Builder::from_random_bytes(bytes.to_be_bytes()).into_uuid()
 }
 

@@ -118,12 +118,12 @@ fn rarity(score: u64) -> u64 {
     let mut fraction = 0;
     for _ in 0..32 {
         // Between 1 and 4, in 2^-62: two bits of 2^-64 are let go first.
-        let square = (mantissa >> 2) * (mantissa >> 2) >> 62;
+        let square = ((mantissa >> 2) * (mantissa >> 2)) >> 62;
         let double = square >> 63;
-        fraction = fraction << 1 | double as u64;
-        mantissa = square << 2 >> double;
+        fraction = (fraction << 1) | double as u64;
+        mantissa = (square << 2) >> double;
     }
-    (64 << 32) - (u64::from(whole) << 32 | fraction)
+    (64 << 32) - ((u64::from(whole) << 32) | fraction)
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ impl Packing<'_> {
         };
         picky.sort_unstable_by_key(|instance| {
             let pin = table.pins[*instance as usize];
-            let choices = table.forbidden.get(instance).map_or(0, Vec::len);
-            (pin == NOWHERE, Reverse(choices), urgent(*instance))
+            let barred = table.forbidden.get(instance).map_or(0, Vec::len);
+            (pin == NOWHERE, Reverse(barred), urgent(*instance))
         });
         others.sort_unstable_by_key(|&instance| urgent(instance));
         let choice = Choice::new(strategy, self);
