@@ -58,10 +58,6 @@ pub async fn discover(
         return Err(answer.error(&url));
     }
     let discovery: Discovery<'_> = serde_json::from_slice(&answer.body)
-        .map_err(|source| ApiError::Body {
-            url: url.clone(),
-            server: answer.server.clone(),
-            source,
-        })?;
+        .map_err(|source| answer.unreadable(&url, source))?;
     Ok(discovery.containers.len())
 }

@@ -6,9 +6,18 @@
 //! connecting, on the whole exchange and on the size of the answer.
 
 pub mod cmon;
+pub mod cnapi;
 pub mod cns;
+pub mod fwapi;
+pub mod imgapi;
+pub mod job;
+pub mod napi;
+pub mod papi;
 pub mod sapi;
+pub mod vmapi;
 
+mod answer;
+mod api;
 mod connect;
 mod tls;
 
@@ -17,15 +26,13 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper::header::{
-    ACCEPT, CONTENT_TYPE, ETAG, HeaderName, SERVER, USER_AGENT,
-};
-use hyper::{Method, Request, Response};
+use hyper::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use hyper::{Method, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use serde::Deserialize;
 use tokio::time::timeout;
 
+pub use self::answer::{Answer, ApiError, Cause, Started};
 use self::connect::Connector;
 
 /// A connection not used for this long is closed. Above the longest pause
@@ -51,61 +58,10 @@ pub type Lookup = Arc<
         + Sync,
 >;
 
-/// A cause whose type stays inside the room.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
-
 /// The whole exchange did not end in time.
 #[derive(Debug, thiserror::Error)]
 #[error("timed out after {0:?}")]
 struct TimedOut(Duration);
-
-/// Why an API did not give what was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum ApiError {
-    /// The client could not be made.
-    #[error("could not make an HTTP client")]
-    Client(#[source] Cause),
-    /// No whole answer within the limits.
-    #[error("no answer from {url}")]
-    NoAnswer {
-        /// What was asked.
-        url: String,
-        /// The cause.
-        #[source]
-        source: Cause,
-    },
-    /// An answer that is not the one wanted.
-    #[error("{url} answered {status}{server}: {message}")]
-    Status {
-        /// What was asked.
-        url: String,
-        /// HTTP status.
-        status: u16,
-        /// ` from <Server header>`, which unmasks a foreign web server.
-        server: String,
-        /// `code: message` of the body as far as it has them.
-        message: String,
-    },
-    /// The body is larger than any real one.
-    #[error("{url} answered more than {limit} bytes")]
-    TooLarge {
-        /// What was asked.
-        url: String,
-        /// The limit, bytes.
-        limit: usize,
-    },
-    /// The body is not what the API documents.
-    #[error("{url} answered{server} what cannot be read")]
-    Body {
-        /// What was asked.
-        url: String,
-        /// ` from <Server header>`.
-        server: String,
-        /// Where and why.
-        #[source]
-        source: serde_json::Error,
-    },
-}
 
 /// A connection-reusing HTTP client with limits. Follows no redirect and no
 /// proxy of the environment: everything asked lives on the admin network.
@@ -115,24 +71,29 @@ pub struct Http {
     timeout: Duration,
 }
 
-/// An answer read whole.
-#[derive(Debug)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// Header `Etag`, verbatim: SAPI's has no quotes.
-    pub etag: Option<String>,
-    /// ` from <Server header>`, or nothing.
-    pub server: String,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
 impl Http {
     /// A client whose exchanges take `timeout` at most, for plain HTTP, which
     /// is what the APIs speak.
     pub fn new(timeout: Duration, lookup: Option<Lookup>) -> Self {
         Self::over(connect::plain(timeout, lookup), timeout)
+    }
+
+    /// A client for `https` URLs too, whose servers must show a certificate
+    /// that this system trusts: the updates server.
+    ///
+    /// Errors: `Client`, when the system's authorities cannot be read.
+    pub fn trusting_system(
+        timeout: Duration,
+        lookup: Option<Lookup>,
+    ) -> Result<Self, ApiError> {
+        let config = tls::trusting_system().map_err(ApiError::Client)?;
+        Ok(Self::over(connect::with_tls(config, timeout, lookup), timeout))
+    }
+
+    /// The same client, connections included, with another limit on the whole
+    /// exchange: for calls that hold the answer back until a job has ended.
+    pub fn lasting(&self, timeout: Duration) -> Self {
+        Self { client: self.client.clone(), timeout }
     }
 
     fn over(connector: Connector, timeout: Duration) -> Self {
@@ -164,8 +125,7 @@ impl Http {
         url: &str,
         sink: &mut (dyn std::io::Write + Send),
     ) -> Result<(), ApiError> {
-        let no_answer =
-            |source: Cause| ApiError::NoAnswer { url: url.to_owned(), source };
+        let no_answer = |source: Cause| ApiError::no_answer(url, source);
         let late = || no_answer(TimedOut(self.timeout).into());
         let request = request(Method::GET, url, &[], None)
             .map_err(|error| no_answer(error.into()))?;
@@ -221,8 +181,7 @@ impl Http {
         body: Option<&serde_json::Value>,
         limit: usize,
     ) -> Result<Answer, ApiError> {
-        let no_answer =
-            |source: Cause| ApiError::NoAnswer { url: url.to_owned(), source };
+        let no_answer = |source: Cause| ApiError::no_answer(url, source);
         let request = request(method, url, headers, body)
             .map_err(|error| no_answer(error.into()))?;
         let exchange = async {
@@ -235,8 +194,7 @@ impl Http {
                 // Trailers carry nothing of ours.
                 let Ok(chunk) = frame.into_data() else { continue };
                 if answer.body.len() + chunk.len() > limit {
-                    let url = url.to_owned();
-                    return Err(ApiError::TooLarge { url, limit });
+                    return Err(ApiError::too_large(url, limit));
                 }
                 answer.body.extend_from_slice(&chunk);
             }
@@ -271,65 +229,5 @@ fn request(
         Some(body) => request
             .header(CONTENT_TYPE, "application/json")
             .body(Full::from(body.to_string())),
-    }
-}
-
-impl Answer {
-    fn head<B>(response: &Response<B>) -> Self {
-        let header = |name: HeaderName| {
-            let value = response.headers().get(name)?;
-            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
-        Self {
-            status: response.status().as_u16(),
-            etag: header(ETAG),
-            server: header(SERVER)
-                .map(|name| format!(" from {name}"))
-                .unwrap_or_default(),
-            body: Vec::new(),
-        }
-    }
-
-    /// The body as JSON if the status is 200, else the API's own error.
-    pub fn json<T: for<'de> Deserialize<'de>>(
-        &self,
-        url: &str,
-    ) -> Result<T, ApiError> {
-        if self.status != 200 {
-            return Err(self.error(url));
-        }
-        serde_json::from_slice(&self.body).map_err(|source| ApiError::Body {
-            url: url.to_owned(),
-            server: self.server.clone(),
-            source,
-        })
-    }
-
-    /// The answer as an error. Bodies are restify's `{code, message}`, either
-    /// of which may be missing, or empty.
-    pub fn error(&self, url: &str) -> ApiError {
-        #[derive(Deserialize)]
-        struct Body {
-            code: Option<String>,
-            message: Option<String>,
-        }
-        let message = match serde_json::from_slice::<Body>(&self.body) {
-            Ok(Body { code, message }) => {
-                let parts: Vec<String> = [code, message]
-                    .into_iter()
-                    .flatten()
-                    .filter(|part| !part.is_empty())
-                    .collect();
-                parts.join(": ")
-            }
-            Err(_) if self.body.is_empty() => "no body".to_owned(),
-            Err(_) => "no API error in the body".to_owned(),
-        };
-        ApiError::Status {
-            url: url.to_owned(),
-            status: self.status,
-            server: self.server.clone(),
-            message,
-        }
     }
 }

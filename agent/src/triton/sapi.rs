@@ -2,13 +2,19 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! SAPI: the merged configuration of one instance, and the lists of what
-//! there is: applications, their services, their instances.
+//! SAPI: the merged configuration of one instance, and what there is:
+//! applications, their services, their instances. `write` changes them.
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+mod write;
+
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
+use super::api::{Api, lenient, object};
 use super::{ApiError, Http};
+
+pub use write::{Action, Change, Created, NewInstance, NewService};
 
 /// A configuration larger than this is none, bytes.
 const BODY_LIMIT: usize = 64 << 20;
@@ -22,7 +28,16 @@ const LIST_LIMIT: usize = 32 << 20;
 #[derive(serde::Deserialize)]
 pub struct Application {
     /// Uuid.
-    pub uuid: uuid::Uuid,
+    pub uuid: Uuid,
+    /// Name: `sdc`, `manta`.
+    #[serde(default)]
+    pub name: String,
+    /// Account that owns its zones.
+    #[serde(default, deserialize_with = "lenient")]
+    pub owner_uuid: Option<Uuid>,
+    /// VM parameters as stored, not merged.
+    #[serde(default, deserialize_with = "object")]
+    pub params: Map<String, Value>,
     /// Metadata as stored, not merged.
     #[serde(default, deserialize_with = "object")]
     pub metadata: Map<String, Value>,
@@ -32,11 +47,14 @@ pub struct Application {
 #[derive(serde::Deserialize)]
 pub struct Service {
     /// Uuid.
-    pub uuid: uuid::Uuid,
+    pub uuid: Uuid,
     /// Name; not unique.
     pub name: String,
     /// Application it belongs to.
-    pub application_uuid: uuid::Uuid,
+    pub application_uuid: Uuid,
+    /// VM parameters as stored, not merged: `image_uuid`, `networks`.
+    #[serde(default, deserialize_with = "object")]
+    pub params: Map<String, Value>,
     /// Metadata as stored, not merged.
     #[serde(default, deserialize_with = "object")]
     pub metadata: Map<String, Value>,
@@ -46,9 +64,9 @@ pub struct Service {
 #[derive(serde::Deserialize)]
 pub struct Instance {
     /// Uuid; that of the zone.
-    pub uuid: uuid::Uuid,
+    pub uuid: Uuid,
     /// Service it belongs to.
-    pub service_uuid: uuid::Uuid,
+    pub service_uuid: Uuid,
     /// VM parameters as stored, not merged: `alias`, `networks`.
     #[serde(default, deserialize_with = "object")]
     pub params: Map<String, Value>,
@@ -60,8 +78,17 @@ pub struct Instance {
 /// SAPI at one base URL.
 #[derive(Clone, Debug)]
 pub struct Sapi {
-    http: Http,
-    url: String,
+    api: Api,
+}
+
+/// How SAPI is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ping {
+    /// Creates real zones; in proto mode it only writes down.
+    pub full: bool,
+    /// Its store is within reach. If not, it lists what it remembers: up to
+    /// an hour old, and nothing of Manta.
+    pub stored: bool,
 }
 
 /// What `GET /configs/:uuid` said.
@@ -81,12 +108,19 @@ pub enum Config {
 impl Sapi {
     /// SAPI at `url`, for instance `http://sapi.dc1.example.com`.
     pub fn new(http: Http, url: &str) -> Self {
-        Self { http, url: url.trim_end_matches('/').to_owned() }
+        // The agent's loops tell one trouble from another by its words.
+        Self { api: Api::new(http, url, Some("~2")).untraced() }
+    }
+
+    /// Sends a request id with each call and names it in errors, for verbs:
+    /// SAPI's log has it.
+    pub fn traced(self) -> Self {
+        Self { api: self.api.traced() }
     }
 
     /// The base URL.
     pub fn url(&self) -> &str {
-        &self.url
+        self.api.url()
     }
 
     /// The configuration of `instance`; conditional when `etag` is given.
@@ -99,7 +133,7 @@ impl Sapi {
         etag: Option<&str>,
         request_id: &str,
     ) -> Result<Config, ApiError> {
-        let url = format!("{}/configs/{instance}", self.url);
+        let url = format!("{}/configs/{instance}", self.url());
         let mut headers = vec![
             ("accept", "application/json"),
             ("accept-version", "~2"),
@@ -108,7 +142,7 @@ impl Sapi {
         if let Some(etag) = etag {
             headers.push(("if-none-match", etag));
         }
-        let answer = self.http.get(&url, &headers, BODY_LIMIT).await?;
+        let answer = self.api.http().get(&url, &headers, BODY_LIMIT).await?;
         match answer.status {
             // A wildcard name may lead to somebody's web server: unmask it.
             200 if !is_object(&answer.body) => {
@@ -137,7 +171,7 @@ impl Sapi {
     /// The services of an application.
     pub async fn services(
         &self,
-        application: uuid::Uuid,
+        application: Uuid,
         master: bool,
     ) -> Result<Vec<Service>, ApiError> {
         let key = "application_uuid";
@@ -152,7 +186,7 @@ impl Sapi {
     /// The instances of a service.
     pub async fn instances(
         &self,
-        service: uuid::Uuid,
+        service: Uuid,
         master: bool,
     ) -> Result<Vec<Instance>, ApiError> {
         let key = "service_uuid";
@@ -163,22 +197,68 @@ impl Sapi {
         Ok(found)
     }
 
-    /// Whether lists are whole. While SAPI's own store is out of reach it
-    /// lists what it remembers: up to an hour old, and nothing of Manta.
-    pub async fn is_whole(&self) -> Result<bool, ApiError> {
-        let url = format!("{}/ping", self.url);
+    /// The services of an application that have this name: names are not
+    /// unique.
+    pub async fn services_named(
+        &self,
+        application: Uuid,
+        name: &str,
+    ) -> Result<Vec<Service>, ApiError> {
+        let uuid = application.to_string();
+        let query = [("name", name), ("application_uuid", &uuid)];
+        let mut found: Vec<Service> = self.api.get("services", &query).await?;
+        found.retain(|service| {
+            service.application_uuid == application && service.name == name
+        });
+        Ok(found)
+    }
+
+    /// An application by uuid.
+    pub async fn application(
+        &self,
+        uuid: Uuid,
+    ) -> Result<Option<Application>, ApiError> {
+        self.api.find(&format!("applications/{uuid}"), &[]).await
+    }
+
+    /// A service by uuid.
+    pub async fn service(
+        &self,
+        uuid: Uuid,
+    ) -> Result<Option<Service>, ApiError> {
+        self.api.find(&format!("services/{uuid}"), &[]).await
+    }
+
+    /// An instance by uuid, which is that of its zone.
+    pub async fn instance(
+        &self,
+        uuid: Uuid,
+    ) -> Result<Option<Instance>, ApiError> {
+        self.api.find(&format!("instances/{uuid}"), &[]).await
+    }
+
+    /// How SAPI is.
+    ///
+    /// Errors: `Status` and `Body` for what only somebody else would answer.
+    pub async fn ping(&self) -> Result<Ping, ApiError> {
+        let url = self.api.at("ping", &[]);
         let answer = self.get(&url, 64 << 10).await?;
-        let body = serde_json::from_slice::<Value>(&answer.body);
-        let told = body.ok().and_then(|b| b.get("storAvailable")?.as_bool());
-        match told {
-            // Comes with a 500.
-            Some(whole) => Ok(whole),
+        // While the store is away it comes with a 500.
+        let body: Value =
+            serde_json::from_slice(&answer.body).unwrap_or_default();
+        match body["storAvailable"].as_bool() {
+            Some(stored) => Ok(Ping { full: body["mode"] == "full", stored }),
             None => Err(answer.error(&url)),
         }
     }
 
-    /// `GET /<kind>?<key>=<value>`. Both are names or uuids, nothing to
-    /// escape. What does not look like an object of its kind is passed over.
+    /// Whether lists are whole; see `Ping::stored`.
+    pub async fn is_whole(&self) -> Result<bool, ApiError> {
+        Ok(self.ping().await?.stored)
+    }
+
+    /// `GET /<kind>?<key>=<value>`. What does not look like an object of its
+    /// kind is passed over.
     async fn list<T: DeserializeOwned>(
         &self,
         kind: &str,
@@ -186,8 +266,9 @@ impl Sapi {
         value: &str,
         master: bool,
     ) -> Result<Vec<T>, ApiError> {
-        let master = if master { "&include_master=true" } else { "" };
-        let url = format!("{}/{kind}?{key}={value}{master}", self.url);
+        let query = [(key, value), ("include_master", "true")];
+        let query = if master { &query[..] } else { &query[..1] };
+        let url = self.api.at(kind, query);
         let answer = self.get(&url, LIST_LIMIT).await?;
         let list: Vec<Value> = answer.json(&url)?;
         let read = |value| serde_json::from_value(value).ok();
@@ -201,18 +282,8 @@ impl Sapi {
     ) -> Result<super::Answer, ApiError> {
         let headers =
             [("accept", "application/json"), ("accept-version", "~2")];
-        self.http.get(url, &headers, limit).await
+        self.api.http().get(url, &headers, limit).await
     }
-}
-
-/// An object, which may also be absent, null or mangled.
-fn object<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Map<String, Value>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    })
 }
 
 fn is_object(body: &[u8]) -> bool {

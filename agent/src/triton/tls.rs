@@ -2,8 +2,8 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! TLS towards the one API that speaks it: CMON, which knows its clients by
-//! their certificate and whose own may be self-signed.
+//! TLS towards those that speak it: CMON, which knows its clients by their
+//! certificate and whose own may be self-signed, and the updates server.
 
 use std::sync::Arc;
 
@@ -25,6 +25,13 @@ pub(super) fn trusting_nobody() -> ClientConfig {
     builder()
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth()
+}
+
+/// A client that shows no certificate, to servers that the system trusts.
+///
+/// Errors: the system's authorities cannot be read.
+pub(super) fn trusting_system() -> Result<ClientConfig, Cause> {
+    Ok(builder().with_platform_verifier()?.with_no_client_auth())
 }
 
 /// A client that shows the certificate in `certificate`, PEM with its chain,
