@@ -158,10 +158,10 @@ impl Sapi {
         self.api.send(Method::POST, "instances", &query, Some(&body)).await
     }
 
-    /// Writes down an instance whose zone is there: `new.uuid`.
+    /// Writes down an instance whose zone is there: `new.uuid`. Ask VMAPI
+    /// first: SAPI 2.1 overlooks that it `exists`, and would make it.
     ///
-    /// Errors: `Status`, 409 when VMAPI does not know the zone. SAPIs that
-    /// overlook `exists` would make one: ask VMAPI first.
+    /// Errors: `Status`, 409 from a SAPI that does not overlook it.
     pub async fn adopt_instance(
         &self,
         new: &NewInstance<'_>,
@@ -191,7 +191,8 @@ impl Sapi {
     }
 
     /// Destroys a zone and forgets its instance; answers when that is done,
-    /// within `limit`. False: there was none.
+    /// within `limit`. False: SAPI has no such instance, or VMAPI no such zone,
+    /// which SAPI passes on as it is, and then keeps the instance.
     ///
     /// Errors: `Status`, code `DestroyFailedError`.
     pub async fn delete_instance(
