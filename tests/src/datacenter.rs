@@ -3,14 +3,23 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! The facts of one datacenter that all stand-ins share: accounts, servers
-//! and VMs. VMAPI writes them, CMON and CNS read them.
+//! and VMs. VMAPI writes them, CMON and CNS read them. Beside them the stock
+//! that zones are made of, the jobs that make them, and a gate that all calls
+//! pass who change anything.
+
+pub(crate) mod job;
+pub(crate) mod stock;
 
 use std::net::Ipv4Addr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
+
+pub use self::job::Fate;
+pub use self::stock::{Network, Stock, Zone};
+use crate::http::Gate;
 
 /// One NIC of a VM or a zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +43,7 @@ pub struct Vm {
     pub owner_uuid: String,
     /// Compute node it runs on.
     pub server_uuid: String,
-    /// `running`, `stopped`, `destroyed`.
+    /// `provisioning`, `running`, `stopped`, `failed`, `destroyed`.
     pub state: String,
     /// `joyent-minimal` or `lx`.
     pub brand: String,
@@ -104,17 +113,35 @@ impl Facts {
     }
 }
 
-/// The shared, changing datacenter. One lock, never held across an await.
+/// The shared, changing datacenter. Locks are never held across an await; who
+/// needs both takes that of the facts first.
 #[derive(Debug)]
 pub struct Datacenter {
     facts: Mutex<Facts>,
+    stock: Mutex<Stock>,
+    gate: Arc<Gate>,
     changed: watch::Sender<u64>,
 }
 
 impl Datacenter {
     /// Starts from `facts`.
     pub fn new(facts: Facts) -> Self {
-        Self { facts: Mutex::new(facts), changed: watch::Sender::new(0) }
+        Self {
+            facts: Mutex::new(facts),
+            stock: Mutex::default(),
+            gate: Arc::default(),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    /// The stock, empty at first. Whoever holds it must not touch the facts.
+    pub fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().expect("no holder panics")
+    }
+
+    /// What Triton's APIs are all asked through.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     /// A copy of the facts now.
@@ -132,6 +159,16 @@ impl Datacenter {
         let answer = change(&mut self.facts.lock().expect("no holder panics"));
         self.changed.send_modify(|n| *n += 1);
         answer
+    }
+
+    /// As `update`; but a refusal, which has changed nothing, wakes no one.
+    pub(crate) fn try_update<T, E>(
+        &self,
+        change: impl FnOnce(&mut Facts) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let answer = change(&mut self.facts.lock().expect("no holder panics"))?;
+        self.changed.send_modify(|n| *n += 1);
+        Ok(answer)
     }
 
     /// Fires after each update; the number counts updates.

@@ -11,6 +11,9 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use futures_util::{Stream, StreamExt, stream};
+use serde_json::Value;
+
+use super::empty_chunked;
 
 /// Size of one piece of a huge body.
 const PIECE: u64 = 64 * 1024;
@@ -25,6 +28,9 @@ pub enum Fault {
     /// This status, with an error body as the API would write it. An
     /// impossible number becomes 500.
     Status(u16),
+    /// This status with this body: a documented refusal. `None` is an empty
+    /// body of unknown length.
+    Refusal(u16, Option<Value>),
     /// 200 and `application/json`, but the bytes are neither JSON nor UTF-8.
     Garbage,
     /// The connection is closed without an answer.
@@ -72,6 +78,10 @@ impl Fault {
                 });
                 json(code, Body::from(body.to_string()))
             }
+            Fault::Refusal(code, Some(body)) => {
+                json(code, Body::from(body.to_string()))
+            }
+            Fault::Refusal(code, None) => json(code, empty_chunked()),
             Fault::Garbage => {
                 json(200, Body::from(&b"\xff\xfe{\"manifests\":[tru"[..]))
             }

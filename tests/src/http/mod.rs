@@ -7,10 +7,12 @@
 //! are the stand-ins' own; accepting connections is `serve`'s.
 
 mod fault;
+mod gate;
+pub(crate) mod rest;
 mod serve;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use axum::body::{Body, Bytes};
 use axum::extract::Query;
@@ -18,6 +20,7 @@ use axum::http::{HeaderMap, Method, Response, Uri};
 use tokio::sync::watch;
 
 pub use fault::Fault;
+pub use gate::{Gate, Mutation, When};
 pub(crate) use serve::{empty_chunked, serve};
 
 /// How many requests are remembered; older ones only count.
@@ -68,6 +71,7 @@ struct State {
 pub struct Front {
     state: Mutex<State>,
     total: watch::Sender<u64>,
+    gate: OnceLock<(Arc<Gate>, &'static str)>,
 }
 
 impl Default for Front {
@@ -75,11 +79,25 @@ impl Default for Front {
         Self {
             state: Mutex::new(State::default()),
             total: watch::Sender::new(0),
+            gate: OnceLock::new(),
         }
     }
 }
 
 impl Front {
+    /// From now on calls pass `gate`, which knows this stand-in as `api`. The
+    /// first gate stays.
+    pub fn stand_behind(&self, gate: &Arc<Gate>, api: &'static str) {
+        let _ = self.gate.set((Arc::clone(gate), api));
+    }
+
+    fn pass(&self, call: &Call) -> gate::Passage {
+        match self.gate.get() {
+            Some((gate, api)) => gate.pass(api, call),
+            None => gate::Passage::Free,
+        }
+    }
+
     /// Every request from now on meets `fault`; replaces all faults.
     pub fn set_fault(&self, fault: Fault) {
         self.clear_faults();
@@ -213,6 +231,12 @@ impl Call {
     /// Query parameters in order, decoded; a broken query is an empty one.
     pub(crate) fn query(&self) -> Vec<(String, String)> {
         Query::try_from_uri(&self.uri).map(|Query(q)| q).unwrap_or_default()
+    }
+
+    /// The first query parameter of this name.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        let query = self.query().into_iter();
+        query.filter(|(key, _)| key == name).map(|(_, value)| value).next()
     }
 
     /// A header as text; `None` also when it is not UTF-8.

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::fault::{Effect, trickle};
+use super::gate::{Passage, When};
 use super::{Call, Handler};
 
 /// Largest request body read.
@@ -123,7 +124,16 @@ async fn respond<H: Handler>(
     };
     let front = handler.front();
     let number = front.record(&call);
-    let response = match front.fault_for(call.path()).map(|f| f.effect()) {
+    let fault = match front.pass(&call) {
+        Passage::Closed => return Err(Dropped),
+        Passage::Free => front.fault_for(call.path()),
+        Passage::Fault(When::Before, fault) => Some(fault),
+        Passage::Fault(When::After, fault) => {
+            handler.answer(&call);
+            Some(fault)
+        }
+    };
+    let response = match fault.map(|f| f.effect()) {
         None => handler.answer(&call),
         Some(Effect::Respond(response)) => response,
         Some(Effect::Hang) => pending().await,

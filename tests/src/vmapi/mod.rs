@@ -3,32 +3,32 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! The VM API as far as monitoring touches it: list, get, create, destroy,
-//! tags, jobs. It writes to the shared `Datacenter`, which wakes CMON and CNS.
+//! actions, tags, metadata, jobs. It writes to the shared `Datacenter`, which
+//! wakes CMON and CNS.
 //!
-//! Shortcuts: every job has succeeded when its uuid is handed out; a created
-//! VM runs at once on the first server and takes the next free address.
+//! Shortcuts: a job is over when its uuid is handed out, unless the stock says
+//! how many polls it takes; a VM whose server is not named goes to the first;
+//! `/jobs/:uuid/wait` ends the job instead of waiting for it.
 
 mod query;
 #[cfg(test)]
 mod tests;
 mod write;
+mod zones;
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, SERVER};
-use axum::http::{HeaderValue, Method, Response, StatusCode};
-use serde_json::{Value, json};
+use axum::http::{HeaderValue, Method, Response};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::datacenter::{Datacenter, Facts, Vm};
+use crate::http::rest::{Answer, Refusal, read_object, respond};
 use crate::http::{self, Call, Front, Handler};
 
-/// Jobs remembered.
-const JOBS_LIMIT: usize = 10_000;
+pub(crate) use zones::{destroy, provision, reprovision};
 
 /// A handle to one VMAPI; clones share everything.
 #[derive(Clone)]
@@ -39,48 +39,20 @@ pub struct Vmapi {
 struct Inner {
     datacenter: Arc<Datacenter>,
     front: Front,
-    jobs: Mutex<VecDeque<Value>>,
 }
 
-/// An error answer.
-#[derive(Debug)]
-struct Refusal {
-    status: u16,
-    body: Value,
+/// 409, as VMAPI says that a field is wrong.
+fn invalid(field: &str, message: impl Into<String>) -> Refusal {
+    Refusal::new(409, "ValidationFailed", "Invalid Parameters")
+        .of_field(field, "Invalid", message)
 }
-
-impl Refusal {
-    fn not_found(what: &str) -> Self {
-        let message = format!("{what} not found");
-        let body = json!({"code": "ResourceNotFound", "message": message});
-        Self { status: 404, body }
-    }
-
-    fn invalid(field: &str, message: impl Into<String>) -> Self {
-        let errors = json!([
-            {"field": field, "code": "Invalid", "message": message.into()},
-        ]);
-        let body = json!({
-            "code": "ValidationFailed",
-            "message": "Invalid Parameters",
-            "errors": errors,
-        });
-        Self { status: 409, body }
-    }
-}
-
-type Answer = Result<(u16, Value), Refusal>;
 
 impl Vmapi {
-    /// A VMAPI over `datacenter`.
+    /// A VMAPI over `datacenter`, behind its gate.
     pub fn new(datacenter: Arc<Datacenter>) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                datacenter,
-                front: Front::default(),
-                jobs: Mutex::default(),
-            }),
-        }
+        let front = Front::default();
+        front.stand_behind(datacenter.gate(), "vmapi");
+        Self { inner: Arc::new(Inner { datacenter, front }) }
     }
 
     /// Answers HTTP on `listener` until `stop`.
@@ -98,118 +70,100 @@ impl Vmapi {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let get = call.method == Method::GET;
         let datacenter = &self.inner.datacenter;
+        let no_job = || Refusal::not_found("Job not found");
         match segments[..] {
-            // Assumed: the sheet does not give the body.
-            ["ping"] if get => {
-                Ok((200, json!({"status": "OK", "healthy": true})))
-            }
-            ["vms"] if get => {
-                let query = call.query();
-                datacenter.read(|facts| query::list(facts, &query))
-            }
+            ["ping"] if get => Ok(self.ping()),
+            ["vms"] if get => datacenter.read(|facts| {
+                query::list(facts, &datacenter.stock(), &call.query())
+            }),
             ["vms"] if call.method == Method::POST => {
-                let body = read_object(call)?;
-                // A refusal must not wake anyone.
-                write::create(&mut datacenter.facts(), &body)?;
-                let uuid =
-                    datacenter.update(|facts| write::create(facts, &body))?;
-                Ok(self.job("provision", &uuid))
+                zones::provision(datacenter, &read_object(call)?)
             }
             ["vms", uuid, ref rest @ ..] => self.route_vm(call, uuid, rest),
-            ["jobs"] if get => {
-                let jobs = self.inner.jobs.lock().expect("no holder panics");
-                Ok((200, jobs.iter().cloned().collect()))
+            ["jobs"] if get => Ok((200, datacenter.jobs().into())),
+            ["jobs", job] if get => {
+                Ok((200, datacenter.poll(job).ok_or_else(no_job)?))
             }
-            ["jobs", job] | ["jobs", job, "wait"] if get => {
-                let jobs = self.inner.jobs.lock().expect("no holder panics");
-                let found = jobs.iter().find(|j| j["uuid"] == job);
-                found
-                    .map(|job| (200, job.clone()))
-                    .ok_or_else(|| Refusal::not_found("Job"))
+            ["jobs", job, "wait"] if get => {
+                Ok((200, datacenter.drive(job).ok_or_else(no_job)?))
             }
-            _ => Err(Refusal::not_found(call.path())),
+            _ => {
+                let message = format!("{} does not exist", call.path());
+                Err(Refusal::not_found(message))
+            }
         }
+    }
+
+    fn ping(&self) -> (u16, Value) {
+        let down = self.inner.datacenter.stock().workflow_down;
+        let (status, said, workflow) = match down {
+            true => (503, "some services are not ready", "offline"),
+            false => (200, "OK", "online"),
+        };
+        let said = json!({
+            "status": said,
+            "healthy": !down,
+            "services": {"moray": "online", "wfapi": workflow},
+        });
+        (status, said)
     }
 
     fn route_vm(&self, call: &Call, uuid: &str, rest: &[&str]) -> Answer {
-        let query = call.query();
-        let query =
-            |key: &str| query.iter().find(|(k, _)| k == key).map(|(_, v)| v);
-        let owner = query("owner_uuid").map(String::as_str);
         let datacenter = &self.inner.datacenter;
-        let edit = |edit: &dyn Fn(&mut Vm) -> Result<(), Refusal>| {
-            let known =
-                datacenter.read(|facts| find(facts, uuid, owner).map(drop));
-            known?;
-            // A refusal must not wake anyone.
-            let mut facts = datacenter.facts();
-            edit(write::find_mut(&mut facts, uuid, owner)?)?;
-            datacenter
-                .update(|facts| edit(write::find_mut(facts, uuid, owner)?))
-        };
-        let (method, path) = (call.method.as_str(), rest);
-        match (method, path) {
-            ("GET", []) => datacenter.read(|facts| {
-                Ok((200, query::shown(find(facts, uuid, owner)?)))
-            }),
-            ("DELETE", []) => {
-                edit(&|vm| {
-                    vm.state = "destroyed".to_owned();
-                    Ok(())
-                })?;
-                Ok(self.job("destroy", uuid))
-            }
-            ("POST", []) => {
-                let action = query("action").cloned();
-                let action = action.unwrap_or_default();
-                let body = read_object(call).unwrap_or_default();
-                edit(&|vm| write::act(vm, &action, &body))?;
-                Ok(self.job(&action, uuid))
-            }
-            ("GET", ["tags"]) => datacenter.read(|facts| {
+        let owner = call.parameter("owner_uuid");
+        let owner = owner.as_deref();
+        if call.method == Method::GET {
+            // Also who looks at the zone sees it move on.
+            datacenter.poll_subject(uuid);
+            return datacenter.read(|facts| {
                 let vm = find(facts, uuid, owner)?;
-                Ok((200, Value::Object(vm.tags.clone())))
-            }),
-            ("GET", ["tags", key]) => datacenter.read(|facts| {
-                let tag = find(facts, uuid, owner)?.tags.get(*key);
-                let tag = tag.ok_or_else(|| Refusal::not_found("Tag"))?;
-                Ok((200, tag.clone()))
-            }),
+                show(vm, &datacenter.stock().vm(facts, vm), rest, call)
+            });
+        }
+        // In this order: not even a VM that is not there is looked for.
+        zones::workflow(datacenter)?;
+        let vm = datacenter.read(|facts| find(facts, uuid, owner).cloned())?;
+        match (call.method.as_str(), rest) {
+            ("DELETE", []) => zones::destroy(datacenter, &vm),
+            ("POST", []) => {
+                let action = call.parameter("action").unwrap_or_default();
+                zones::act(datacenter, &vm, &action, &read_object(call)?)
+            }
             ("POST" | "PUT" | "DELETE", ["tags"]) => {
-                let tags = match method {
-                    "DELETE" => serde_json::Map::new(),
+                let tags = match call.method.as_str() {
+                    "DELETE" => Map::new(),
                     _ => read_object(call)?,
                 };
-                let whole = method != "POST";
-                edit(&|vm| write::set_tags(vm, &tags, whole))?;
-                Ok(self.job("update", uuid))
+                let whole = call.method != Method::POST;
+                zones::tag(datacenter, &vm, tags, whole)
             }
-            ("DELETE", ["tags", key]) => {
-                edit(&|vm| {
-                    let gone = vm.tags.shift_remove(*key);
-                    gone.map(drop).ok_or_else(|| Refusal::not_found("Tag"))
-                })?;
-                Ok(self.job("update", uuid))
+            ("DELETE", ["tags", key]) => zones::untag(datacenter, &vm, key),
+            ("POST", ["customer_metadata"]) => {
+                zones::add_metadata(datacenter, &vm, read_object(call)?)
             }
-            _ => Err(Refusal::not_found(call.path())),
+            _ => {
+                let message = format!("{} does not exist", call.path());
+                Err(Refusal::not_found(message))
+            }
         }
     }
+}
 
-    /// Writes a finished job down and answers with it.
-    fn job(&self, task: &str, vm_uuid: &str) -> (u16, Value) {
-        let job_uuid = Uuid::new_v4().to_string();
-        let mut jobs = self.inner.jobs.lock().expect("no holder panics");
-        if jobs.len() == JOBS_LIMIT {
-            jobs.pop_front();
+/// `GET` of a VM, or of something it has.
+fn show(vm: &Vm, shown: &Value, path: &[&str], call: &Call) -> Answer {
+    match path {
+        [] => {
+            let mut shown = shown.clone();
+            query::choose(&mut shown, call.parameter("fields").as_deref());
+            Ok((200, shown))
         }
-        jobs.push_back(json!({
-            "uuid": job_uuid,
-            "name": task,
-            "vm_uuid": vm_uuid,
-            "execution": "succeeded",
-            "chain_results": [{"name": task, "result": "OK", "error": ""}],
-        }));
-        (202, json!({"vm_uuid": vm_uuid, "job_uuid": job_uuid}))
+        ["tags"] => Ok((200, json!(vm.tags))),
+        ["tags", key] => {
+            let none = || Refusal::not_found(format!("Tag {key:?} not found"));
+            Ok((200, vm.tags.get(*key).cloned().ok_or_else(none)?))
+        }
+        ["customer_metadata"] => Ok((200, shown["customer_metadata"].clone())),
+        _ => Err(Refusal::not_found("Route does not exist")),
     }
 }
 
@@ -222,19 +176,7 @@ fn find<'a>(
     facts
         .vm(uuid)
         .filter(|vm| owner.is_none_or(|owner| vm.owner_uuid == owner))
-        .ok_or_else(|| Refusal::not_found("VM"))
-}
-
-fn read_object(call: &Call) -> Result<serde_json::Map<String, Value>, Refusal> {
-    match call.json() {
-        Ok(Some(Value::Object(object))) => Ok(object),
-        Ok(_) => Err(Refusal::invalid("body", "a JSON object is required")),
-        Err(why) => {
-            let body = json!({"code": "InvalidContent",
-                "message": format!("Invalid JSON: {why}")});
-            Err(Refusal { status: 400, body })
-        }
-    }
+        .ok_or_else(|| Refusal::not_found("VM not found"))
 }
 
 impl Handler for Vmapi {
@@ -243,23 +185,19 @@ impl Handler for Vmapi {
     }
 
     fn answer(&self, call: &Call) -> Response<Body> {
-        let (status, value, count) = match self.route(call) {
-            Ok((status, value)) => {
-                let count = value.as_array().map(Vec::len);
-                (status, value, count)
-            }
-            Err(refusal) => (refusal.status, refusal.body, None),
-        };
-        let mut response = Response::new(Body::from(value.to_string()));
-        *response.status_mut() =
-            StatusCode::from_u16(status).expect("statuses here are valid");
-        let headers = response.headers_mut();
-        headers
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(SERVER, HeaderValue::from_static("VMAPI"));
+        let mut answer = self.route(call);
+        let mut count = None;
+        if let Ok((_, Value::Object(list))) = &mut answer
+            && let Some(total) = list.remove(query::TOTAL)
+        {
+            count = total.as_u64();
+            let page = list.remove("vms").unwrap_or_default();
+            answer = Ok((200, page));
+        }
+        let mut response = respond("VMAPI", call, answer);
         if let Some(count) = count {
-            // Of this page; the real header counts all pages.
-            headers.insert("x-joyent-resource-count", count.into());
+            let value = HeaderValue::from(count);
+            response.headers_mut().insert("x-joyent-resource-count", value);
         }
         response
     }

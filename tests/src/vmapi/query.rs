@@ -4,55 +4,73 @@
 
 //! Reading VMs: filters, pages, chosen fields.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Answer, Refusal};
-use crate::datacenter::{Facts, Vm};
+use super::invalid;
+use crate::datacenter::{Facts, Stock, Vm};
+use crate::http::rest::Answer;
 
-/// Longest page. Assumed to be refused above this.
+/// Longest page; more is refused.
 const LIMIT: usize = 1000;
 
-/// `GET /vms`: the VMs that pass every known filter, in the datacenter's own
-/// order; a marker names the last VM of the page before. Unknown parameters
-/// are ignored.
-pub(super) fn list(facts: &Facts, query: &[(String, String)]) -> Answer {
+/// Beside `vms`: how many VMs there are in all pages, for the header.
+pub(super) const TOTAL: &str = "total";
+
+/// `GET /vms`: the VMs that pass every known filter, by uuid, descending; a
+/// marker names the last VM of the page before, which may be gone meanwhile.
+/// Not imitated: `sort`, `query`, `predicate`. Unknown parameters are ignored.
+pub(super) fn list(
+    facts: &Facts,
+    stock: &Stock,
+    query: &[(String, String)],
+) -> Answer {
     let one = |key: &str| {
         query.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     };
     let limit = match one("limit").map(str::parse::<usize>) {
         None => LIMIT,
         Some(Ok(limit)) if (1..=LIMIT).contains(&limit) => limit,
-        Some(_) => return Err(Refusal::invalid("limit", "1 to 1000")),
+        Some(_) => return Err(invalid("limit", "1 to 1000")),
     };
     let mut found: Vec<&Vm> = facts.vms.iter().collect();
+    found.retain(|vm| query.iter().all(|(k, wanted)| fits(vm, k, wanted)));
+    found.sort_by(|a, b| b.uuid.cmp(&a.uuid));
+    let total = found.len();
     if let Some(marker) = one("marker") {
         if one("offset").is_some() {
             let why = "offset and marker exclude each other";
-            return Err(Refusal::invalid("marker", why));
+            return Err(invalid("marker", why));
         }
         let marker: Value = serde_json::from_str(marker)
-            .map_err(|why| Refusal::invalid("marker", why.to_string()))?;
+            .map_err(|why| invalid("marker", why.to_string()))?;
         let Some(uuid) = marker["uuid"].as_str() else {
-            return Err(Refusal::invalid("marker", "uuid is required"));
+            let why = "A marker needs to have a uuid property from which a \
+                       strict total order can be established";
+            return Err(invalid("marker", why));
         };
-        let at = found.iter().position(|vm| vm.uuid == uuid);
-        found.drain(..at.map_or(found.len(), |at| at + 1));
+        found.retain(|vm| vm.uuid.as_str() < uuid);
     }
-    found.retain(|vm| query.iter().all(|(k, wanted)| fits(vm, k, wanted)));
     if let Some(Ok(offset)) = one("offset").map(str::parse::<usize>) {
         found.drain(..offset.min(found.len()));
     }
     found.truncate(limit);
-    let fields: Option<Vec<&str>> =
-        one("fields").map(|f| f.split(',').collect());
     let shown = found.into_iter().map(|vm| {
-        let mut whole = shown(vm);
-        if let (Some(fields), Value::Object(map)) = (&fields, &mut whole) {
-            map.retain(|key, _| fields.contains(&key.as_str()));
-        }
-        whole
+        let mut shown = stock.vm(facts, vm);
+        choose(&mut shown, one("fields"));
+        shown
     });
-    Ok((200, shown.collect()))
+    let page: Value = shown.collect();
+    Ok((200, json!({TOTAL: total, "vms": page})))
+}
+
+/// Keeps the fields asked for, a comma list; all when nothing is asked for.
+pub(super) fn choose(shown: &mut Value, fields: Option<&str>) {
+    if let (Some(fields), Value::Object(map)) = (fields, shown) {
+        let fields: Vec<&str> = fields.split(',').collect();
+        map.retain(|key, _| {
+            fields.contains(&key.as_str()) || fields.contains(&"*")
+        });
+    }
 }
 
 fn fits(vm: &Vm, key: &str, wanted: &str) -> bool {
@@ -78,17 +96,4 @@ fn fits(vm: &Vm, key: &str, wanted: &str) -> bool {
             None => true,
         },
     }
-}
-
-/// A VM as VMAPI shows it: the facts, and a few fields that every VM has.
-pub(super) fn shown(vm: &Vm) -> Value {
-    let mut shown: Map<String, Value> = match serde_json::to_value(vm) {
-        Ok(Value::Object(map)) => map,
-        _ => Map::new(),
-    };
-    shown.insert("zonename".to_owned(), json!(vm.uuid));
-    shown.insert("zone_state".to_owned(), json!(vm.state));
-    shown.insert("customer_metadata".to_owned(), json!({}));
-    shown.insert("internal_metadata".to_owned(), json!({}));
-    Value::Object(shown)
 }

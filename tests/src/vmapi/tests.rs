@@ -32,20 +32,22 @@ async fn lists() {
         async move { server.get(&path).await }
     };
     assert_eq!(server.get("/ping").await.status, 200);
-    assert_eq!(aliases(&get("").await), ["vmapi0", "nat0", "web"]);
+    assert_eq!(aliases(&get("").await), ["web", "nat0", "vmapi0"]);
     let owned = get(&format!("owner_uuid={ADMIN}")).await;
-    assert_eq!(aliases(&owned), ["vmapi0", "nat0"]);
+    assert_eq!(aliases(&owned), ["nat0", "vmapi0"]);
     assert_eq!(aliases(&get("tag.smartdc_role=nat").await), ["nat0"]);
     assert_eq!(aliases(&get("tag.triton.cmon.groups=*").await), ["vmapi0"]);
     assert!(aliases(&get("tag.triton.cmon.groups=a").await).is_empty());
     let page = get("limit=1&alias=vmapi0&fields=uuid,alias").await;
     assert_eq!(page.json(), json!([{"uuid": VMAPI0, "alias": "vmapi0"}]));
-    let marker = format!("marker=%7B%22uuid%22%3A%22{VMAPI0}%22%7D&limit=1");
-    assert_eq!(aliases(&get(&marker).await), ["nat0"]);
+    let marker = format!("marker=%7B%22uuid%22%3A%22{WEB}%22%7D&limit=1");
+    let page = get(&marker).await;
+    assert_eq!(aliases(&page), ["nat0"]);
+    assert_eq!(page.header("x-joyent-resource-count"), Some("3"));
     assert_eq!(get("limit=0").await.code(), "ValidationFailed");
     assert_eq!(get("marker=x&offset=1").await.status, 409);
     datacenter.update(|facts| facts.vms[2].state = "destroyed".to_owned());
-    assert_eq!(aliases(&get("state=active").await), ["vmapi0", "nat0"]);
+    assert_eq!(aliases(&get("state=active").await), ["nat0", "vmapi0"]);
     assert_eq!(aliases(&get("state=destroyed").await), ["web"]);
 }
 
