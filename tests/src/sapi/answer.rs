@@ -19,6 +19,7 @@ use super::config;
 use super::etag::etag;
 use super::objects::{Object, Refusal, Store, text, truthy};
 use super::route::{Action, Kind, Route, Version, route, version};
+use super::zones;
 use crate::http::{Call, empty_chunked};
 
 /// What an endpoint hands back.
@@ -157,10 +158,14 @@ fn act(
         }
         Action::Create(kind) => {
             let mut created = state.store.create(kind, bag)?;
-            if kind == Kind::Instance && asks_async(bag) {
+            if kind == Kind::Instance {
+                let job = zones::create(state, &created, asks_async(bag))?;
                 // In the answer only; never stored.
-                let job = json!(Uuid::new_v4().to_string());
-                created.insert("job_uuid".to_owned(), job);
+                let made_up = asks_async(bag) && state.zones.is_none();
+                let made_up = made_up.then(|| Uuid::new_v4().to_string());
+                if let Some(job) = job.or(made_up) {
+                    created.insert("job_uuid".to_owned(), json!(job));
+                }
             }
             Reply::Json(Value::Object(created))
         }
@@ -170,11 +175,14 @@ fn act(
         }
         Action::Get(kind) => object(state.store.get(kind, uuid)?),
         Action::Update(kind) => object(&state.store.update(kind, uuid, bag)?),
+        Action::Delete(Kind::Instance) => {
+            let found = state.store.get(Kind::Instance, uuid)?.clone();
+            zones::destroy(state, &found)?;
+            state.store.delete(Kind::Instance, uuid);
+            Reply::Nothing
+        }
         Action::Delete(kind) => match state.store.delete(kind, uuid) {
             true => Reply::Nothing,
-            false if kind == Kind::Instance => {
-                return Err(Refusal::no_such(kind, uuid));
-            }
             false => Reply::EmptyNotFound,
         },
         Action::Payload => Reply::Json(config::payload(&state.store, uuid)?),
@@ -185,7 +193,9 @@ fn act(
             }
             // Proto mode does nothing; an unknown one fails like a PUT.
             let found = state.store.get(Kind::Instance, uuid);
-            object(found.map_err(|refusal| Refusal::plain(refusal.message))?)
+            let found = found.map_err(|r| Refusal::plain(r.message))?;
+            zones::upgrade(state, found, text(bag, "image_uuid"))?;
+            object(found)
         }
         Action::Config => {
             Reply::Config(config::config(&state.store, uuid, server_uuid)?)
@@ -329,6 +339,9 @@ fn body(status: u16, value: Value, format: Format) -> Response<Body> {
 }
 
 fn error(refusal: &Refusal) -> Response<Body> {
+    if let Some(passed) = &refusal.body {
+        return body(refusal.status, passed.clone(), Format::Json);
+    }
     let mut value = json!({"message": refusal.message});
     if let Some(code) = refusal.code {
         value = json!({"code": code, "message": refusal.message});

@@ -4,7 +4,8 @@
 
 //! The Services API in proto mode, faults included: objects that refer to
 //! each other, merged configs with an ETag that misses real changes, and the
-//! status codes a client would not guess. Creates and destroys no VMs.
+//! status codes a client would not guess. In full mode over a datacenter its
+//! instances are VMs; else it creates and destroys none.
 //!
 //! Not imitated: the metrics listener, master objects of another datacenter,
 //! the Moray behind full mode, except that it may be out of reach.
@@ -18,6 +19,7 @@ mod route;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -27,6 +29,7 @@ use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::datacenter::Datacenter;
 use crate::http::{self, Call, Front, Handler};
 
 pub use etag::etag;
@@ -52,6 +55,8 @@ struct State {
     remembered: Option<objects::Store>,
     mode: &'static str,
     log_level: Value,
+    /// Where instances are zones, in full mode.
+    zones: Option<Arc<Datacenter>>,
 }
 
 impl Sapi {
@@ -62,6 +67,7 @@ impl Sapi {
             remembered: None,
             mode: "proto",
             log_level: Value::from(30),
+            zones: None,
         };
         Self {
             inner: Arc::new(Inner {
@@ -80,6 +86,15 @@ impl Sapi {
     /// Request log and faults.
     pub fn front(&self) -> &Front {
         &self.inner.front
+    }
+
+    /// From now on it is in full mode: its instances are VMs of `datacenter`,
+    /// behind whose gate it stands.
+    pub fn make_zones(&self, datacenter: &Arc<Datacenter>) {
+        self.front().stand_behind(datacenter.gate(), "sapi");
+        let mut state = self.state();
+        state.mode = "full";
+        state.zones = Some(Arc::clone(datacenter));
     }
 
     /// Stores an object unchecked, under the uuid it carries.

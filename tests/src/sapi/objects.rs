@@ -23,6 +23,8 @@ pub(super) struct Refusal {
     /// Plain JavaScript errors have none.
     pub(super) code: Option<&'static str>,
     pub(super) message: String,
+    /// The body of another API's refusal that is passed on.
+    pub(super) body: Option<Value>,
 }
 
 impl Refusal {
@@ -31,11 +33,11 @@ impl Refusal {
         code: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self { status, code: Some(code), message: message.into() }
+        Self { status, code: Some(code), message: message.into(), body: None }
     }
 
     pub(super) fn plain(message: impl Into<String>) -> Self {
-        Self { status: 500, code: None, message: message.into() }
+        Self { status: 500, code: None, message: message.into(), body: None }
     }
 
     pub(super) fn no_such(kind: Kind, uuid: &str) -> Self {
