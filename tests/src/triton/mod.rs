@@ -13,6 +13,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -22,7 +23,7 @@ use crate::fwapi::Fwapi;
 use crate::imgapi::Imgapi;
 use crate::napi::Napi;
 use crate::papi::Papi;
-use crate::sapi::Sapi;
+use crate::sapi::{Kind, Sapi};
 use crate::vmapi::Vmapi;
 
 pub use example::{facts, ids};
@@ -93,7 +94,7 @@ impl Triton {
         let updates = Imgapi::updates(dc());
         let updates = Api::start(updates, &stop, Imgapi::serve).await?;
         datacenter.stock().updates_url = Some(updates.url());
-        Ok(Self {
+        let all = Self {
             sapi: Api::start(sapi, &stop, Sapi::serve).await?,
             vmapi: Api::start(Vmapi::new(dc()), &stop, Vmapi::serve).await?,
             imgapi: Api::start(Imgapi::new(dc()), &stop, Imgapi::serve).await?,
@@ -104,6 +105,32 @@ impl Triton {
             fwapi: Api::start(Fwapi::new(dc()), &stop, Fwapi::serve).await?,
             datacenter,
             _stop: stop.drop_guard(),
-        })
+        };
+        all.tell();
+        Ok(all)
+    }
+
+    /// Writes into application `sdc` who listens where: keys as on a headnode,
+    /// values with a port, where a real one has a name alone.
+    fn tell(&self) {
+        let apis = [
+            ("sapi", self.sapi.address),
+            ("vmapi", self.vmapi.address),
+            ("imgapi", self.imgapi.address),
+            ("papi", self.papi.address),
+            ("napi", self.napi.address),
+            ("cnapi", self.cnapi.address),
+            ("fwapi", self.fwapi.address),
+        ];
+        let url = Value::from(self.sapi.url());
+        self.sapi.handle.edit_metadata(Kind::Application, ids::SDC, |all| {
+            for (api, address) in apis {
+                let address = Value::from(address.to_string());
+                let key = format!("{}_SERVICE", api.to_uppercase());
+                all.insert(key, address.clone());
+                all.insert(format!("{api}_domain"), address);
+            }
+            all.insert("sapi-url".to_owned(), url);
+        });
     }
 }

@@ -126,6 +126,8 @@ async fn applications_and_their_services_are_found() {
     let sdc = rig.sapi.application(uuid(ids::SDC)).await.unwrap().unwrap();
     assert_eq!((&*sdc.name, sdc.owner_uuid), ("sdc", Some(admin())));
     assert_eq!(sdc.metadata["datacenter_name"], "dc1");
+    let host = sdc.metadata["VMAPI_SERVICE"].as_str().unwrap();
+    assert_eq!(format!("http://{host}"), rig.triton.vmapi.url());
     assert!(rig.sapi.application(Uuid::nil()).await.unwrap().is_none());
     assert!(rig.sapi.service(Uuid::nil()).await.unwrap().is_none());
     // Names are not unique.
