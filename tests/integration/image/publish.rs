@@ -10,8 +10,8 @@
 use std::fs;
 use std::time::Duration;
 
-use localdc::image::imgapi::{Call, Fault, Imgapi};
 use localdc::image::workshop::{Ended, Workshop};
+use localdc::imgapi::publish::{Call, Fault, Imgapi};
 use serde_json::{Value, json};
 use zone_image::publish::{self, Allow, Limits, Target};
 

@@ -4,9 +4,8 @@
 
 //! What tests and benchmarks of images share: trees from folders of this
 //! machine, OpenZFS's own code to receive streams with, a workspace to build
-//! in, an IMGAPI to publish to.
+//! in.
 
 pub mod folder;
-pub mod imgapi;
 pub mod workshop;
 pub mod zfs;

@@ -4,13 +4,14 @@
 
 //! The Image API, twice: the datacenter's own, with the job that imports from
 //! elsewhere, and the updates server it imports from, which has channels.
-//! Publishing is `image::imgapi`'s.
+//! What publishing asks for has a server of its own, in `publish`.
 //!
 //! Source: sdc-imgapi, lib/images.js, lib/channels.js, lib/errors.js and
 //! lib/workflows/import-remote-image.js. Not imitated: files, accounts, ACLs,
 //! `marker`, ETags.
 
 mod import;
+pub mod publish;
 
 use std::sync::Arc;
 

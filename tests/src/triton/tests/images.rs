@@ -6,6 +6,7 @@
 
 use super::*;
 use crate::datacenter::Fate;
+use crate::imgapi::publish;
 
 const WANTED: &str = ids::PROMETHEUS_IMAGE;
 
@@ -134,4 +135,25 @@ async fn what_the_source_lacks_is_said() {
     rig.triton.datacenter.stock().put_update(base);
     let endless = rig.updates.chain(old, None).await.unwrap_err();
     assert!(matches!(endless, ApiError::Endless { .. }), "{endless}");
+}
+
+#[tokio::test]
+async fn what_is_published_is_there() {
+    let rig = Rig::start().await;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let datacenter = std::sync::Arc::clone(&rig.triton.datacenter);
+    let server = publish::Imgapi::over(datacenter).await.unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let new = "f0000000-0000-4000-8000-000000000050";
+    let url = format!("{}/images/{new}", server.url());
+    let manifest = json!({"uuid": new, "name": "thanos", "version": "1"});
+    let import = client.post(format!("{url}?action=import")).json(&manifest);
+    assert_eq!(import.send().await.unwrap().status(), 200);
+    assert_eq!(rig.state(new).await.unwrap(), "unactivated");
+    let file = client.put(format!("{url}/file?compression=none")).body("x");
+    assert_eq!(file.send().await.unwrap().status(), 200);
+    let activate = client.post(format!("{url}?action=activate"));
+    assert_eq!(activate.send().await.unwrap().status(), 200);
+    let found = rig.imgapi.images("thanos", None).await.unwrap();
+    assert_eq!((found.len(), found[0].files[0].size), (1, 1));
 }

@@ -4,6 +4,8 @@
 
 //! An IMGAPI as far as publishing asks it: images by uuid, import, file,
 //! activation, with the refusals of the real one and answers that get lost.
+//! Its images are a datacenter's, where the other one shows them. It reads
+//! files of any size, and slowly if told so, hence has a server of its own.
 //!
 //! Source: sdc-imgapi, lib/images.js and lib/errors.js.
 
@@ -21,6 +23,8 @@ use axum::{Json, Router};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::datacenter::Datacenter;
 
 /// What goes wrong with the next request of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +50,8 @@ pub enum Call {
     Activate,
 }
 
-#[derive(Default)]
 struct Server {
-    images: BTreeMap<String, Value>,
+    datacenter: Arc<Datacenter>,
     faults: VecDeque<(Call, Fault)>,
     calls: Vec<Call>,
     queries: Vec<BTreeMap<String, String>>,
@@ -67,9 +70,19 @@ pub struct Imgapi {
 impl Imgapi {
     /// Starts one, with no image, on a port of its own.
     pub async fn start() -> std::io::Result<Self> {
+        Self::over(Arc::new(Datacenter::new(crate::triton::facts()))).await
+    }
+
+    /// Starts one that has the images of `datacenter`.
+    pub async fn over(datacenter: Arc<Datacenter>) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let shared = Shared::default();
+        let shared = Arc::new(Mutex::new(Server {
+            datacenter,
+            faults: VecDeque::new(),
+            calls: Vec::new(),
+            queries: Vec::new(),
+        }));
         let router = Router::new()
             .route("/images/{uuid}", get(look).post(act))
             .route("/images/{uuid}/file", put(add_file))
@@ -91,13 +104,12 @@ impl Imgapi {
 
     /// What it has of an image.
     pub fn image(&self, uuid: &str) -> Option<Value> {
-        lock(&self.shared).images.get(uuid).cloned()
+        lock(&self.shared).image(uuid)
     }
 
     /// Puts an image there.
     pub fn put(&self, image: Value) {
-        let uuid = image["uuid"].as_str().unwrap_or_default().to_owned();
-        lock(&self.shared).images.insert(uuid, image);
+        lock(&self.shared).put(image);
     }
 
     /// What it was asked since the last time, in order.
@@ -108,6 +120,16 @@ impl Imgapi {
     /// The queries of all requests so far.
     pub fn queries(&self) -> Vec<BTreeMap<String, String>> {
         lock(&self.shared).queries.clone()
+    }
+}
+
+impl Server {
+    fn image(&self, uuid: &str) -> Option<Value> {
+        self.datacenter.stock().images.get(uuid).cloned()
+    }
+
+    fn put(&self, image: Value) {
+        self.datacenter.stock().put_image(image);
     }
 }
 
@@ -165,8 +187,8 @@ async fn look(
     Query(query): Parameters,
 ) -> Response {
     under_fault(&shared, Call::Get, &query, |server| {
-        match server.images.get(&uuid) {
-            Some(image) => Json(image.clone()).into_response(),
+        match server.image(&uuid) {
+            Some(image) => Json(image).into_response(),
             None => {
                 let message = "image not found";
                 refuse(StatusCode::NOT_FOUND, "ResourceNotFound", message)
@@ -211,24 +233,24 @@ fn import(
     if image["uuid"] != uuid {
         return invalid("uuid", "Invalid");
     }
-    if server.images.contains_key(uuid) {
+    if server.image(uuid).is_some() {
         let code = "ImageUuidAlreadyExists";
         return refuse(StatusCode::CONFLICT, code, "uuid is taken");
     }
     if let Some(origin) = image["origin"].as_str()
-        && !server.images.contains_key(origin)
+        && server.image(origin).is_none()
     {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         return refuse(status, "OriginDoesNotExist", origin);
     }
     image["state"] = "unactivated".into();
     image["files"] = json!([]);
-    server.images.insert(uuid.to_owned(), image.clone());
+    server.put(image.clone());
     Json(image).into_response()
 }
 
 fn activate(server: &mut Server, uuid: &str) -> Response {
-    let Some(image) = server.images.get_mut(uuid) else {
+    let Some(mut image) = server.image(uuid) else {
         return refuse(StatusCode::NOT_FOUND, "ResourceNotFound", "no image");
     };
     let status = StatusCode::UNPROCESSABLE_ENTITY;
@@ -239,7 +261,8 @@ fn activate(server: &mut Server, uuid: &str) -> Response {
         return refuse(status, "NoActivationNoFile", "it has no file");
     }
     image["state"] = "active".into();
-    Json(image.clone()).into_response()
+    server.put(image.clone());
+    Json(image).into_response()
 }
 
 async fn add_file(
@@ -256,7 +279,7 @@ async fn add_file(
         return refuse(StatusCode::BAD_REQUEST, "UploadError", "cut off");
     };
     under_fault(&shared, Call::AddFile, &query, |server| {
-        let Some(image) = server.images.get_mut(&uuid) else {
+        let Some(mut image) = server.image(&uuid) else {
             let message = "no image";
             return refuse(StatusCode::NOT_FOUND, "ResourceNotFound", message);
         };
@@ -277,6 +300,7 @@ async fn add_file(
         image["files"] = json!([{
             "sha1": sha1, "size": body.len(), "compression": compression,
         }]);
-        Json(image.clone()).into_response()
+        server.put(image.clone());
+        Json(image).into_response()
     })
 }
