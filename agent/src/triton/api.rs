@@ -25,6 +25,7 @@ pub(super) struct Api {
     http: Http,
     url: String,
     version: Option<&'static str>,
+    limit: usize,
     traced: bool,
 }
 
@@ -39,7 +40,13 @@ impl Api {
         version: Option<&'static str>,
     ) -> Self {
         let url = url.trim_end_matches('/').to_owned();
-        Self { http, url, version, traced: true }
+        Self { http, url, version, limit: BODY_LIMIT, traced: true }
+    }
+
+    /// With another limit on bodies, bytes.
+    pub(super) fn limited(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Sends no request ids, whose errors then read the same each time.
@@ -90,7 +97,7 @@ impl Api {
         let mut headers = vec![("accept", "application/json")];
         headers.extend(self.version.map(|v| ("accept-version", v)));
         headers.extend(id.as_deref().map(|id| ("x-request-id", id)));
-        self.http.send(method, url, &headers, body, BODY_LIMIT).await
+        self.http.send(method, url, &headers, body, self.limit).await
     }
 
     /// Asks, reads the answer, and names the request where that failed.
@@ -110,6 +117,15 @@ impl Api {
             Some(id) => error.of_request(id),
             None => error,
         })
+    }
+
+    /// `GET` of what says more than its status, or otherwise.
+    pub(super) async fn look<T>(
+        &self,
+        path: &str,
+        read: impl FnOnce(&Answer, &str) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        self.ask(Method::GET, path, &[], None, read).await
     }
 
     /// `GET`: the body of a 2xx.
@@ -175,7 +191,7 @@ impl Api {
             }
             _ => Err(answer.error(url)),
         };
-        self.ask(Method::GET, "ping", &[], None, read).await
+        self.look("ping", read).await
     }
 
     /// `GET /ping` of an API that says its health by the status alone.
@@ -184,7 +200,7 @@ impl Api {
             200..=299 => Ok(()),
             _ => Err(answer.error(url)),
         };
-        self.ask(Method::GET, "ping", &[], None, read).await
+        self.look("ping", read).await
     }
 }
 

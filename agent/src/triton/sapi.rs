@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::api::{Api, lenient, object};
-use super::{ApiError, Http};
+use super::{Answer, ApiError, Http};
 
 pub use write::{Action, Change, Created, NewInstance, NewService};
 
@@ -109,7 +109,8 @@ impl Sapi {
     /// SAPI at `url`, for instance `http://sapi.dc1.example.com`.
     pub fn new(http: Http, url: &str) -> Self {
         // The agent's loops tell one trouble from another by its words.
-        Self { api: Api::new(http, url, Some("~2")).untraced() }
+        let api = Api::new(http, url, Some("~2"));
+        Self { api: api.limited(LIST_LIMIT).untraced() }
     }
 
     /// Sends a request id with each call and names it in errors, for verbs:
@@ -241,15 +242,18 @@ impl Sapi {
     ///
     /// Errors: `Status` and `Body` for what only somebody else would answer.
     pub async fn ping(&self) -> Result<Ping, ApiError> {
-        let url = self.api.at("ping", &[]);
-        let answer = self.get(&url, 64 << 10).await?;
-        // While the store is away it comes with a 500.
-        let body: Value =
-            serde_json::from_slice(&answer.body).unwrap_or_default();
-        match body["storAvailable"].as_bool() {
-            Some(stored) => Ok(Ping { full: body["mode"] == "full", stored }),
-            None => Err(answer.error(&url)),
-        }
+        let read = |answer: &Answer, url: &str| {
+            // While the store is away it comes with a 500.
+            let body: Value =
+                serde_json::from_slice(&answer.body).unwrap_or_default();
+            match body["storAvailable"].as_bool() {
+                Some(stored) => {
+                    Ok(Ping { full: body["mode"] == "full", stored })
+                }
+                None => Err(answer.error(url)),
+            }
+        };
+        self.api.look("ping", read).await
     }
 
     /// Whether lists are whole; see `Ping::stored`.
@@ -268,21 +272,9 @@ impl Sapi {
     ) -> Result<Vec<T>, ApiError> {
         let query = [(key, value), ("include_master", "true")];
         let query = if master { &query[..] } else { &query[..1] };
-        let url = self.api.at(kind, query);
-        let answer = self.get(&url, LIST_LIMIT).await?;
-        let list: Vec<Value> = answer.json(&url)?;
+        let list: Vec<Value> = self.api.get(kind, query).await?;
         let read = |value| serde_json::from_value(value).ok();
         Ok(list.into_iter().filter_map(read).collect())
-    }
-
-    async fn get(
-        &self,
-        url: &str,
-        limit: usize,
-    ) -> Result<super::Answer, ApiError> {
-        let headers =
-            [("accept", "application/json"), ("accept-version", "~2")];
-        self.api.http().get(url, &headers, limit).await
     }
 }
 

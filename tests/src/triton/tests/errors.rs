@@ -26,6 +26,22 @@ async fn an_error_names_url_status_code_and_request() {
         "{said}"
     );
     assert!(said.ends_with(&format!(" (request {id})")), "{said}");
+
+    let front = rig.triton.sapi.handle.front();
+    front.set_fault(Fault::Close);
+    let error = rig.sapi.applications("sdc", true).await.err().unwrap();
+    assert!(error.to_string().contains(" (request "), "{error}");
+    // The agent's loops know a trouble again by its words.
+    let loops = Sapi::new(http(LIMIT), &rig.triton.sapi.url());
+    for error in [
+        loops.applications("sdc", true).await.err().unwrap(),
+        loops.ping().await.unwrap_err(),
+    ] {
+        assert!(!error.to_string().contains("request"), "{error}");
+    }
+    let sent = front.requests();
+    assert!(sent[0].header("x-request-id").is_some());
+    assert_eq!(sent[1].header("x-request-id"), None);
 }
 
 #[tokio::test]
