@@ -11,7 +11,8 @@
 //! CMON client certificate), `triton` (one client per API), `host` (the
 //! operating system around us), `lint` (files whose daemon cannot judge them),
 //! `setup` (a fresh root becomes a zone in which all this can run), `shard`
-//! (which Prometheus pair scrapes which instance).
+//! (which Prometheus pair scrapes which instance), `deploy` (an operator's tool
+//! and the APIs of a datacenter).
 //!
 //! Loops beside the walk: `discovery` (who knows names, who else monitors),
 //! `probe` (CMON asked as Prometheus asks it), `daemons` (do they run),
@@ -23,6 +24,7 @@ pub mod certgen;
 pub mod cli;
 pub mod config;
 pub mod daemons;
+pub mod deploy;
 pub mod discovery;
 pub mod dns;
 pub mod host;

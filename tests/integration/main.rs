@@ -24,6 +24,7 @@ mod e2e;
 mod grafana;
 mod image;
 mod metadata;
+mod monadm;
 mod peers;
 mod prometheus_zone;
 mod rules;

@@ -19,6 +19,7 @@ mod dns;
 pub mod front;
 mod keys;
 mod lint;
+mod monadm;
 mod offline;
 mod page;
 mod setup;
@@ -31,6 +32,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use self::monadm::monadm;
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};

@@ -1,0 +1,84 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! The command line of monadm.
+
+mod shard;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use super::front;
+use crate::log::{self, Stream};
+
+const AFTER_HELP: &str = "\
+EXIT STATUS
+  0   done, or nothing to do; of status and plan, all is as planned
+  1   failed, or something is not as it should be; run it again
+  64  the command line makes no sense
+
+ENVIRONMENT
+  SAPI_URL  SAPI's base URL, where --sapi does not say it";
+
+/// Deploys the monitoring of a datacenter and keeps it in shape.
+///
+/// Asks Triton's APIs what there is, prints what it would do, and does it.
+/// Every step looks first: a run that was cut off is finished by running it
+/// again.
+#[derive(Parser)]
+#[command(name = "monadm", version, after_long_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Say which Prometheus pair scrapes which zone
+    #[command(subcommand)]
+    Shard(shard::ShardVerb),
+    /// Print a completion script for a shell
+    Completion {
+        /// Shell to complete for
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs monadm with `args` (the first is the program's name).
+pub fn monadm(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli: Cli = match front::parse(args) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    log::start("monadm", tracing::Level::WARN, Stream::Stderr);
+    let done = match cli.verb {
+        Verb::Shard(verb) => super::block_on(shard::shard(verb)),
+        Verb::Completion { shell } => {
+            front::complete::<Cli>(shell, "monadm");
+            Ok(true)
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("monadm: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

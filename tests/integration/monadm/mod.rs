@@ -1,0 +1,73 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! monadm as an operator runs it, against all of Triton's APIs.
+
+mod shard;
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+/// Far longer than any verb takes.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How it ended.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn program() -> PathBuf {
+    let beside = Path::new(env!("CARGO_BIN_EXE_localdc"));
+    let program = beside.with_file_name("monadm");
+    assert!(program.is_file(), "no monadm: cargo build --workspace");
+    program
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program under test")]
+fn command(sapi: &str, words: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command
+        .args(words)
+        .env_clear()
+        .env("SAPI_URL", sapi)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn monadm(sapi: &str, words: &[&str]) -> Ended {
+    let output = command(sapi, words).output();
+    let output = tokio::time::timeout(LIMIT, output).await;
+    let output = output.expect("it ends").expect("it starts");
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+#[tokio::test]
+async fn words_that_make_no_sense_and_a_datacenter_that_is_none() {
+    let nowhere = "http://127.0.0.1:1";
+    for words in [&["shard"][..], &["sharp"], &["shard", "apply", "--pin", "x"]]
+    {
+        let ended = monadm(nowhere, words).await;
+        assert_eq!(ended.code, Some(64), "{words:?}: {ended:?}");
+    }
+    let ended = monadm(nowhere, &["shard", "status"]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let said = "monadm: could not ask SAPI for sdc: no answer from \
+                http://127.0.0.1:1/applications";
+    assert!(ended.stderr.starts_with(said), "{ended:?}");
+    let ended = monadm(nowhere, &["completion", "bash"]).await;
+    assert!(ended.stdout.contains("_monadm"), "{ended:?}");
+}
