@@ -7,11 +7,13 @@
 //! list of all that stands in the way. No file, no clock, no process.
 
 mod line;
+mod step;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use self::line::Line;
+pub use self::step::Step;
 use crate::artifacts::{Artifact, Artifacts, Made, Origin};
 use crate::look::Facts;
 use crate::manifest;
@@ -39,83 +41,6 @@ pub struct Plan {
     /// Names of those steps that an origin image has already: a build host
     /// that lays this on one is not given them.
     pub origin: Vec<TreePath>,
-}
-
-/// One thing to do.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// Lays a component's files below a folder.
-    Component {
-        /// Its name.
-        name: String,
-        /// Its pins.
-        artifact: Box<Artifact>,
-        /// The folder.
-        to: TreePath,
-        /// Patches of ours, for Go source, sorted.
-        patches: Vec<PathBuf>,
-        /// The toolchain that builds it.
-        toolchain: Option<Box<(String, Artifact)>>,
-    },
-    /// Takes a name away, with all below.
-    Remove {
-        /// The name.
-        path: TreePath,
-        /// Only what is below.
-        content: bool,
-    },
-    /// Makes a directory.
-    Folder {
-        /// Where.
-        path: TreePath,
-        /// Permission bits.
-        mode: Mode,
-    },
-    /// Lays a program of ours.
-    Program {
-        /// Its name.
-        name: String,
-        /// The binary.
-        from: PathBuf,
-        /// Where.
-        to: TreePath,
-    },
-    /// Lays files of the workspace.
-    Files {
-        /// What the recipe calls them.
-        from: String,
-        /// Each file and its place.
-        files: Vec<(PathBuf, TreePath)>,
-        /// Permission bits.
-        mode: Mode,
-    },
-    /// Writes a text.
-    Text {
-        /// Where.
-        path: TreePath,
-        /// Permission bits.
-        mode: Mode,
-        /// The text.
-        text: String,
-        /// Whether something else gives way.
-        replace: bool,
-    },
-    /// Writes a configuration of illumos' runtime linker.
-    Linker {
-        /// Where.
-        path: TreePath,
-        /// Its bytes.
-        bytes: Vec<u8>,
-    },
-    /// Makes a symbolic link.
-    Link {
-        /// Where.
-        path: TreePath,
-        /// Where it leads.
-        target: String,
-        /// Whether something else gives way.
-        replace: bool,
-    },
 }
 
 /// Makes the plan.

@@ -5,6 +5,7 @@
 //! Both plans of one recipe, line by line.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
