@@ -57,15 +57,16 @@ impl Watched {
         self.files.iter().chain(&self.folders).any(|p| p.starts_with(path))
     }
 
-    /// Existing folders whose events are needed. The nearest existing parent
-    /// stands in for a folder that is still to be made.
-    fn roots(&self) -> BTreeSet<PathBuf> {
-        let dirs = self.files.iter().filter_map(|file| file.parent());
-        let dirs = dirs.chain(self.folders.iter().map(PathBuf::as_path));
-        dirs.filter_map(|dir| {
-            dir.ancestors().find(|dir| dir.is_dir()).map(Path::to_owned)
-        })
-        .collect()
+    /// Existing folders whose events are needed, and which those are. The
+    /// nearest existing parent stands in for a folder that is still to be made.
+    fn roots(&self) -> BTreeMap<PathBuf, Identity> {
+        let parents = self.files.iter().filter_map(|file| file.parent());
+        let folders = self.folders.iter().map(PathBuf::as_path);
+        // Many files share a folder: each is looked at once.
+        let dirs: BTreeSet<&Path> = parents.chain(folders).collect();
+        let known = |dir: &Path| Some((dir.to_owned(), Identity::of(dir)?));
+        let roots = dirs.into_iter();
+        roots.filter_map(|dir| dir.ancestors().find_map(known)).collect()
     }
 }
 
@@ -75,7 +76,7 @@ pub struct Watch {
     watcher: Option<notify::RecommendedWatcher>,
     watched: Arc<RwLock<Watched>>,
     /// What is watched, and which folder that was.
-    roots: BTreeMap<PathBuf, Option<Identity>>,
+    roots: BTreeMap<PathBuf, Identity>,
     changes: mpsc::Receiver<()>,
 }
 
@@ -89,9 +90,10 @@ struct Identity {
 }
 
 impl Identity {
+    /// `None`: there is no such folder.
     fn of(folder: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(folder).ok()?;
-        Some(Self {
+        metadata.is_dir().then(|| Self {
             device: metadata.dev(),
             inode: metadata.ino(),
             born: metadata.created().ok(),
@@ -154,13 +156,12 @@ impl Watch {
         *self.watched.write().expect("no holder panics") = watched;
         let mut grown = false;
         let mut held = BTreeMap::new();
-        for root in &roots {
+        for (root, now) in &roots {
             // Looked at first: a folder that takes its place after that is
             // another one, and the next time it is seen to be.
-            let now = Identity::of(root);
             match self.roots.remove(root) {
-                Some(before) if before == now && now.is_some() => {
-                    held.insert(root.clone(), now);
+                Some(before) if before == *now => {
+                    held.insert(root.clone(), *now);
                     continue;
                 }
                 // The watch went with the folder that was here.
@@ -171,7 +172,7 @@ impl Watch {
             }
             match watcher.watch(root, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    held.insert(root.clone(), now);
+                    held.insert(root.clone(), *now);
                     grown = true;
                 }
                 Err(error) => {
