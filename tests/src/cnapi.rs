@@ -8,43 +8,20 @@
 //! parameter it does not know is a 409, one of the wrong form a 500, a limit
 //! out of bounds a 400. Not imitated: the default server, writes.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::{Method, Response};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-use crate::datacenter::Datacenter;
-use crate::http::rest::{Answer, Refusal, paged, respond};
-use crate::http::{self, Call, Front, Handler};
+use crate::http::rest::{Answer, Refusal, paged, respond, stand_in};
+use crate::http::{Call, Front, Handler};
 
-/// A handle to one CNAPI; clones share everything.
-#[derive(Clone)]
-pub struct Cnapi {
-    datacenter: Arc<Datacenter>,
-    front: Arc<Front>,
-}
+stand_in!(
+    /// A handle to one CNAPI; clones share everything.
+    Cnapi,
+    "cnapi"
+);
 
 impl Cnapi {
-    /// Over `datacenter`, behind its gate.
-    pub fn new(datacenter: Arc<Datacenter>) -> Self {
-        let front = Arc::new(Front::default());
-        front.stand_behind(datacenter.gate(), "cnapi");
-        Self { datacenter, front }
-    }
-
-    /// Answers HTTP on `listener` until `stop`.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        http::serve(self, listener, None, stop).await;
-    }
-
-    /// Request log and faults.
-    pub fn front(&self) -> &Front {
-        &self.front
-    }
-
     fn route(&self, call: &Call) -> Answer {
         let segments = call.segments();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();

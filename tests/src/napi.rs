@@ -8,17 +8,12 @@
 //! Source: sdc-napi, lib/endpoints and lib/models. Not imitated: writes, pools,
 //! NICs of servers, ETags.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::{Method, Response};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-use crate::datacenter::Datacenter;
-use crate::http::rest::{Answer, Refusal, paged, respond};
-use crate::http::{self, Call, Front, Handler};
+use crate::http::rest::{Answer, Refusal, paged, respond, stand_in};
+use crate::http::{Call, Front, Handler};
 
 /// What each list may be asked by; anything else is refused.
 const OF_NETWORKS: &[&str] = &[
@@ -47,31 +42,13 @@ const OF_NICS: &[&str] = &[
     "offset",
 ];
 
-/// A handle to one NAPI; clones share everything.
-#[derive(Clone)]
-pub struct Napi {
-    datacenter: Arc<Datacenter>,
-    front: Arc<Front>,
-}
+stand_in!(
+    /// A handle to one NAPI; clones share everything.
+    Napi,
+    "napi"
+);
 
 impl Napi {
-    /// Over `datacenter`, behind its gate.
-    pub fn new(datacenter: Arc<Datacenter>) -> Self {
-        let front = Arc::new(Front::default());
-        front.stand_behind(datacenter.gate(), "napi");
-        Self { datacenter, front }
-    }
-
-    /// Answers HTTP on `listener` until `stop`.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        http::serve(self, listener, None, stop).await;
-    }
-
-    /// Request log and faults.
-    pub fn front(&self) -> &Front {
-        &self.front
-    }
-
     fn route(&self, call: &Call) -> Answer {
         let segments = call.segments();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();

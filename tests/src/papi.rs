@@ -7,46 +7,23 @@
 //!
 //! Source: sdc-papi, lib/papi.js. Not imitated: LDAP filters, `sort`, writes.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::{Method, Response};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-use crate::datacenter::Datacenter;
-use crate::http::rest::{Answer, Refusal, paged, respond};
-use crate::http::{self, Call, Front, Handler};
+use crate::http::rest::{Answer, Refusal, paged, respond, stand_in};
+use crate::http::{Call, Front, Handler};
 
 /// What packages are indexed by; other parameters filter nothing.
 const INDEXED: &[&str] = &["uuid", "name", "version", "active", "os", "group"];
 
-/// A handle to one PAPI; clones share everything.
-#[derive(Clone)]
-pub struct Papi {
-    datacenter: Arc<Datacenter>,
-    front: Arc<Front>,
-}
+stand_in!(
+    /// A handle to one PAPI; clones share everything.
+    Papi,
+    "papi"
+);
 
 impl Papi {
-    /// Over `datacenter`, behind its gate.
-    pub fn new(datacenter: Arc<Datacenter>) -> Self {
-        let front = Arc::new(Front::default());
-        front.stand_behind(datacenter.gate(), "papi");
-        Self { datacenter, front }
-    }
-
-    /// Answers HTTP on `listener` until `stop`.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        http::serve(self, listener, None, stop).await;
-    }
-
-    /// Request log and faults.
-    pub fn front(&self) -> &Front {
-        &self.front
-    }
-
     fn route(&self, call: &Call) -> Answer {
         let segments = call.segments();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();

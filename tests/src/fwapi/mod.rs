@@ -10,17 +10,12 @@
 
 mod rule;
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::Response;
 use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-use crate::datacenter::Datacenter;
-use crate::http::rest::{Answer, Refusal, read_object, respond};
-use crate::http::{self, Call, Front, Handler};
+use crate::http::rest::{Answer, Refusal, read_object, respond, stand_in};
+use crate::http::{Call, Front, Handler};
 use uuid::Uuid;
 
 /// What the list may be asked by; anything else is refused.
@@ -39,31 +34,13 @@ const LISTED_BY: &[&str] = &[
     "log",
 ];
 
-/// A handle to one FWAPI; clones share everything.
-#[derive(Clone)]
-pub struct Fwapi {
-    datacenter: Arc<Datacenter>,
-    front: Arc<Front>,
-}
+stand_in!(
+    /// A handle to one FWAPI; clones share everything.
+    Fwapi,
+    "fwapi"
+);
 
 impl Fwapi {
-    /// Over `datacenter`, behind its gate.
-    pub fn new(datacenter: Arc<Datacenter>) -> Self {
-        let front = Arc::new(Front::default());
-        front.stand_behind(datacenter.gate(), "fwapi");
-        Self { datacenter, front }
-    }
-
-    /// Answers HTTP on `listener` until `stop`.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        http::serve(self, listener, None, stop).await;
-    }
-
-    /// Request log and faults.
-    pub fn front(&self) -> &Front {
-        &self.front
-    }
-
     fn route(&self, call: &Call) -> Answer {
         let segments = call.segments();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();

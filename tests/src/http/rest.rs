@@ -13,6 +13,44 @@ use uuid::Uuid;
 
 use super::{Call, empty_chunked};
 
+/// One of Triton's APIs over a datacenter: what each has beside its routes.
+macro_rules! stand_in {
+    ($(#[$doc:meta])* $name:ident, $api:literal) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name {
+            datacenter: std::sync::Arc<$crate::datacenter::Datacenter>,
+            front: std::sync::Arc<$crate::http::Front>,
+        }
+
+        impl $name {
+            /// Over `datacenter`, behind its gate.
+            pub fn new(
+                datacenter: std::sync::Arc<$crate::datacenter::Datacenter>,
+            ) -> Self {
+                let front = std::sync::Arc::<$crate::http::Front>::default();
+                front.stand_behind(datacenter.gate(), $api);
+                Self { datacenter, front }
+            }
+
+            /// Answers HTTP on `listener` until `stop`.
+            pub async fn serve(
+                self,
+                listener: tokio::net::TcpListener,
+                stop: tokio_util::sync::CancellationToken,
+            ) {
+                $crate::http::serve(self, listener, None, stop).await;
+            }
+
+            /// Request log and faults.
+            pub fn front(&self) -> &$crate::http::Front {
+                &self.front
+            }
+        }
+    };
+}
+pub(crate) use stand_in;
+
 /// An error answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Refusal {
