@@ -7,10 +7,18 @@
 //! steps are run. Every step looks first, so a run that was cut off is
 //! finished by the next.
 
+pub mod health;
+pub mod roster;
 pub mod shards;
 
+use serde_json::Value;
 use uuid::Uuid;
 
+use crate::triton::cnapi::Cnapi;
+use crate::triton::fwapi::Fwapi;
+use crate::triton::imgapi::Imgapi;
+use crate::triton::napi::Napi;
+use crate::triton::papi::Papi;
 use crate::triton::sapi::Sapi;
 use crate::triton::vmapi::Vmapi;
 use crate::triton::{ApiError, Http};
@@ -25,7 +33,7 @@ pub enum DeployError {
         step: &'static str,
         /// Its answer.
         #[source]
-        source: ApiError,
+        source: Box<ApiError>,
     },
     /// SAPI is not what it should be.
     #[error("{what}: saw {seen}, wanted {wanted}")]
@@ -41,7 +49,7 @@ pub enum DeployError {
 
 impl DeployError {
     fn api(step: &'static str) -> impl FnOnce(ApiError) -> Self {
-        move |source| Self::Api { step, source }
+        move |source| Self::Api { step, source: Box::new(source) }
     }
 }
 
@@ -52,10 +60,22 @@ pub struct Apis {
     pub sapi: Sapi,
     /// VMAPI.
     pub vmapi: Vmapi,
+    /// The datacenter's own IMGAPI.
+    pub imgapi: Imgapi,
+    /// NAPI.
+    pub napi: Napi,
+    /// PAPI.
+    pub papi: Papi,
+    /// CNAPI.
+    pub cnapi: Cnapi,
+    /// FWAPI.
+    pub fwapi: Fwapi,
     /// Application `sdc`.
     pub sdc: Uuid,
     /// The account that owns Triton's own zones: `admin`.
     pub admin: Uuid,
+    /// `<datacenter>.<dns domain>`, below which Triton's services are named.
+    pub domain: String,
 }
 
 impl Apis {
@@ -73,18 +93,38 @@ impl Apis {
                 wanted: "one",
             });
         };
-        let odd = |key: &str, wanted| DeployError::Odd {
-            what: format!("application sdc, {key}"),
-            seen: "nothing".into(),
-            wanted,
+        let text = |key: &str| match sdc.metadata.get(key) {
+            Some(Value::String(text)) if !text.is_empty() => Ok(text),
+            other => Err(DeployError::Odd {
+                what: format!("application sdc, metadata {key}"),
+                seen: other.map_or("nothing".into(), Value::to_string),
+                wanted: "a name",
+            }),
         };
-        let admin = sdc.owner_uuid;
-        let admin = admin.ok_or_else(|| odd("owner_uuid", "a uuid"))?;
-        let domain = sdc.metadata.get("vmapi_domain");
-        let domain = domain.and_then(|domain| domain.as_str());
-        let domain =
-            domain.ok_or_else(|| odd("metadata vmapi_domain", "a name"))?;
-        let vmapi = Vmapi::new(http.clone(), &format!("http://{domain}"));
-        Ok(Self { sapi, vmapi, sdc: sdc.uuid, admin })
+        let url = |api: &str| {
+            let domain = text(&format!("{api}_domain"))?;
+            Ok::<_, DeployError>(format!("http://{domain}"))
+        };
+        let http = || http.clone();
+        Ok(Self {
+            vmapi: Vmapi::new(http(), &url("vmapi")?),
+            imgapi: Imgapi::new(http(), &url("imgapi")?),
+            napi: Napi::new(http(), &url("napi")?),
+            papi: Papi::new(http(), &url("papi")?),
+            cnapi: Cnapi::new(http(), &url("cnapi")?),
+            fwapi: Fwapi::new(http(), &url("fwapi")?),
+            admin: sdc.owner_uuid.ok_or_else(|| DeployError::Odd {
+                what: "application sdc, owner_uuid".into(),
+                seen: "nothing".into(),
+                wanted: "a uuid",
+            })?,
+            domain: format!(
+                "{}.{}",
+                text("datacenter_name")?,
+                text("dns_domain")?
+            ),
+            sdc: sdc.uuid,
+            sapi,
+        })
     }
 }

@@ -90,6 +90,14 @@ impl Http {
         Ok(Self::over(connect::with_tls(config, timeout, lookup), timeout))
     }
 
+    /// A client for `https` URLs too, whose servers may show any certificate:
+    /// for questions that carry no secret and whose answers nobody acts on
+    /// but by looking, as whether a zone is well.
+    pub fn trusting_anyone(timeout: Duration) -> Self {
+        let config = tls::trusting_anyone();
+        Self::over(connect::with_tls(config, timeout, None), timeout)
+    }
+
     /// The same client, connections included, with another limit on the whole
     /// exchange: for calls that hold the answer back until a job has ended.
     pub fn lasting(&self, timeout: Duration) -> Self {

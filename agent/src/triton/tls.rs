@@ -34,6 +34,14 @@ pub(super) fn trusting_system() -> Result<ClientConfig, Cause> {
     Ok(builder().with_platform_verifier()?.with_no_client_auth())
 }
 
+/// A client that shows no certificate and takes whatever it is shown.
+pub(super) fn trusting_anyone() -> ClientConfig {
+    builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone(provider())))
+        .with_no_client_auth()
+}
+
 /// A client that shows the certificate in `certificate`, PEM with its chain,
 /// and signs with the key in `key`, PEM. Without `verify` whatever the server
 /// shows is taken.
