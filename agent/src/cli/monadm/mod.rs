@@ -4,6 +4,7 @@
 
 //! The command line of monadm.
 
+mod ask;
 mod shard;
 
 use std::ffi::OsString;

@@ -8,22 +8,17 @@
 mod wanted;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, IsTerminal, Write as _};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use uuid::Uuid;
 
 use self::wanted::Wanted;
+use super::ask::{Connect, confirmed};
 use crate::deploy::Apis;
 use crate::deploy::shards::{self, Facts};
 use crate::log::chain;
 use crate::shard::{Extent, Limits};
-use crate::triton::Http;
-
-/// Longest answer of an API: a page of a thousand zones on a busy headnode.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Verbs.
 #[derive(Subcommand)]
@@ -43,9 +38,8 @@ pub(super) enum ShardVerb {
 /// Whom to ask, and about what.
 #[derive(Args)]
 pub(super) struct AskArgs {
-    /// SAPI's base URL [env: SAPI_URL]
-    #[arg(long, value_name = "URL")]
-    sapi: Option<String>,
+    #[command(flatten)]
+    connect: Connect,
     /// Account whose zones are scraped [default: the owner of sdc, admin]
     #[arg(long, value_name = "UUID")]
     account: Option<Uuid>,
@@ -150,13 +144,7 @@ pub(super) async fn shard(verb: ShardVerb) -> Result<bool> {
 }
 
 async fn decide(args: &PlanArgs) -> Result<(Apis, Uuid, Wanted)> {
-    let url = match &args.ask.sapi {
-        Some(url) => url.clone(),
-        None => std::env::var("SAPI_URL")
-            .context("neither --sapi nor SAPI_URL says where SAPI is")?,
-    };
-    let http = Http::new(PATIENCE, None);
-    let apis = Apis::find(&http, &url).await?;
+    let apis = args.ask.connect.apis().await?;
     let account = args.ask.account.unwrap_or(apis.admin);
     let facts = shards::gather(&apis, account, &args.ask.prefix).await?;
     let wanted = of(&facts, args)?;
@@ -202,7 +190,8 @@ async fn apply(args: ApplyArgs) -> Result<bool> {
     if !json {
         wanted.show(false)?;
     }
-    if cuts > 0 && !args.yes && !confirmed(cuts)? {
+    let disturbed = format!("{cuts} zones change shard");
+    if cuts > 0 && !args.yes && !confirmed(&disturbed)? {
         return Ok(false);
     }
     let names: BTreeMap<Uuid, String> = wanted.names();
@@ -229,17 +218,4 @@ async fn apply(args: ApplyArgs) -> Result<bool> {
         eprintln!("monadm: {failed} of {total} tags not written; run it again");
     }
     Ok(failed == 0 && left.is_as_planned())
-}
-
-/// Asks, where there is somebody to be asked.
-fn confirmed(cuts: usize) -> Result<bool> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        bail!("{cuts} zones would change shard; say --yes to have it done");
-    }
-    eprint!("{cuts} zones change shard. Go on? [y/N] ");
-    std::io::stderr().flush()?;
-    let mut line = String::new();
-    stdin.lock().read_line(&mut line)?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }

@@ -1,0 +1,53 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! What all verbs of monadm share: whom they ask, and whether they may.
+
+use std::io::{BufRead, IsTerminal, Write as _};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::deploy::Apis;
+use crate::triton::Http;
+
+/// Longest answer of an API: a page of a thousand zones on a busy headnode.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whom to ask.
+#[derive(Args)]
+pub(super) struct Connect {
+    /// SAPI's base URL [env: SAPI_URL]
+    #[arg(long, value_name = "URL")]
+    sapi: Option<String>,
+}
+
+impl Connect {
+    /// The datacenter's APIs.
+    pub(super) async fn apis(&self) -> Result<Apis> {
+        let url = match &self.sapi {
+            Some(url) => url.clone(),
+            None => std::env::var("SAPI_URL")
+                .context("neither --sapi nor SAPI_URL says where SAPI is")?,
+        };
+        Ok(Apis::find(&Http::new(PATIENCE, None), &url).await?)
+    }
+}
+
+/// Asks, where there is somebody to be asked; `what` is disturbed, as in
+/// "3 zones change shard".
+///
+/// Errors: nobody there, and no `--yes`.
+pub(super) fn confirmed(what: &str) -> Result<bool> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        bail!("{what}; say --yes to have it done");
+    }
+    eprint!("{what}. Go on? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut line = String::new();
+    stdin.lock().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
