@@ -156,9 +156,10 @@ fn sdc(facts: &Facts, seed: &Seed) -> Value {
         "SDC_PUBLIC_KEY": seed.sdc_public_key,
         "ZK_SERVERS": zk_servers(&seed.binders),
     }));
-    for service in
-        ["binder", "cnapi", "imgapi", "papi", "sapi", "ufds", "vmapi"]
-    {
+    for service in [
+        "binder", "cnapi", "fwapi", "imgapi", "napi", "papi", "sapi", "ufds",
+        "vmapi",
+    ] {
         let name = format!("{service}.{dc}.{domain}");
         metadata.insert(format!("{service}_domain"), json!(name));
         metadata

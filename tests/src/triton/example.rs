@@ -154,7 +154,7 @@ pub(super) fn sapi(facts: &Facts) -> Sapi {
 }
 
 /// Puts networks, packages, rules and images in stock.
-pub(super) fn fill(stock: &mut Stock) {
+pub(crate) fn fill(stock: &mut Stock) {
     let network = |uuid: &str, name: &str, net: [u8; 3]| {
         let [a, b, c] = net;
         Network {

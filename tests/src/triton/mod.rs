@@ -26,6 +26,7 @@ use crate::papi::Papi;
 use crate::sapi::{Kind, Sapi};
 use crate::vmapi::Vmapi;
 
+pub(crate) use example::fill;
 pub use example::{facts, ids};
 
 /// Where each API listens; dropping it stops them.

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::binder::Binder;
 use crate::datacenter::{Account, Facts, Nic, Server, Vm};
 use crate::sapi::{Seed, ids};
+use crate::triton::ids::ADMIN_NETWORK;
 
 /// The account's private key, PKCS#1 as on a headnode.
 pub(super) const ADMIN_KEY: &str =
@@ -26,14 +27,25 @@ const POSEIDON_PUBLIC_KEY: &str =
 /// Account `admin`.
 pub const ADMIN: &str = "930896af-bf8c-48d4-885c-6573a94b1853";
 const POSEIDON: &str = "4d649f41-cf87-ca1d-c2c0-bb6a9004311d";
-const ADMIN_NETWORK: &str = "8f1ea4f3-3f6a-4e2a-9b5b-3a6a4a3a1001";
 /// NAPI network `external`, the one CNS lists.
-pub const EXTERNAL_NETWORK: &str = "8f1ea4f3-3f6a-4e2a-9b5b-3a6a4a3a1002";
+pub use crate::triton::ids::EXTERNAL_NETWORK;
 
 /// SAPI.
 pub const SAPI: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 32);
 /// VMAPI.
 pub const VMAPI: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 27);
+/// IMGAPI.
+pub(super) const IMGAPI: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 21);
+/// NAPI.
+pub(super) const NAPI: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 20);
+/// PAPI.
+pub(super) const PAPI: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 29);
+/// CNAPI.
+pub(super) const CNAPI: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 22);
+/// FWAPI.
+pub(super) const FWAPI: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 26);
+/// The updates server, somewhere outside.
+pub(super) const UPDATES: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 80);
 /// CNS: DNS and REST.
 pub const CNS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 36);
 /// CMON on the admin network.
@@ -83,13 +95,7 @@ const CORE: [(&str, &str, Ipv4Addr, Option<Ipv4Addr>, usize); 7] = [
         None,
         1,
     ),
-    (
-        "imgapi0",
-        "60b1d274-7f38-4265-8077-b38500000021",
-        Ipv4Addr::new(10, 88, 0, 21),
-        None,
-        1,
-    ),
+    ("imgapi0", "60b1d274-7f38-4265-8077-b38500000021", IMGAPI, None, 1),
 ];
 
 /// Most prometheus zones of a world: uuids and addresses count up to here.
@@ -173,7 +179,7 @@ pub(super) fn facts(instances: usize, thanos: bool) -> Facts {
     }
 }
 
-fn role_of(alias: &str) -> &str {
+pub(super) fn role_of(alias: &str) -> &str {
     alias.trim_end_matches(|c: char| c.is_ascii_digit())
 }
 
@@ -219,6 +225,12 @@ pub(super) fn binder(facts: &Facts) -> Binder {
             let service = services.entry(role_of(&vm.alias)).or_default();
             service.push((vm.uuid.clone(), nic.ip));
         }
+    }
+    // Their zones are left out of the facts: that much less is scraped.
+    for (service, ip) in
+        [("napi", NAPI), ("papi", PAPI), ("cnapi", CNAPI), ("fwapi", FWAPI)]
+    {
+        services.entry(service).or_default().push((service.into(), ip));
     }
     for (service, instances) in services {
         let name = format!("{service}.{domain}");

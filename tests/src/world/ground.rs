@@ -25,7 +25,7 @@ pub struct Ground {
     switchboard: Switchboard,
     datacenter: Arc<Datacenter>,
     all: Facts,
-    network: Network,
+    network: Arc<Network>,
 }
 
 impl Ground {
@@ -36,7 +36,7 @@ impl Ground {
         tell: &mut dyn FnMut(&str),
     ) -> Result<Self, WorldError> {
         tell("network and addresses");
-        let network = Network::create("localdc")?;
+        let network = Arc::new(Network::create("localdc")?);
         let all = facts::facts(spec.instances.len(), spec.thanos.is_some());
         let datacenter = Arc::new(Datacenter::new(all.clone()));
         let services =
@@ -55,7 +55,7 @@ impl Ground {
     }
 
     /// The network the zones go on.
-    pub fn network(&self) -> &Network {
+    pub fn network(&self) -> &Arc<Network> {
         &self.network
     }
 
@@ -66,6 +66,11 @@ impl Ground {
 
     /// The facts they share.
     pub fn datacenter(&self) -> &Datacenter {
+        &self.datacenter
+    }
+
+    /// The same, for who outlives a call.
+    pub(super) fn shared(&self) -> &Arc<Datacenter> {
         &self.datacenter
     }
 

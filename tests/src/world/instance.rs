@@ -6,13 +6,14 @@
 //! or `thanos`, its daemons, and the ways to them from this machine.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use super::{Daemons, WorldError, WorldSpec, core_zone, facts};
-use super::{prometheus_zone, thanos_zone};
-use crate::datacenter::Facts;
+use super::{grafana_zone, prometheus_zone, thanos_zone};
+use crate::datacenter::{Facts, Vm};
 use crate::sapi::{Kind, Sapi, ids};
 use crate::zone::{Forward, Namespace, Network, Zone};
 
@@ -64,12 +65,24 @@ impl Instance {
     ) -> Result<Self, WorldError> {
         let vm = all.vm(uuid).expect("the zone is a VM of the datacenter");
         let data = network.data_folder(&vm.alias)?;
-        let is_thanos = uuid == facts::THANOS_UUID;
-        let role = if is_thanos { "thanos" } else { "prometheus" };
-        core_zone::prepare_data(&data, role)?;
-        let spec = match is_thanos {
-            true => thanos_zone::spec(world, all, &data, vm),
-            false => prometheus_zone::spec(world, all, &data, vm),
+        let role = facts::role_of(&vm.alias);
+        Self::boot_on(world, all, network, vm, role, &data).await
+    }
+
+    /// The same on a delegate dataset that may have been in use before.
+    pub(super) async fn boot_on(
+        world: &WorldSpec,
+        all: &Facts,
+        network: &Network,
+        vm: &Vm,
+        role: &str,
+        data: &Path,
+    ) -> Result<Self, WorldError> {
+        core_zone::prepare_data(data, role)?;
+        let spec = match role {
+            "thanos" => thanos_zone::spec(world, all, data, vm),
+            "grafana" => grafana_zone::spec(world, all, data, vm),
+            _ => prometheus_zone::spec(world, all, data, vm),
         };
         let zone = Zone::boot(&world.programs.localdc, network, spec).await?;
         let ways = Ways::open(zone.namespace()).await?;

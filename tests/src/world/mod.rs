@@ -14,11 +14,14 @@ mod daemons;
 mod doors;
 mod error;
 mod facts;
+mod grafana_zone;
 mod ground;
 mod instance;
+mod platform;
 mod programs;
 mod prometheus_zone;
 mod services;
+mod site;
 mod thanos_zone;
 
 use std::time::{Duration, Instant};
@@ -41,8 +44,10 @@ pub use facts::{
 };
 pub use ground::Ground;
 pub use instance::{Instance, Ways};
+pub use platform::Platform;
 pub use programs::Programs;
 pub use services::{Service, Services};
+pub use site::Site;
 
 /// Pause between two looks at something awaited.
 const LOOK: Duration = Duration::from_millis(100);

@@ -16,6 +16,8 @@ pub struct Programs {
     pub localdc: PathBuf,
     /// The agent under test.
     pub config_agent: PathBuf,
+    /// The operator's tool.
+    pub monadm: PathBuf,
     /// `templates/` of the repository.
     pub templates: PathBuf,
     /// The daemon.
@@ -53,6 +55,7 @@ impl Programs {
         Ok(Self {
             localdc: must(localdc.to_owned(), build)?,
             config_agent: must(folder.join("config-agent"), build)?,
+            monadm: must(folder.join("monadm"), build)?,
             templates: must(
                 repository.join("templates"),
                 "the repository has moved since the build",

@@ -19,8 +19,13 @@ use tokio_util::sync::CancellationToken;
 use super::{WorldError, facts};
 use crate::binder::Binder;
 use crate::cmon::{Cmon, ServerIdentity};
+use crate::cnapi::Cnapi;
 use crate::cns::{Cns, CnsConfig};
 use crate::datacenter::Datacenter;
+use crate::fwapi::Fwapi;
+use crate::imgapi::Imgapi;
+use crate::napi::Napi;
+use crate::papi::Papi;
 use crate::public_resolver::PublicResolver;
 use crate::sapi::Sapi;
 use crate::vmapi::Vmapi;
@@ -37,6 +42,18 @@ pub enum Service {
     Sapi,
     /// Port 80.
     Vmapi,
+    /// Port 80.
+    Imgapi,
+    /// Port 80, outside the datacenter.
+    Updates,
+    /// Port 80.
+    Napi,
+    /// Port 80.
+    Papi,
+    /// Port 80.
+    Cnapi,
+    /// Port 80.
+    Fwapi,
     /// DNS on 53, REST on 80.
     Cns,
     /// Port 9163, on the admin and the external network.
@@ -51,11 +68,17 @@ pub enum Service {
 
 impl Service {
     /// All of them, in the order they are started.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::PublicResolver,
         Self::Binder,
         Self::Sapi,
         Self::Vmapi,
+        Self::Imgapi,
+        Self::Updates,
+        Self::Napi,
+        Self::Papi,
+        Self::Cnapi,
+        Self::Fwapi,
         Self::Cns,
         Self::Cmon,
         Self::Webhook,
@@ -69,6 +92,18 @@ pub struct Services {
     pub sapi: Sapi,
     /// The VM API.
     pub vmapi: Vmapi,
+    /// The Image API.
+    pub imgapi: Imgapi,
+    /// The updates server.
+    pub updates: Imgapi,
+    /// The Networking API.
+    pub napi: Napi,
+    /// The Packages API.
+    pub papi: Papi,
+    /// The Compute Node API.
+    pub cnapi: Cnapi,
+    /// The Firewall API.
+    pub fwapi: Fwapi,
     /// Names of VMs.
     pub cns: Cns,
     /// Metrics of VMs.
@@ -94,6 +129,12 @@ impl Services {
         Self {
             sapi,
             vmapi: Vmapi::new(Arc::clone(datacenter)),
+            imgapi: Imgapi::new(Arc::clone(datacenter)),
+            updates: Imgapi::updates(Arc::clone(datacenter)),
+            napi: Napi::new(Arc::clone(datacenter)),
+            papi: Papi::new(Arc::clone(datacenter)),
+            cnapi: Cnapi::new(Arc::clone(datacenter)),
+            fwapi: Fwapi::new(Arc::clone(datacenter)),
             cns: Cns::new(Arc::clone(datacenter), cns),
             cmon: Cmon::new(Arc::clone(datacenter)),
             binder: datacenter.read(facts::binder),
@@ -124,6 +165,12 @@ impl Switchboard {
         for ip in [
             facts::SAPI,
             facts::VMAPI,
+            facts::IMGAPI,
+            facts::UPDATES,
+            facts::NAPI,
+            facts::PAPI,
+            facts::CNAPI,
+            facts::FWAPI,
             facts::CNS,
             facts::CMON,
             facts::CMON_EXTERNAL,
@@ -204,6 +251,30 @@ async fn begin(
         Service::Vmapi => {
             let listener = tcp(facts::VMAPI, 80).await?;
             vec![handle.spawn(all.vmapi.serve(listener, stop))]
+        }
+        Service::Imgapi => {
+            let listener = tcp(facts::IMGAPI, 80).await?;
+            vec![handle.spawn(all.imgapi.serve(listener, stop))]
+        }
+        Service::Updates => {
+            let listener = tcp(facts::UPDATES, 80).await?;
+            vec![handle.spawn(all.updates.serve(listener, stop))]
+        }
+        Service::Napi => {
+            let listener = tcp(facts::NAPI, 80).await?;
+            vec![handle.spawn(all.napi.serve(listener, stop))]
+        }
+        Service::Papi => {
+            let listener = tcp(facts::PAPI, 80).await?;
+            vec![handle.spawn(all.papi.serve(listener, stop))]
+        }
+        Service::Cnapi => {
+            let listener = tcp(facts::CNAPI, 80).await?;
+            vec![handle.spawn(all.cnapi.serve(listener, stop))]
+        }
+        Service::Fwapi => {
+            let listener = tcp(facts::FWAPI, 80).await?;
+            vec![handle.spawn(all.fwapi.serve(listener, stop))]
         }
         Service::Cns => {
             let (sockets, rest) = (dns(facts::CNS), tcp(facts::CNS, 80));

@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nix::unistd::User;
+use nix::unistd::{Group, User};
 
 use super::control::ExecRequest;
 use super::root::{EXEC_FOLDER, LOG_FOLDER};
@@ -33,6 +33,11 @@ pub(crate) fn spawn_unit(unit: &Unit) -> io::Result<i32> {
         }
     }
     let mut command = command(&spec.argv, spec.user.as_deref(), &env)?;
+    if let Some(name) = &spec.group {
+        let group = Group::from_name(name)?
+            .ok_or_else(|| io::Error::other(format!("no group {name}")))?;
+        command.gid(group.gid.as_raw());
+    }
     command
         .current_dir(spec.directory.as_deref().unwrap_or(Path::new("/")))
         .stdin(Stdio::null())

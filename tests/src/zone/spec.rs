@@ -175,6 +175,8 @@ pub struct UnitSpec {
     pub argv: Vec<String>,
     /// Account to run as; root when none.
     pub user: Option<String>,
+    /// Group, where it is another than the account's own.
+    pub group: Option<String>,
     /// Working folder; `/` when none.
     pub directory: Option<PathBuf>,
     /// Environment besides PATH, HOME, USER.
@@ -210,6 +212,7 @@ impl UnitSpec {
             name: name.to_owned(),
             argv: argv.into_iter().map(Into::into).collect(),
             user: None,
+            group: None,
             directory: None,
             env: BTreeMap::new(),
             environment_files: Vec::new(),
