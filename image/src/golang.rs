@@ -5,18 +5,23 @@
 //! Go programs, built here for the zone's system: source archives laid over
 //! each other, our patches on top, then one `go build` each, without network,
 //! without C, without anything of this machine in the result.
+//!
+//! The modules they are linked from are pinned by the source: its `go.sum` has
+//! a hash of each. Fetch brings them as a module proxy has them and keeps that
+//! as a tar; a build serves itself from it, and Go checks each module against
+//! `go.sum` once more. So nothing rests on the tar being the right one.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use monitoring_agent::host;
 
-use crate::artifacts::{Go, Sha256, Toolchain, Vendor};
+use crate::artifacts::{Go, Sha256, Toolchain};
 use crate::cache::{Cache, Cached};
 use crate::digest;
 use crate::fetch::{self, run};
+use crate::output::Digested;
 use crate::recipe::Brand;
-use crate::scratch::Scratch;
 use crate::tree::{Content, Entry, Kind, Meta, Tree, TreePath};
 use crate::unpack::{self, How};
 
@@ -37,8 +42,8 @@ pub struct Built {
     pub modules: Vec<Module>,
     /// What built them: `go1.26.6`.
     pub compiler: String,
-    /// The tar of its modules, where it has any.
-    pub vendor: Option<Sha256>,
+    /// What the source was made of: where from, and which bytes.
+    pub sources: Vec<(String, Sha256)>,
 }
 
 /// One build.
@@ -62,34 +67,31 @@ pub struct Job<'a> {
 /// Builds.
 ///
 /// Errors: a source that is not here or does not unpack, a patch that no
-/// longer applies, the compiler's own.
+/// longer applies, a module that `go.sum` does not know, the compiler's own.
 pub async fn build(job: &Job<'_>, cache: &Cache) -> Result<Built> {
     let folder = tempfile::tempdir_in(job.work)?;
     let source = folder.path().join("source");
+    let (tree, mut sources) = lay_out(job, cache, &source).await?;
     let module = source.join(&job.go.module);
-    let tree = lay_out(job, cache, &source).await?;
-    let mut vendor = None;
-    if let Some(wanted) = &job.go.vendor {
-        let cached = cached_vendor(job, cache, wanted)?;
-        let cached = cached.with_context(|| {
+    if job.go.vendor.is_some() {
+        let here = cache.last(&modules_key(job, &sources)?)?;
+        let here = here.with_context(|| {
             let name = job.name;
             format!("the modules of {name} are not in the cache; `zone-image fetch` brings them")
         })?;
-        let how = how(job, "vendor", 0);
-        let tree = unpack::read(&cached.path, &how)?;
-        unpack::lay_out(&tree, &module.join("vendor"))?;
-        vendor = Some(cached.sha256);
+        let sha256 = vendor(job, &module, &here).await?;
+        sources.push(("modules by go mod vendor".into(), sha256));
     }
     let mut built = Built {
         tree: Tree::new(meta(job, 0o755)),
         modules: Vec::new(),
         compiler: compiler(job.program).await?,
-        vendor,
+        sources,
     };
     picked(job, &tree, &mut built.tree)?;
     for (target, package) in &job.go.build {
         let out = job.work.join(format!("go-{}", uuid::Uuid::new_v4()));
-        let argv = argv(job, cache, &module, &out, package);
+        let argv = argv(job, &module, &out, package);
         let argv: Vec<_> = argv.iter().map(String::as_str).collect();
         let failed = || format!("could not build {} of {}", target, job.name);
         run(&argv).await.with_context(failed)?;
@@ -116,34 +118,26 @@ fn how(job: &Job<'_>, name: &str, strip: usize) -> How {
     }
 }
 
-/// The source on disk, patched; returns it as it was before that.
-async fn lay_out(job: &Job<'_>, cache: &Cache, source: &Path) -> Result<Tree> {
-    let tree = sources(job, cache)?;
+/// The source on disk, patched; returns it as it was before that, and what it
+/// was made of.
+async fn lay_out(
+    job: &Job<'_>,
+    cache: &Cache,
+    source: &Path,
+) -> Result<(Tree, Vec<(String, Sha256)>)> {
+    let (tree, made_of) = sources(job, cache)?;
     unpack::lay_out(&tree, source)?;
     for patch in job.patches {
         apply(patch, source).await?;
     }
-    Ok(tree)
-}
-
-/// What is here of a component's modules.
-fn cached_vendor(
-    job: &Job<'_>,
-    cache: &Cache,
-    vendor: &Vendor,
-) -> Result<Option<Cached>> {
-    match &vendor.sha256 {
-        Some(sha256) => cache.get(sha256),
-        None => cache.last(&vendor_key(job, cache)?),
-    }
+    Ok((tree, made_of))
 }
 
 /// All that decides which modules they are.
-fn vendor_key(job: &Job<'_>, cache: &Cache) -> Result<String> {
-    let mut words = vec![format!("vendor {} {}", job.name, job.go.module)];
-    for part in &job.go.source {
-        let cached = fetch::cached(cache, &part.source)?;
-        words.push(format!("{} {}", cached.sha256, part.into));
+fn modules_key(job: &Job<'_>, sources: &[(String, Sha256)]) -> Result<String> {
+    let mut words = vec![format!("modules {} {}", job.name, job.go.module)];
+    for (part, (_, sha256)) in job.go.source.iter().zip(sources) {
+        words.push(format!("{sha256} {}", part.into));
     }
     for patch in job.patches {
         words.push(digest::sha256_of_file(patch)?.to_string());
@@ -151,66 +145,140 @@ fn vendor_key(job: &Job<'_>, cache: &Cache) -> Result<String> {
     Ok(words.join("\n"))
 }
 
-/// Brings a component's modules, unless they are here: `go mod vendor`, from
-/// the module proxy that Go is set up for, each checked against `go.sum`. Says
-/// whether they came now.
+/// Brings a component's modules, unless they are here, from the module proxy
+/// that Go is set up for. Says whether they came now, and the digest of what
+/// `go mod vendor` makes of them.
 ///
-/// Errors: the sources are not here, Go's own, or not what is pinned.
-pub async fn bring_vendor(
+/// Errors: the sources are not here, Go's own: a module that `go.sum` does not
+/// know, or knows as another.
+pub async fn bring_modules(
     job: &Job<'_>,
     cache: &Cache,
-    vendor: &Vendor,
-) -> Result<(Cached, bool)> {
-    if let Some(cached) = cached_vendor(job, cache, vendor)? {
-        return Ok((cached, false));
-    }
+) -> Result<(Cached, bool, Sha256)> {
     let folder = tempfile::tempdir_in(job.work)?;
     let source = folder.path().join("source");
-    lay_out(job, cache, &source).await?;
+    let (_, made_of) = lay_out(job, cache, &source).await?;
     let module = source.join(&job.go.module);
-    let (place, go) = (module.to_string_lossy(), job.program.to_string_lossy());
-    let path = format!("GOPATH={}", folder.path().join("path").display());
-    let temporary = format!("TMPDIR={}", job.work.display());
-    let script = "cd \"$1\"; shift; umask 022; exec \"$@\"";
-    let argv = [
-        "/bin/sh",
-        "-ec",
-        script,
-        "go",
-        &place,
-        "env",
-        &path,
-        &temporary,
-        // Modules are laid read-only otherwise, and could not be removed.
-        "GOFLAGS=-mod=mod -modcacherw",
-        "GOTOOLCHAIN=local",
-        "GOWORK=off",
-        &go,
-        "mod",
-        "vendor",
-    ];
+    let key = modules_key(job, &made_of)?;
+    if let Some(cached) = cache.last(&key)? {
+        let sha256 = vendor(job, &module, &cached).await?;
+        return Ok((cached, false, sha256));
+    }
+    let home = folder.path().join("path");
     let failed = || format!("could not bring the modules of {}", job.name);
-    run(&argv).await.with_context(failed)?;
-    // No time: the same modules are the same tar, whenever they came.
+    go_mod_vendor(job, &module, &home, None).await.with_context(failed)?;
+    // What a proxy would answer, without what only this folder is about.
+    let proxy = home.join("pkg/mod/cache/download");
+    std::fs::create_dir_all(&proxy)?;
     let root = Meta { mtime: 0, ..meta(job, 0o755) };
-    let tree = unpack::take_in(&module.join("vendor"), root)?;
+    let mut tree = unpack::take_in(&proxy, root)?;
+    let is_other = |path: &TreePath, entry: &Entry| {
+        let endings = [&b".zip"[..], b".mod", b".info"];
+        let mut endings = endings.iter();
+        matches!(entry.kind, Kind::File(_))
+            && !endings.any(|ending| path.as_bytes().ends_with(ending))
+    };
+    let others: Vec<_> = tree
+        .iter()
+        .filter(|(path, entry)| is_other(path, entry))
+        .map(|(path, _)| path.clone())
+        .collect();
+    for path in others {
+        tree.remove(&path, false);
+    }
     let mut tar = cache.temporary()?;
     crate::tar::write(&tree, &mut tar)?;
-    let what = format!("the modules of {}", job.name);
-    let cached = cache.put(tar, vendor.sha256.as_ref(), &what)?;
-    if vendor.sha256.is_none() {
-        cache.remember(&vendor_key(job, cache)?, &cached.sha256)?;
-    }
-    Ok((cached, true))
+    let cached = cache.put(tar, None, &job.name)?;
+    let sha256 = vendor(job, &module, &cached).await?;
+    cache.remember(&key, &cached.sha256)?;
+    Ok((cached, true, sha256))
 }
 
-/// All archives as one tree; a later one takes the place of an earlier one's
-/// files.
-fn sources(job: &Job<'_>, cache: &Cache) -> Result<Tree> {
+/// The folder `vendor` of a module from modules that are here: no network.
+/// Returns the digest of its tar.
+///
+/// Errors: Go's own, or another digest than the one that is pinned.
+async fn vendor(
+    job: &Job<'_>,
+    module: &Path,
+    modules: &Cached,
+) -> Result<Sha256> {
+    let name = job.name;
+    let failed = || format!("the modules of {name} do not fit its go.sum");
+    let folder = tempfile::tempdir_in(job.work)?;
+    let proxy = folder.path().join("proxy");
+    let tree = unpack::read(&modules.path, &how(job, "modules", 0))?;
+    unpack::lay_out(&tree, &proxy)?;
+    let home = folder.path().join("path");
+    go_mod_vendor(job, module, &home, Some(&proxy))
+        .await
+        .with_context(failed)?;
+    // No time: the same modules are the same tar, whenever they came.
+    let root = Meta { mtime: 0, ..meta(job, 0o755) };
+    let below = module.join("vendor");
+    std::fs::create_dir_all(&below)?;
+    let tree = unpack::take_in(&below, root)?;
+    let mut meter = Digested::new(std::io::sink());
+    crate::tar::write(&tree, &mut meter)?;
+    let seen = digest::Digests::from(meter.finish().1).sha256;
+    let wanted = job.go.vendor.as_ref().and_then(|v| v.sha256.as_ref());
+    match wanted {
+        Some(wanted) if *wanted != seen => {
+            bail!("the modules of {name}: sha256 {seen}; wanted {wanted}")
+        }
+        _ => Ok(seen),
+    }
+}
+
+/// `go mod vendor` with a folder of its own for modules: from `proxy`, or from
+/// where Go is set up to ask. It adds no line to `go.sum`: a module that has
+/// none there is an error, whatever the checksum database would say.
+async fn go_mod_vendor(
+    job: &Job<'_>,
+    module: &Path,
+    home: &Path,
+    proxy: Option<&Path>,
+) -> Result<()> {
+    let path = format!("GOPATH={}", home.display());
+    let cache = format!("GOMODCACHE={}", home.join("pkg/mod").display());
+    let temporary = format!("TMPDIR={}", job.work.display());
+    let proxy =
+        proxy.map(|proxy| format!("GOPROXY=file://{}", proxy.display()));
+    let (place, go) = (module.to_string_lossy(), job.program.to_string_lossy());
+    let mut argv = vec![
+        "/bin/sh",
+        "-ec",
+        "cd \"$1\"; shift; umask 022; exec \"$@\"",
+        "go",
+        &*place,
+        "env",
+        &path,
+        &cache,
+        &temporary,
+        // Modules are laid read-only otherwise, and could not be removed.
+        "GOFLAGS=-mod=readonly -modcacherw",
+        "GOSUMDB=off",
+        "GOTOOLCHAIN=local",
+        "GOWORK=off",
+    ];
+    argv.extend(proxy.as_deref());
+    argv.extend([&*go, "mod", "vendor"]);
+    run(&argv).await?;
+    Ok(())
+}
+
+/// All archives as one tree, and what they were; a later one takes the place of
+/// an earlier one's files.
+fn sources(
+    job: &Job<'_>,
+    cache: &Cache,
+) -> Result<(Tree, Vec<(String, Sha256)>)> {
     let mut whole = Tree::new(meta(job, 0o755));
+    let mut made_of = Vec::new();
     for part in &job.go.source {
-        let cached = fetch::cached(cache, &part.source)?;
-        let tar = unpack::plain_tar(&cached.path, job.work)?;
+        let taken = fetch::taken(cache, &part.source, job.work)?;
+        made_of.push((part.source.from.to_string(), taken.sha256));
+        let tar = unpack::plain_tar(&taken.path, job.work)?;
         let how = how(job, &part.source.from.to_string(), part.strip);
         let into = TreePath::parse(&part.into)?;
         let part = unpack::read(&tar, &how)?;
@@ -219,7 +287,7 @@ fn sources(job: &Job<'_>, cache: &Cache) -> Result<Tree> {
     // One archive's link may lead through another's.
     let name = || format!("the source of {}", job.name);
     unpack::check_links(&whole, false).with_context(name)?;
-    Ok(whole)
+    Ok((whole, made_of))
 }
 
 /// Applies a patch that fits without any fuzz, or says that it does not.
@@ -248,7 +316,6 @@ async fn apply(patch: &Path, source: &Path) -> Result<()> {
 /// The whole command line, environment included: nothing of ours leaks in.
 fn argv(
     job: &Job<'_>,
-    cache: &Cache,
     module: &Path,
     out: &Path,
     package: &str,
@@ -271,7 +338,7 @@ fn argv(
         "TZ=UTC".into(),
         format!("HOME={}", job.work.display()),
         format!("TMPDIR={}", job.work.display()),
-        format!("GOCACHE={}", cache.root().join("go-build").display()),
+        format!("GOCACHE={}", job.work.join("go-build").display()),
         format!("GOPATH={}", job.work.join("gopath").display()),
         format!("GOOS={}", job.brand.goos()),
     ];
@@ -387,10 +454,15 @@ fn listed(said: &str) -> Vec<Module> {
     all
 }
 
-/// The `go` of a toolchain; unpacked once for each digest.
+/// The `go` of a toolchain, unpacked in `work`, once for all that works there:
+/// what runs is what the digest was of.
 ///
 /// Errors: not in the cache, not what it says it is.
-pub async fn program(chain: &Toolchain, cache: &Cache) -> Result<PathBuf> {
+pub async fn program(
+    chain: &Toolchain,
+    cache: &Cache,
+    work: &Path,
+) -> Result<PathBuf> {
     if let Some(wanted) = &chain.host {
         let found = host::find_program("go").context("no go on this host")?;
         let seen = compiler(&found).await?;
@@ -402,18 +474,18 @@ pub async fn program(chain: &Toolchain, cache: &Cache) -> Result<PathBuf> {
     let Some(source) = &chain.source else {
         bail!("a toolchain wants source or host");
     };
-    let cached = fetch::cached(cache, source)?;
-    let folder = cache.root().join("toolchain");
-    std::fs::create_dir_all(&folder)?;
-    let home = folder.join(cached.sha256.as_str());
-    if !home.exists() {
-        let fresh = Scratch::new(&folder, "unpack-")?;
-        let (zip, into) = (cached.path.to_string_lossy(), fresh.path());
-        let into = into.to_string_lossy();
+    let home = work
+        .join("toolchain")
+        .join(digest::sha256(source.from.to_string().as_bytes()).as_str());
+    let go = home.join("go/bin/go");
+    if !go.exists() {
+        let taken = fetch::taken(cache, source, work)?;
+        std::fs::create_dir_all(&home)?;
+        let (zip, into) =
+            (taken.path.to_string_lossy(), home.to_string_lossy());
         run(&["unzip", "-q", &*zip, "-d", &*into]).await?;
-        std::fs::rename(fresh.path(), &home)?;
     }
-    Ok(home.join("go/bin/go"))
+    Ok(go)
 }
 
 #[cfg(test)]

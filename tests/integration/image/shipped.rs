@@ -64,11 +64,6 @@ fn no_component_we_ship_goes_in_unpinned() {
                 let pkgsrc = matches!(made, Made::Pkgsrc(_));
                 assert!(version || pkgsrc, "{name}: {from}");
             }
-            if let Made::Go(go) = made
-                && let Some(vendor) = &go.vendor
-            {
-                assert_eq!(vendor.unpinned, None, "{name} vendor");
-            }
             if let Made::DebianRoot(root) = made {
                 assert_eq!(root.unpinned, None, "{name}");
             }
