@@ -194,7 +194,7 @@ async fn index(
     lock: &Lock,
     folder: &Path,
 ) -> Result<()> {
-    let mut packages = String::new();
+    let file = |nth: usize| folder.join(format!("{nth}.deb"));
     for (nth, deb) in lock.deb.iter().enumerate() {
         let Deb { name, version, size, sha256, .. } = deb;
         let copy = cache.take(sha256, folder)?.with_context(|| {
@@ -203,14 +203,18 @@ async fn index(
                  `zone-image fetch` brings it"
             )
         })?;
-        let file = folder.join(format!("{nth}.deb"));
-        std::fs::rename(&copy.path, &file)?;
-        let length = std::fs::metadata(&file)?.len();
+        let length = std::fs::metadata(&copy.path)?.len();
         if length != *size {
             bail!("Debian's {name} {version}: {length} bytes; wanted {size}");
         }
-        let path = file.to_string_lossy();
-        let said = run(&["dpkg-deb", "--field", &path]).await?;
+        std::fs::rename(&copy.path, file(nth))?;
+    }
+    let mut packages = String::new();
+    for (nth, deb) in lock.deb.iter().enumerate() {
+        let Deb { size, sha256, .. } = deb;
+        let path = file(nth);
+        let said = run(&["dpkg-deb", "--field", &path.to_string_lossy()]);
+        let said = said.await?;
         let control = said.stdout.trim();
         let _ = write!(
             packages,
@@ -396,6 +400,7 @@ pub async fn package_tar(deb: &Path, work: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::{Entry, Meta};
 
     #[test]
     fn what_apt_tells_of_a_package_is_a_line_of_the_lock() {
@@ -424,6 +429,42 @@ mod tests {
         let weak = line.replace("SHA256:", "MD5Sum:");
         let told = told_deb(&weak).unwrap_err().to_string();
         assert!(told.contains("wanted a package of a pool"), "{told}");
+    }
+
+    #[test]
+    fn a_root_has_what_its_lock_has_and_nothing_else() {
+        let status = "Package: a\nStatus: install ok installed\n\
+            Architecture: all\nVersion: 1\n\nPackage: b\n\
+            Architecture: amd64\nVersion: 2\n";
+        let meta = Meta { mode: 0o644, uid: 0, gid: 0, mtime: 0 };
+        let mut tree = Tree::new(meta);
+        let path = TreePath::parse("var/lib/dpkg/status").unwrap();
+        let kind = Kind::File(Content::Bytes(status.as_bytes().into()));
+        let told = |tree: &Tree, debs: &[(&str, &str)]| {
+            let deb = debs.iter().map(|(name, version)| Deb {
+                name: (*name).into(),
+                version: (*version).into(),
+                architecture: if *name == "a" { "all" } else { "amd64" }.into(),
+                path: String::new(),
+                size: 1,
+                sha256: digest::sha256(b""),
+            });
+            let lock = Lock { deb: deb.collect(), ..Lock::default() };
+            check(tree, &lock).err().map(|told| told.to_string())
+        };
+        let all = [("a", "1"), ("b", "2")];
+        assert!(told(&tree, &all).unwrap().contains("no Debian"));
+        tree.insert_deep(path, Entry { kind, meta }, meta).unwrap();
+        assert_eq!(told(&tree, &all), None);
+        let words = |debs| told(&tree, debs).unwrap();
+        assert_eq!(
+            words(&[("a", "1"), ("b", "3")]),
+            "b 3 amd64 is in the lock and not in the root"
+        );
+        assert_eq!(
+            words(&all[..1]),
+            "b 2 amd64 is in the root and not in the lock"
+        );
     }
 
     #[test]

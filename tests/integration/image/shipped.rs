@@ -66,6 +66,12 @@ fn no_component_we_ship_goes_in_unpinned() {
             }
             if let Made::DebianRoot(root) = made {
                 assert_eq!(root.unpinned, None, "{name}");
+                let lock = root.lock.as_ref().expect("a lock beside it");
+                // No mirror of somebody's own: where all find them.
+                assert!(root.mirrors.is_empty(), "{name}");
+                for package in &root.packages {
+                    assert!(lock.has(package), "{name}: {package}");
+                }
             }
         }
     }
