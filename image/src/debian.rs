@@ -213,8 +213,8 @@ async fn index(
     for (nth, deb) in lock.deb.iter().enumerate() {
         let Deb { size, sha256, .. } = deb;
         let path = file(nth);
-        let said = run(&["dpkg-deb", "--field", &path.to_string_lossy()]);
-        let said = said.await?;
+        let path = path.to_string_lossy();
+        let said = run(&["dpkg-deb", "--field", &path]).await?;
         let control = said.stdout.trim();
         let _ = write!(
             packages,
