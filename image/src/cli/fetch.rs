@@ -232,7 +232,7 @@ async fn modules(
     };
     tell!("{name} for {brand}: modules");
     let (cached, fresh, vendor) =
-        golang::bring_modules(&job, fetcher.cache).await?;
+        golang::modules::bring(&job, fetcher.cache).await?;
     told(name, "modules", &cached, fresh);
     let pinned = go.vendor.as_ref().is_some_and(|it| it.sha256.is_some());
     if pin && !pinned {
