@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Deserializer};
 
+use crate::debian::lock::Lock;
 use crate::recipe::Brand;
 
 /// All components, by name.
@@ -153,8 +154,7 @@ pub struct Go {
     pub source: Vec<GoSource>,
     /// The component that builds, of kind toolchain.
     pub toolchain: String,
-    /// The modules it is linked from, where it is from any: made by fetch with
-    /// `go mod vendor`, whose result the source's `go.sum` decides.
+    /// The modules it is linked from, where the source does not hold them.
     pub vendor: Option<Vendor>,
     /// The module's folder in the source tree.
     #[serde(default)]
@@ -172,14 +172,14 @@ pub struct Go {
     pub pick: BTreeMap<String, String>,
 }
 
-/// The folder `vendor` of a module, as a tar.
+/// The modules of a Go program. Which bytes they are, the `go.sum` of the
+/// pinned source says: Go checks each against it whenever it builds, so they
+/// are pinned without a digest of their own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vendor {
-    /// SHA-256 of that tar.
+    /// Stricter: SHA-256 of what `go mod vendor` makes of them, as a tar.
     pub sha256: Option<Sha256>,
-    /// Why it may go in without one; see `Source::unpinned`.
-    pub unpinned: Option<String>,
 }
 
 /// An archive of a source tree.
@@ -218,24 +218,31 @@ pub struct Package {
     pub source: Source,
 }
 
-/// A Debian made by mmdebstrap from the archives that apt is set up for.
+/// A Debian made by mmdebstrap from the packages of a lock, and no others.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DebianRoot {
     /// Its release.
     pub suite: String,
-    /// Lines of sources.list(5), of a snapshot archive; none: the archives
-    /// that apt is set up for, as they are today.
-    #[serde(default)]
-    pub mirrors: Vec<String>,
-    /// Times later than this become this; seconds since 1970 UTC. That of the
-    /// snapshot, not of the image: the tar does not change with each commit.
+    /// Times later than this become this; seconds since 1970 UTC. Not that of
+    /// the image: the root does not change with each commit.
     pub epoch: u64,
     /// Packages beside the essential ones; their dependencies follow.
     pub packages: Vec<String>,
-    /// SHA-256 of the tar that mmdebstrap makes.
-    pub sha256: Option<Sha256>,
-    /// Why it may go in without one; see `Source::unpinned`.
+    /// The file beside this one that lists every package of the root with its
+    /// digest; `zone-image fetch --pin` makes one that is absent.
+    #[serde(rename = "lock")]
+    pub lock_name: Option<String>,
+    /// What it lists; `None` while there is no such file.
+    #[serde(skip)]
+    pub lock: Option<Lock>,
+    /// Where its packages are asked for, each with folders `debian` and
+    /// `debian-security`: http, https, or file. None: where apt is set up to,
+    /// then at Debian's own.
+    #[serde(default)]
+    pub mirrors: Vec<String>,
+    /// Why it may be without a lock: fetch makes one then and lays it in the
+    /// cache. See `Source::unpinned`.
     pub unpinned: Option<String>,
 }
 
@@ -357,7 +364,7 @@ impl Made {
 
 /// Loads the files in order; what a later one names replaces the earlier.
 ///
-/// Errors: a file that is missing or does not parse.
+/// Errors: a file, or a lock beside it, that is missing or does not parse.
 pub fn load(files: &[PathBuf]) -> Result<Artifacts> {
     let mut all = BTreeMap::new();
     for file in files {
@@ -373,6 +380,14 @@ fn parse(file: &Path) -> Result<BTreeMap<String, Artifact>> {
         .with_context(|| format!("{} pins nothing", file.display()))?;
     for artifact in all.values_mut() {
         artifact.file = file.to_owned();
+        let Artifact { any, lx, joyent_minimal, .. } = artifact;
+        for made in [any, lx, joyent_minimal].into_iter().flatten() {
+            if let Made::DebianRoot(root) = made
+                && let Some(name) = &root.lock_name
+            {
+                root.lock = Lock::load(&file.with_file_name(name))?;
+            }
+        }
     }
     Ok(all)
 }

@@ -4,6 +4,8 @@
 
 //! Carries out a plan: steps become a tree in memory, with an account of what
 //! came from where. Only the cache and the workspace are read; no network.
+//! Whatever goes in is copied to a folder of ours and digested on the way, so
+//! that the account is of the bytes that go in, not of what had their name.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -15,7 +17,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::artifacts::{Artifact, Made, Sha256};
 use crate::cache::Cache;
-use crate::digest;
+use crate::digest::{self, Digests};
 use crate::elf;
 use crate::plan::{Plan, Step};
 use crate::tree::{Content, Entry, Kind, Meta, Tree, TreePath};
@@ -54,7 +56,7 @@ pub struct Part {
     /// Bytes of its files.
     pub bytes: u64,
     /// Its files, unless it is a whole system: path and digests.
-    pub files: Vec<(TreePath, digest::Digests)>,
+    pub files: Vec<(TreePath, Digests)>,
 }
 
 /// A part of a part.
@@ -68,6 +70,8 @@ pub struct Within {
     pub licence: Option<String>,
     /// Its package URL.
     pub purl: String,
+    /// SHA-256 of its package, where one is known.
+    pub sha256: Option<Sha256>,
 }
 
 /// Where a build works.
@@ -130,7 +134,9 @@ impl Builder<'_> {
                 let kind = Kind::Directory;
                 self.insert(path, kind, mode.0, false)
             }
-            Step::Program { name, from, to } => self.program(name, from, to),
+            Step::Program { name, from, to, made_of } => {
+                self.program(name, from, to, made_of)
+            }
             Step::Files { files, mode, .. } => {
                 for (from, to) in files {
                     self.file(step.owner(), from, to, mode.0)?;
@@ -139,12 +145,12 @@ impl Builder<'_> {
             }
             Step::Text { path, mode, text, replace } => {
                 let content = Content::Bytes(text.as_bytes().into());
-                self.note(step.owner(), path, &content)?;
+                self.note(step.owner(), path, digest::of(text.as_bytes())?);
                 self.insert(path, Kind::File(content), mode.0, *replace)
             }
             Step::Linker { path, bytes } => {
                 let content = Content::Bytes(bytes.as_slice().into());
-                self.note(step.owner(), path, &content)?;
+                self.note(step.owner(), path, digest::of(&bytes[..])?);
                 self.insert(path, Kind::File(content), 0o644, false)
             }
             Step::Link { path, target, replace } => {
@@ -185,19 +191,12 @@ impl Builder<'_> {
         &mut self.built.parts[at]
     }
 
-    fn note(
-        &mut self,
-        owner: &str,
-        path: &TreePath,
-        content: &Content,
-    ) -> Result<()> {
-        let digests = digest::of(content.open()?)?;
+    fn note(&mut self, owner: &str, path: &TreePath, digests: Digests) {
         self.ours.insert(path.clone());
         let part = self.part(owner);
         part.names += 1;
         part.bytes += digests.len;
         part.files.push((path.clone(), digests));
-        Ok(())
     }
 
     fn program(
@@ -205,28 +204,31 @@ impl Builder<'_> {
         name: &str,
         from: &Path,
         to: &TreePath,
+        made_of: &[Within],
     ) -> Result<()> {
+        let copy = self.file(name, from, to, 0o755)?;
         // Before anything else: what is wrong with it is best told by the
         // name the operator gave.
-        let data = std::fs::read(from)
-            .with_context(|| format!("could not read {}", from.display()))?;
-        elf::check(&data, self.plan.brand, from, &|_| false)?;
-        self.file(name, from, to, 0o755)
+        elf::check(&std::fs::read(copy)?, self.plan.brand, from, &|_| false)?;
+        self.part(name).within.extend_from_slice(made_of);
+        Ok(())
     }
 
+    /// Lays a file of the workspace; returns the copy that goes in.
     fn file(
         &mut self,
         owner: &str,
         from: &Path,
         to: &TreePath,
         mode: u16,
-    ) -> Result<()> {
-        let unreadable = || format!("could not read {}", from.display());
-        let len = std::fs::metadata(from).with_context(unreadable)?.len();
-        let path = from.to_owned();
+    ) -> Result<PathBuf> {
+        let (copy, digests) = digest::copy(from, self.place.work)
+            .with_context(|| format!("could not read {}", from.display()))?;
+        let (path, len) = (copy.clone(), digests.len);
+        self.note(owner, to, digests);
         let content = Content::OnDisk { path, offset: 0, len };
-        self.note(owner, to, &content).with_context(unreadable)?;
-        self.insert(to, Kind::File(content), mode, false)
+        self.insert(to, Kind::File(content), mode, false)?;
+        Ok(copy)
     }
 
     async fn component(
@@ -246,19 +248,16 @@ impl Builder<'_> {
             homepage: artifact.homepage.clone(),
             ..Part::default()
         };
-        for (_, source) in made.sources() {
-            self.account(source, &mut part)?;
-        }
         let whole = matches!(made, Made::DebianRoot(_));
         let tree = match made {
-            Made::Archive(archive) => self.archive(archive, &part).await?,
+            Made::Archive(archive) => self.archive(archive, &mut part)?,
             Made::DebianPackage(archive) => {
-                self.debian_package(archive, &part).await?
+                self.debian_package(archive, &mut part).await?
             }
             Made::Go(go) => self.go(go, &mut part, patches, chain).await?,
             Made::Pkgsrc(set) => self.pkgsrc(set, &mut part)?,
-            Made::DebianRoot(root) => self.debian(root, &mut part)?,
-            Made::File(single) => self.single(single)?,
+            Made::DebianRoot(root) => self.debian(root, &mut part).await?,
+            Made::File(single) => self.single(single, &mut part)?,
             Made::Toolchain(_) => bail!("a toolchain goes into no image"),
         };
         self.lay(&tree, to, &mut part, whole)?;

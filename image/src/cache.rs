@@ -3,9 +3,10 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! Inputs by their content: `CACHE/sha256/<digest>`. What lies there was
-//! checked when it came and is checked again whenever it is used, so a build
-//! needs no network and trusts no disk. `CACHE/last/` remembers which digest
-//! an unpinned source had, for tests.
+//! checked when it came; a build takes copies, each checked as it is copied, so
+//! that it needs no network and the bytes it uses are those that were checked,
+//! whatever happens to the cache. `CACHE/last/` remembers which digest an
+//! unpinned source had, for tests, and where the modules of a Go program are.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ impl Cache {
         Ok(Self { root, work: Arc::default() })
     }
 
-    /// The folder, for what is derived: toolchains, Go's build cache.
+    /// The folder, for folders to work in.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -67,15 +68,39 @@ impl Cache {
         }
         let unreadable = || format!("could not read {}", path.display());
         let seen = digest::sha256_of_file(&path).with_context(unreadable)?;
-        if seen != *sha256 {
-            std::fs::remove_file(&path).with_context(unreadable)?;
-            bail!(
-                "{}: sha256 {seen}; wanted {sha256}: damaged, and removed; \
-                 fetch it again",
-                path.display()
-            );
-        }
+        self.sound(sha256, &seen)?;
         Ok(Some(Cached { path, sha256: sha256.clone() }))
+    }
+
+    /// The same as a copy in `folder`, which nobody else writes in: what is
+    /// read of it later is what was checked here.
+    pub fn take(
+        &self,
+        sha256: &Sha256,
+        folder: &Path,
+    ) -> Result<Option<Cached>> {
+        let from = self.place(sha256);
+        if !from.exists() {
+            return Ok(None);
+        }
+        let (path, digests) = digest::copy(&from, folder)
+            .with_context(|| format!("could not copy {}", from.display()))?;
+        self.sound(sha256, &digests.sha256)?;
+        Ok(Some(Cached { path, sha256: sha256.clone() }))
+    }
+
+    fn sound(&self, wanted: &Sha256, seen: &Sha256) -> Result<()> {
+        if seen == wanted {
+            return Ok(());
+        }
+        let path = self.place(wanted);
+        let shown = path.display();
+        std::fs::remove_file(&path)
+            .with_context(|| format!("could not remove {shown}"))?;
+        bail!(
+            "{shown}: sha256 {seen}; wanted {wanted}: damaged, and removed; \
+             fetch it again"
+        )
     }
 
     /// A folder beside what is kept, gone with the cache however that ends:
@@ -121,13 +146,16 @@ impl Cache {
     /// What an unpinned source was when it was last fetched; `key` is all
     /// that identifies it.
     pub fn last(&self, key: &str) -> Result<Option<Cached>> {
-        let Ok(text) = std::fs::read_to_string(self.last_place(key)) else {
-            return Ok(None);
-        };
-        match Sha256::parse(text.trim()) {
+        match self.last_digest(key) {
             Some(sha256) => self.get(&sha256),
             None => Ok(None),
         }
+    }
+
+    /// Its digest alone.
+    pub fn last_digest(&self, key: &str) -> Option<Sha256> {
+        let text = std::fs::read_to_string(self.last_place(key)).ok()?;
+        Sha256::parse(text.trim())
     }
 
     /// Remembers it.

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ring::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
@@ -42,6 +42,19 @@ pub fn of(mut reader: impl Read) -> io::Result<Digests> {
             n => meter.write_all(&buffer[..n])?,
         }
     }
+}
+
+/// Copies a file into `folder`, under a name of its own, and digests it on the
+/// way: the digests are those of the copy, whatever becomes of the file.
+pub fn copy(from: &Path, folder: &Path) -> io::Result<(PathBuf, Digests)> {
+    let mut file = File::open(from)?;
+    let copy = tempfile::Builder::new().prefix("copy-").tempfile_in(folder)?;
+    let mut meter = Digested::new(copy);
+    io::copy(&mut file, &mut meter)?;
+    let (copy, facts) = meter.finish();
+    // Goes with the folder.
+    let (_, path) = copy.keep().map_err(|kept| kept.error)?;
+    Ok((path, facts.into()))
 }
 
 /// The SHA-256 of a file.

@@ -17,7 +17,7 @@ use monitoring_agent::host::{self, Exec};
 use reqwest::StatusCode;
 use tempfile::NamedTempFile;
 
-use crate::artifacts::{Origin, Source};
+use crate::artifacts::{Origin, Sha256, Source};
 use crate::cache::{Cache, Cached};
 
 /// Tries before a download is given up.
@@ -88,6 +88,35 @@ impl Fetcher<'_> {
             self.cache.remember(&key(&source.from), &cached.sha256)?;
         }
         Ok((cached, true))
+    }
+
+    /// Brings what is known by its digest from the first of several places
+    /// that has it, unless it is here. Says whether it came now.
+    ///
+    /// Errors: none has it; what each said. `what` names it.
+    pub async fn bring_from(
+        &self,
+        places: &[String],
+        sha256: &Sha256,
+        what: &dyn std::fmt::Display,
+    ) -> Result<bool> {
+        if self.cache.get(sha256)?.is_some() {
+            return Ok(false);
+        }
+        let mut failures = Vec::new();
+        for place in places {
+            let came = match place.strip_prefix("file://") {
+                Some(path) => self.copy(path),
+                None => self.download(place, &|_, _| {}).await,
+            };
+            let kept =
+                came.and_then(|file| self.cache.put(file, Some(sha256), place));
+            match kept {
+                Ok(_) => return Ok(true),
+                Err(error) => failures.push(format!("{error:#}")),
+            }
+        }
+        bail!("{what} is not to be had: {}", failures.join("; "))
     }
 
     async fn download(
@@ -233,13 +262,15 @@ impl Fetcher<'_> {
     }
 }
 
-/// What is here of a source, for a build: no network.
+/// What is here of a source, for a build: a copy in `folder`, checked as it is
+/// made. No network.
 ///
 /// Errors: it is not here; says how to bring it.
-pub fn cached(cache: &Cache, source: &Source) -> Result<Cached> {
-    let found = match &source.sha256 {
-        Some(sha256) => cache.get(sha256)?,
-        None => cache.last(&key(&source.from))?,
+pub fn taken(cache: &Cache, source: &Source, folder: &Path) -> Result<Cached> {
+    let last = || cache.last_digest(&key(&source.from));
+    let found = match source.sha256.clone().or_else(last) {
+        Some(sha256) => cache.take(&sha256, folder)?,
+        None => None,
     };
     found.with_context(|| {
         format!(

@@ -11,14 +11,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use monitoring_agent::host;
 
-use crate::artifacts::{Go, Sha256, Toolchain, Vendor};
-use crate::cache::{Cache, Cached};
+use crate::artifacts::{Go, Sha256, Toolchain};
+use crate::cache::Cache;
 use crate::digest;
 use crate::fetch::{self, run};
 use crate::recipe::Brand;
-use crate::scratch::Scratch;
 use crate::tree::{Content, Entry, Kind, Meta, Tree, TreePath};
 use crate::unpack::{self, How};
+
+pub mod modules;
 
 /// A module that a program was linked from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +38,8 @@ pub struct Built {
     pub modules: Vec<Module>,
     /// What built them: `go1.26.6`.
     pub compiler: String,
-    /// The tar of its modules, where it has any.
-    pub vendor: Option<Sha256>,
+    /// What the source was made of: where from, and which bytes.
+    pub sources: Vec<(String, Sha256)>,
 }
 
 /// One build.
@@ -62,38 +63,30 @@ pub struct Job<'a> {
 /// Builds.
 ///
 /// Errors: a source that is not here or does not unpack, a patch that no
-/// longer applies, the compiler's own.
+/// longer applies, a module that `go.sum` does not know, the compiler's own.
 pub async fn build(job: &Job<'_>, cache: &Cache) -> Result<Built> {
     let folder = tempfile::tempdir_in(job.work)?;
     let source = folder.path().join("source");
+    let (tree, mut sources) = lay_out(job, cache, &source).await?;
     let module = source.join(&job.go.module);
-    let tree = lay_out(job, cache, &source).await?;
-    let mut vendor = None;
-    if let Some(wanted) = &job.go.vendor {
-        let cached = cached_vendor(job, cache, wanted)?;
-        let cached = cached.with_context(|| {
-            let name = job.name;
-            format!("the modules of {name} are not in the cache; `zone-image fetch` brings them")
-        })?;
-        let how = how(job, "vendor", 0);
-        let tree = unpack::read(&cached.path, &how)?;
-        unpack::lay_out(&tree, &module.join("vendor"))?;
-        vendor = Some(cached.sha256);
+    if job.go.vendor.is_some() {
+        let sha256 = modules::lay(job, cache, &module, &sources).await?;
+        sources.push(("modules by go mod vendor".into(), sha256));
     }
     let mut built = Built {
         tree: Tree::new(meta(job, 0o755)),
         modules: Vec::new(),
         compiler: compiler(job.program).await?,
-        vendor,
+        sources,
     };
     picked(job, &tree, &mut built.tree)?;
     for (target, package) in &job.go.build {
         let out = job.work.join(format!("go-{}", uuid::Uuid::new_v4()));
-        let argv = argv(job, cache, &module, &out, package);
+        let argv = argv(job, &module, &out, package);
         let argv: Vec<_> = argv.iter().map(String::as_str).collect();
         let failed = || format!("could not build {} of {}", target, job.name);
         run(&argv).await.with_context(failed)?;
-        built.modules.extend(modules(job.program, &out).await?);
+        built.modules.extend(linked(job.program, &out).await?);
         add(&mut built.tree, target, &out, meta(job, 0o755))?;
     }
     built.modules.sort();
@@ -116,101 +109,33 @@ fn how(job: &Job<'_>, name: &str, strip: usize) -> How {
     }
 }
 
-/// The source on disk, patched; returns it as it was before that.
-async fn lay_out(job: &Job<'_>, cache: &Cache, source: &Path) -> Result<Tree> {
-    let tree = sources(job, cache)?;
+/// The source on disk, patched; returns it as it was before that, and what it
+/// was made of.
+async fn lay_out(
+    job: &Job<'_>,
+    cache: &Cache,
+    source: &Path,
+) -> Result<(Tree, Vec<(String, Sha256)>)> {
+    let (tree, made_of) = sources(job, cache)?;
     unpack::lay_out(&tree, source)?;
     for patch in job.patches {
         apply(patch, source).await?;
     }
-    Ok(tree)
+    Ok((tree, made_of))
 }
 
-/// What is here of a component's modules.
-fn cached_vendor(
+/// All archives as one tree, and what they were; a later one takes the place of
+/// an earlier one's files.
+fn sources(
     job: &Job<'_>,
     cache: &Cache,
-    vendor: &Vendor,
-) -> Result<Option<Cached>> {
-    match &vendor.sha256 {
-        Some(sha256) => cache.get(sha256),
-        None => cache.last(&vendor_key(job, cache)?),
-    }
-}
-
-/// All that decides which modules they are.
-fn vendor_key(job: &Job<'_>, cache: &Cache) -> Result<String> {
-    let mut words = vec![format!("vendor {} {}", job.name, job.go.module)];
-    for part in &job.go.source {
-        let cached = fetch::cached(cache, &part.source)?;
-        words.push(format!("{} {}", cached.sha256, part.into));
-    }
-    for patch in job.patches {
-        words.push(digest::sha256_of_file(patch)?.to_string());
-    }
-    Ok(words.join("\n"))
-}
-
-/// Brings a component's modules, unless they are here: `go mod vendor`, from
-/// the module proxy that Go is set up for, each checked against `go.sum`. Says
-/// whether they came now.
-///
-/// Errors: the sources are not here, Go's own, or not what is pinned.
-pub async fn bring_vendor(
-    job: &Job<'_>,
-    cache: &Cache,
-    vendor: &Vendor,
-) -> Result<(Cached, bool)> {
-    if let Some(cached) = cached_vendor(job, cache, vendor)? {
-        return Ok((cached, false));
-    }
-    let folder = tempfile::tempdir_in(job.work)?;
-    let source = folder.path().join("source");
-    lay_out(job, cache, &source).await?;
-    let module = source.join(&job.go.module);
-    let (place, go) = (module.to_string_lossy(), job.program.to_string_lossy());
-    let path = format!("GOPATH={}", folder.path().join("path").display());
-    let temporary = format!("TMPDIR={}", job.work.display());
-    let script = "cd \"$1\"; shift; umask 022; exec \"$@\"";
-    let argv = [
-        "/bin/sh",
-        "-ec",
-        script,
-        "go",
-        &place,
-        "env",
-        &path,
-        &temporary,
-        // Modules are laid read-only otherwise, and could not be removed.
-        "GOFLAGS=-mod=mod -modcacherw",
-        "GOTOOLCHAIN=local",
-        "GOWORK=off",
-        &go,
-        "mod",
-        "vendor",
-    ];
-    let failed = || format!("could not bring the modules of {}", job.name);
-    run(&argv).await.with_context(failed)?;
-    // No time: the same modules are the same tar, whenever they came.
-    let root = Meta { mtime: 0, ..meta(job, 0o755) };
-    let tree = unpack::take_in(&module.join("vendor"), root)?;
-    let mut tar = cache.temporary()?;
-    crate::tar::write(&tree, &mut tar)?;
-    let what = format!("the modules of {}", job.name);
-    let cached = cache.put(tar, vendor.sha256.as_ref(), &what)?;
-    if vendor.sha256.is_none() {
-        cache.remember(&vendor_key(job, cache)?, &cached.sha256)?;
-    }
-    Ok((cached, true))
-}
-
-/// All archives as one tree; a later one takes the place of an earlier one's
-/// files.
-fn sources(job: &Job<'_>, cache: &Cache) -> Result<Tree> {
+) -> Result<(Tree, Vec<(String, Sha256)>)> {
     let mut whole = Tree::new(meta(job, 0o755));
+    let mut made_of = Vec::new();
     for part in &job.go.source {
-        let cached = fetch::cached(cache, &part.source)?;
-        let tar = unpack::plain_tar(&cached.path, job.work)?;
+        let taken = fetch::taken(cache, &part.source, job.work)?;
+        made_of.push((part.source.from.to_string(), taken.sha256));
+        let tar = unpack::plain_tar(&taken.path, job.work)?;
         let how = how(job, &part.source.from.to_string(), part.strip);
         let into = TreePath::parse(&part.into)?;
         let part = unpack::read(&tar, &how)?;
@@ -219,7 +144,7 @@ fn sources(job: &Job<'_>, cache: &Cache) -> Result<Tree> {
     // One archive's link may lead through another's.
     let name = || format!("the source of {}", job.name);
     unpack::check_links(&whole, false).with_context(name)?;
-    Ok(whole)
+    Ok((whole, made_of))
 }
 
 /// Applies a patch that fits without any fuzz, or says that it does not.
@@ -248,7 +173,6 @@ async fn apply(patch: &Path, source: &Path) -> Result<()> {
 /// The whole command line, environment included: nothing of ours leaks in.
 fn argv(
     job: &Job<'_>,
-    cache: &Cache,
     module: &Path,
     out: &Path,
     package: &str,
@@ -271,7 +195,7 @@ fn argv(
         "TZ=UTC".into(),
         format!("HOME={}", job.work.display()),
         format!("TMPDIR={}", job.work.display()),
-        format!("GOCACHE={}", cache.root().join("go-build").display()),
+        format!("GOCACHE={}", job.work.join("go-build").display()),
         format!("GOPATH={}", job.work.join("gopath").display()),
         format!("GOOS={}", job.brand.goos()),
     ];
@@ -353,7 +277,7 @@ async fn compiler(program: &Path) -> Result<String> {
 
 /// What a program says it was linked from. By way of a file: of what a command
 /// prints only the beginning is kept.
-async fn modules(program: &Path, binary: &Path) -> Result<Vec<Module>> {
+async fn linked(program: &Path, binary: &Path) -> Result<Vec<Module>> {
     let list = binary.with_extension("modules");
     let (go, file) = (program.to_string_lossy(), binary.to_string_lossy());
     let out = list.to_string_lossy();
@@ -387,10 +311,15 @@ fn listed(said: &str) -> Vec<Module> {
     all
 }
 
-/// The `go` of a toolchain; unpacked once for each digest.
+/// The `go` of a toolchain, unpacked in `work`, once for all that works there:
+/// what runs is what the digest was of.
 ///
 /// Errors: not in the cache, not what it says it is.
-pub async fn program(chain: &Toolchain, cache: &Cache) -> Result<PathBuf> {
+pub async fn program(
+    chain: &Toolchain,
+    cache: &Cache,
+    work: &Path,
+) -> Result<PathBuf> {
     if let Some(wanted) = &chain.host {
         let found = host::find_program("go").context("no go on this host")?;
         let seen = compiler(&found).await?;
@@ -402,18 +331,18 @@ pub async fn program(chain: &Toolchain, cache: &Cache) -> Result<PathBuf> {
     let Some(source) = &chain.source else {
         bail!("a toolchain wants source or host");
     };
-    let cached = fetch::cached(cache, source)?;
-    let folder = cache.root().join("toolchain");
-    std::fs::create_dir_all(&folder)?;
-    let home = folder.join(cached.sha256.as_str());
-    if !home.exists() {
-        let fresh = Scratch::new(&folder, "unpack-")?;
-        let (zip, into) = (cached.path.to_string_lossy(), fresh.path());
-        let into = into.to_string_lossy();
+    let home = work
+        .join("toolchain")
+        .join(digest::sha256(source.from.to_string().as_bytes()).as_str());
+    let go = home.join("go/bin/go");
+    if !go.exists() {
+        let taken = fetch::taken(cache, source, work)?;
+        std::fs::create_dir_all(&home)?;
+        let (zip, into) =
+            (taken.path.to_string_lossy(), home.to_string_lossy());
         run(&["unzip", "-q", &*zip, "-d", &*into]).await?;
-        std::fs::rename(fresh.path(), &home)?;
     }
-    Ok(home.join("go/bin/go"))
+    Ok(go)
 }
 
 #[cfg(test)]

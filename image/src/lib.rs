@@ -26,6 +26,7 @@ pub mod build;
 pub mod cache;
 pub mod cli;
 pub mod content;
+pub mod crates;
 pub mod debian;
 pub mod deliver;
 pub mod digest;

@@ -15,6 +15,8 @@ use monitoring_agent::model::Role;
 use monitoring_agent::render::TemplateSet;
 
 use crate::artifacts::Artifacts;
+use crate::build::Within;
+use crate::crates;
 use crate::problem::Problems;
 use crate::recipe::{Brand, Recipe};
 use crate::stamp::Stamp;
@@ -32,6 +34,8 @@ pub struct Facts {
     pub files: BTreeMap<String, Vec<(String, PathBuf)>>,
     /// Our programs by name.
     pub programs: BTreeMap<String, PathBuf>,
+    /// What our programs are linked from, by the program's name.
+    pub crates: BTreeMap<String, Vec<Within>>,
     /// Patches by component, sorted.
     pub patches: BTreeMap<String, Vec<PathBuf>>,
     /// Daemons that the role's templates configure.
@@ -66,6 +70,7 @@ pub fn look(
         stamp,
         files: BTreeMap::new(),
         programs: BTreeMap::new(),
+        crates: BTreeMap::new(),
         patches: BTreeMap::new(),
         daemons: BTreeSet::new(),
         problems: Problems::default(),
@@ -138,6 +143,7 @@ impl Facts {
             let target = target.map_or("target".into(), PathBuf::from);
             place.workspace.join(target).join(built).join(name)
         });
+        self.add_crates(place, name);
         if path.is_file() {
             self.programs.insert(name.to_owned(), path);
             return;
@@ -148,6 +154,24 @@ impl Facts {
             brand.goos()
         );
         self.problems.add(file, key, seen, wanted);
+    }
+
+    /// Those of other people's programs are not ours to know.
+    fn add_crates(&mut self, place: &Place, name: &str) {
+        if name != crates::PROGRAM {
+            return;
+        }
+        match crates::of_the_agent(&place.workspace) {
+            Ok(all) => {
+                self.crates.insert(name.to_owned(), all);
+            }
+            Err(error) => {
+                let file = place.workspace.join("Cargo.lock");
+                let wanted = "the crates that config-agent is linked from";
+                let seen = format!("{error:#}");
+                self.problems.add(&file, "package", seen, wanted);
+            }
+        }
     }
 
     /// A program that was given and goes nowhere: a name mistyped.

@@ -14,7 +14,7 @@ use std::path::Path;
 
 pub use self::line::Line;
 pub use self::step::Step;
-use crate::artifacts::{Artifact, Artifacts, Made, Origin};
+use crate::artifacts::{Artifact, Artifacts, DebianRoot, Made, Origin};
 use crate::look::Facts;
 use crate::manifest;
 use crate::problem::Problems;
@@ -239,11 +239,13 @@ impl Planner<'_> {
     fn program(&mut self, program: &recipe::Program) {
         // What is missing, the look has told.
         let from = self.facts.programs.get(&program.name);
+        let made_of = self.facts.crates.get(&program.name);
         if let Some(from) = from {
             self.steps.push(Step::Program {
                 name: program.name.clone(),
                 from: from.clone(),
                 to: program.to.0.clone(),
+                made_of: made_of.cloned().unwrap_or_default(),
             });
         }
     }
@@ -340,22 +342,32 @@ impl Planner<'_> {
                 self.problems.add(&artifact.file, key, path, wanted);
             }
         }
-        if let Made::Go(go) = made
-            && let Some(vendor) = &go.vendor
-            && vendor.sha256.is_none()
-            && vendor.unpinned.is_none()
-        {
-            let key = format!("{name}.vendor.sha256");
-            let seen = "absent (go mod vendor)";
-            self.problems.add(&artifact.file, key, seen, &how);
-        }
         if let Made::DebianRoot(root) = made
-            && root.sha256.is_none()
             && root.unpinned.is_none()
         {
-            let key = format!("{name}.sha256");
-            let seen = format!("absent (Debian {})", root.suite);
-            self.problems.add(&artifact.file, key, seen, &how);
+            self.locked(name, artifact, root);
+        }
+    }
+
+    /// A lock, and one that was made for these packages.
+    fn locked(&mut self, name: &str, artifact: &Artifact, root: &DebianRoot) {
+        let Some(lock) = &root.lock else {
+            let key = format!("{name}.lock");
+            let seen = match &root.lock_name {
+                Some(file) => format!("no {file}"),
+                None => "absent".to_owned(),
+            };
+            let wanted = format!(
+                "a file of packages, which `zone-image fetch --pin {name}` \
+                 writes"
+            );
+            self.problems.add(&artifact.file, key, seen, wanted);
+            return;
+        };
+        for package in root.packages.iter().filter(|one| !lock.has(one)) {
+            let key = format!("{name}.packages");
+            let wanted = "packages of the lock, or a new lock";
+            self.problems.add(&artifact.file, key, package, wanted);
         }
     }
 

@@ -10,6 +10,7 @@
 
 use serde_json::{Value, json};
 
+use crate::artifacts::Sha256;
 use crate::build::{Built, Part, Within};
 use crate::manifest::name_based;
 use crate::plan::Plan;
@@ -93,9 +94,7 @@ impl List {
         // One source has a digest that is the package's; several have theirs
         // in the words above.
         if let [(from, sha256)] = part.sources.as_slice() {
-            package["checksums"] = json!([
-                { "algorithm": "SHA256", "checksumValue": sha256.as_str() }
-            ]);
+            package["checksums"] = json!([sha256_of(sha256)]);
             if from.starts_with("http") {
                 package["downloadLocation"] = json!(from);
             }
@@ -115,10 +114,7 @@ impl List {
                 "fileName": format!(".{path}"),
                 "checksums": [
                     { "algorithm": "SHA1", "checksumValue": digests.sha1 },
-                    {
-                        "algorithm": "SHA256",
-                        "checksumValue": digests.sha256.as_str(),
-                    },
+                    sha256_of(&digests.sha256),
                 ],
                 "licenseConcluded": "NOASSERTION",
                 "copyrightText": "NOASSERTION",
@@ -133,7 +129,7 @@ impl List {
             word(&format!("{}-{}", within.name, within.version))
         );
         let licence = within.licence.as_deref().unwrap_or("NOASSERTION");
-        self.packages.push(json!({
+        let mut package = json!({
             "SPDXID": id,
             "name": within.name,
             "versionInfo": within.version,
@@ -147,9 +143,17 @@ impl List {
                 "referenceType": "purl",
                 "referenceLocator": within.purl,
             }],
-        }));
+        });
+        if let Some(sha256) = &within.sha256 {
+            package["checksums"] = json!([sha256_of(sha256)]);
+        }
+        self.packages.push(package);
         self.relate(outer, "CONTAINS", &id);
     }
+}
+
+fn sha256_of(sha256: &Sha256) -> Value {
+    json!({ "algorithm": "SHA256", "checksumValue": sha256.as_str() })
 }
 
 fn digests_of(name: &[u8]) -> String {

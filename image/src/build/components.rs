@@ -8,26 +8,30 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Builder, Part, Within};
+use super::{Builder, Part, Place, Within};
 use crate::artifacts::{
     Archive, Artifact, DebianRoot, Go, Made, Pkgsrc, Single, Source,
 };
+use crate::debian::lock::Deb;
 use crate::tree::{Content, Entry, Kind, Meta, Tree, TreePath};
 use crate::unpack::{self, How};
 use crate::{debian, digest, fetch, golang};
 
 impl Builder<'_> {
-    pub(super) fn account(
-        &self,
-        source: &Source,
-        part: &mut Part,
-    ) -> Result<()> {
-        let cached = fetch::cached(self.place.cache, source)?;
-        part.sources.push((source.from.to_string(), cached.sha256));
+    /// A copy of a source that is ours alone, put on the account of what the
+    /// part is made of.
+    fn bring_in(&self, source: &Source, part: &mut Part) -> Result<PathBuf> {
+        let work = self.place.work;
+        let taken = fetch::taken(self.place.cache, source, work)?;
+        part.sources.push((source.from.to_string(), taken.sha256));
+        self.pinned(source, part);
+        Ok(taken.path)
+    }
+
+    fn pinned(&self, source: &Source, part: &mut Part) {
         if source.sha256.is_none() {
             part.unpinned.clone_from(&source.unpinned);
         }
-        Ok(())
     }
 
     pub(super) fn how(&self, name: &str, strip: usize) -> How {
@@ -41,16 +45,12 @@ impl Builder<'_> {
         }
     }
 
-    pub(super) fn cached(&self, source: &Source) -> Result<PathBuf> {
-        Ok(fetch::cached(self.place.cache, source)?.path)
-    }
-
-    pub(super) async fn archive(
+    pub(super) fn archive(
         &self,
         archive: &Archive,
-        part: &Part,
+        part: &mut Part,
     ) -> Result<Tree> {
-        let path = self.cached(&archive.source)?;
+        let path = self.bring_in(&archive.source, part)?;
         let tar = unpack::plain_tar(&path, self.place.work)?;
         self.chosen(archive, part, &tar, false)
     }
@@ -58,9 +58,9 @@ impl Builder<'_> {
     pub(super) async fn debian_package(
         &self,
         archive: &Archive,
-        part: &Part,
+        part: &mut Part,
     ) -> Result<Tree> {
-        let path = self.cached(&archive.source)?;
+        let path = self.bring_in(&archive.source, part)?;
         let tar = debian::package_tar(&path, self.place.work).await?;
         self.chosen(archive, part, &tar, true)
     }
@@ -97,39 +97,43 @@ impl Builder<'_> {
         else {
             bail!("no toolchain {}", go.toolchain);
         };
-        let program = golang::program(chain, self.place.cache).await?;
+        let work = self.place.work;
+        let program = golang::program(chain, self.place.cache, work).await?;
+        for (_, source) in Made::Go(go.clone()).sources() {
+            self.pinned(source, part);
+        }
         // Who compiles decides the bytes as the source does.
-        if chain.host.is_some() {
-            part.unpinned = Some("compiled by this machine's own Go".into());
-        } else if let Some(source) = &chain.source
-            && source.sha256.is_none()
-        {
-            part.unpinned.clone_from(&source.unpinned);
+        match &chain.source {
+            Some(source) => self.pinned(source, part),
+            None => {
+                let why = "compiled by this machine's own Go";
+                part.unpinned = Some(why.into());
+            }
+        }
+        // A patch is read several times.
+        let folder = tempfile::tempdir_in(work)?;
+        let mut copies = Vec::new();
+        for patch in patches {
+            let name = patch.file_name().unwrap_or_default();
+            let (path, digests) = digest::copy(patch, folder.path())?;
+            let copy = folder.path().join(name);
+            std::fs::rename(path, &copy)?;
+            copies.push(copy);
+            let name = name.to_string_lossy().into_owned();
+            part.patches.push((name, digests.sha256));
         }
         let name = part.name.clone();
         let job = golang::Job {
             name: &name,
             go,
-            patches,
+            patches: &copies,
             program: &program,
             brand: self.plan.brand,
             epoch: self.plan.stamp.epoch,
-            work: self.place.work,
+            work,
         };
         let built = golang::build(&job, self.place.cache).await?;
-        if let Some(sha256) = built.vendor {
-            part.sources.push(("modules by go mod vendor".into(), sha256));
-            if let Some(vendor) = &go.vendor
-                && vendor.sha256.is_none()
-            {
-                part.unpinned.clone_from(&vendor.unpinned);
-            }
-        }
-        for patch in patches {
-            let name = patch.file_name().unwrap_or_default();
-            let name = name.to_string_lossy().into_owned();
-            part.patches.push((name, digest::sha256_of_file(patch)?));
-        }
+        part.sources.extend(built.sources);
         let library = golang::Module {
             path: "stdlib".into(),
             version: built.compiler.trim_start_matches("go").to_owned(),
@@ -140,6 +144,7 @@ impl Builder<'_> {
                 name: module.path,
                 version: module.version,
                 licence: None,
+                sha256: None,
             });
         }
         Ok(built.tree)
@@ -149,7 +154,7 @@ impl Builder<'_> {
         let prefix = TreePath::parse(&set.prefix)?;
         let mut all = Tree::new(self.root);
         for package in &set.package {
-            let path = self.cached(&package.source)?;
+            let path = self.bring_in(&package.source, part)?;
             let tar = unpack::plain_tar(&path, self.place.work)?;
             let how = self.how(&package.name, 0);
             let mut one = unpack::read(&tar, &how)?;
@@ -171,40 +176,55 @@ impl Builder<'_> {
                 version: version.to_owned(),
                 licence: Some(package.licence.clone()),
                 purl: format!("pkg:generic/pkgsrc/{name}@{version}"),
+                sha256: package.source.sha256.clone(),
             });
         }
         Ok(all)
     }
 
-    pub(super) fn debian(
+    pub(super) async fn debian(
         &self,
         root: &DebianRoot,
         part: &mut Part,
     ) -> Result<Tree> {
-        let cached = debian::cached(self.place.cache, root)?;
-        let from = format!("Debian {} by mmdebstrap", root.suite);
-        if root.sha256.is_none() {
+        let Place { cache, work } = self.place;
+        let suite = &root.suite;
+        let lock = debian::lock(cache, root)?.with_context(|| {
+            format!("Debian {suite} has no lock; `zone-image fetch` makes it")
+        })?;
+        if root.lock.is_none() {
             part.unpinned.clone_from(&root.unpinned);
         }
-        part.sources.push((from.clone(), cached.sha256));
+        let count = lock.deb.len();
+        let from = format!("the lock of {count} packages of Debian {suite}");
+        let sha256 = digest::sha256(lock.to_string().as_bytes());
+        part.sources.push((from, sha256));
+        let tar = debian::make(cache, root, &lock, work).await?;
         let how = How {
             owners: true,
             whole: true,
             without: &["dev", "proc", "sys", "run", "tmp"],
-            ..self.how(&from, 0)
+            ..self.how(&format!("Debian {suite} by mmdebstrap"), 0)
         };
-        let tree = unpack::read(&cached.path, &how)?;
-        for package in debian::packages(&tree)? {
-            let debian::DebianPackage { name, version, architecture } = package;
+        let tree = unpack::read(&tar, &how)?;
+        debian::check(&tree, &lock)?;
+        for deb in lock.deb {
+            let Deb { name, version, architecture, sha256, .. } = deb;
             let purl =
                 format!("pkg:deb/debian/{name}@{version}?arch={architecture}");
-            part.within.push(Within { name, version, licence: None, purl });
+            let sha256 = Some(sha256);
+            let licence = None;
+            part.within.push(Within { name, version, licence, purl, sha256 });
         }
         Ok(tree)
     }
 
-    pub(super) fn single(&self, single: &Single) -> Result<Tree> {
-        let path = self.cached(&single.source)?;
+    pub(super) fn single(
+        &self,
+        single: &Single,
+        part: &mut Part,
+    ) -> Result<Tree> {
+        let path = self.bring_in(&single.source, part)?;
         let len = std::fs::metadata(&path)?.len();
         let kind = Kind::File(Content::OnDisk { path, offset: 0, len });
         let mode = if single.program { 0o755 } else { 0o644 };

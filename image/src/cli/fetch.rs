@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::{Usage, Where, recipes, table};
-use crate::artifacts::{Artifacts, Go, Made, Vendor};
+use crate::artifacts::{Artifacts, DebianRoot, Go, Made};
 use crate::cache::Cached;
-use crate::debian;
+use crate::debian::{self, lock::Lock};
 use crate::fetch::Fetcher;
 use crate::recipe::{self, Brand};
 use crate::{golang, look};
@@ -32,12 +32,21 @@ pub(super) struct FetchArgs {
     #[arg(long)]
     brand: Option<Brand>,
     /// Bring also what nobody has pinned yet, and print the digests to write
-    /// into artifacts.toml
+    /// into artifacts.toml; write the lock of a Debian that has none
     #[arg(long)]
     pin: bool,
     #[command(flatten)]
     place: Where,
 }
+
+const LOCK_HEAD: &str = "\
+# This Source Code Form is subject to the terms of the Mozilla Public
+# License, v. 2.0. If a copy of the MPL was not distributed with this
+# file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+# Every package of a Debian, a line each. To have those of today: remove this
+# file, then
+";
 
 /// A component and whom it is for.
 type Wanted = BTreeSet<(String, Brand)>;
@@ -124,13 +133,8 @@ async fn one(
     pin: bool,
 ) -> Result<()> {
     if let Made::DebianRoot(root) = made {
-        tell!("{name} for {brand}: Debian {}", root.suite);
-        let (cached, fresh) = debian::bring(fetcher.cache, root, pin).await?;
-        told(name, "sha256", &cached, fresh);
-        if pin && root.sha256.is_none() {
-            say!("{name}.{brand}: sha256 = \"{}\"", cached.sha256);
-        }
-        return Ok(());
+        let file = &all.all[name].file;
+        return debian_root(fetcher, (name, brand), file, root, pin).await;
     }
     for (key, source) in made.sources() {
         tell!("{name} for {brand}: {}", source.from);
@@ -143,10 +147,62 @@ async fn one(
         }
     }
     if let Made::Go(go) = made
-        && let Some(vendor) = &go.vendor
+        && go.vendor.is_some()
     {
-        modules(fetcher, all, (name, brand), go, vendor, pin).await?;
+        modules(fetcher, all, (name, brand), go, pin).await?;
     }
+    Ok(())
+}
+
+/// The packages of a Debian; its lock, where there is none.
+async fn debian_root(
+    fetcher: &Fetcher<'_>,
+    (name, brand): (&str, Brand),
+    file: &Path,
+    root: &DebianRoot,
+    pin: bool,
+) -> Result<()> {
+    let suite = &root.suite;
+    let lock = match debian::lock(fetcher.cache, root)? {
+        Some(lock) => lock,
+        None => {
+            let place = root.lock_name.as_ref();
+            let place = place.map(|lock| file.with_file_name(lock));
+            if root.unpinned.is_none() && !(pin && place.is_some()) {
+                bail!(
+                    "Debian {suite} has no lock; wanted a file named by lock, \
+                     which `zone-image fetch --pin {name}` writes"
+                );
+            }
+            tell!("{name} for {brand}: Debian {suite} as its archive is now");
+            let lock = debian::resolve(fetcher.cache, root).await?;
+            match place {
+                Some(place) if pin => write_lock(&place, name, &lock)?,
+                _ => debian::remember(fetcher.cache, root, &lock)?,
+            }
+            lock
+        }
+    };
+    let mirrors = debian::mirrors(root).await;
+    let mut fresh = 0;
+    for deb in &lock.deb {
+        let places = debian::places(deb, &lock, &mirrors);
+        let what = format!("Debian's {} {}", deb.name, deb.version);
+        if fetcher.bring_from(&places, &deb.sha256, &what).await? {
+            fresh += 1;
+        }
+    }
+    let count = lock.deb.len();
+    tell!("{name}: Debian {suite}: {count} packages, {fresh} of them brought");
+    Ok(())
+}
+
+fn write_lock(place: &Path, name: &str, lock: &Lock) -> Result<()> {
+    let text =
+        format!("{LOCK_HEAD}# `zone-image fetch --pin {name}`.\n\n{lock}");
+    std::fs::write(place, text)
+        .with_context(|| format!("could not write {}", place.display()))?;
+    say!("{name}: {} packages in {}", lock.deb.len(), place.display());
     Ok(())
 }
 
@@ -156,20 +212,14 @@ async fn modules(
     all: &Artifacts,
     (name, brand): (&str, Brand),
     go: &Go,
-    vendor: &Vendor,
     pin: bool,
 ) -> Result<()> {
-    if vendor.sha256.is_none() && vendor.unpinned.is_none() && !pin {
-        bail!(
-            "vendor: sha256 absent; `zone-image fetch --pin {name}` tells it"
-        );
-    }
     let chain = all.all.get(&go.toolchain).and_then(|one| one.any.as_ref());
     let Some(Made::Toolchain(chain)) = chain else {
         bail!("{}: no toolchain", go.toolchain);
     };
-    let program = golang::program(chain, fetcher.cache).await?;
     let work = tempfile::tempdir_in(fetcher.cache.work()?)?;
+    let program = golang::program(chain, fetcher.cache, work.path()).await?;
     let patches = look::patches(fetcher.workspace, name)?;
     let job = golang::Job {
         name,
@@ -181,10 +231,12 @@ async fn modules(
         work: work.path(),
     };
     tell!("{name} for {brand}: modules");
-    let cached = golang::bring_vendor(&job, fetcher.cache, vendor).await?;
-    told(name, "vendor", &cached.0, cached.1);
-    if pin && vendor.sha256.is_none() {
-        say!("{name}.{brand}.vendor: sha256 = \"{}\"", cached.0.sha256);
+    let (cached, fresh, vendor) =
+        golang::modules::bring(&job, fetcher.cache).await?;
+    told(name, "modules", &cached, fresh);
+    let pinned = go.vendor.as_ref().is_some_and(|it| it.sha256.is_some());
+    if pin && !pinned {
+        say!("{name}.{brand}.vendor: sha256 = \"{vendor}\"");
     }
     Ok(())
 }

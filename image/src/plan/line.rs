@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Step;
-use crate::artifacts::Artifact;
+use crate::artifacts::{Artifact, Made};
 use crate::recipe::{Brand, Mode};
 
 /// A step in words.
@@ -41,7 +41,7 @@ impl Step {
             Self::Folder { path, mode } => {
                 ("folder", String::new(), path, octal(*mode))
             }
-            Self::Program { name, from, to } => {
+            Self::Program { name, from, to, .. } => {
                 ("program", name.clone(), to, from.display().to_string())
             }
             Self::Files { from, files, mode } => {
@@ -90,6 +90,11 @@ fn detail(artifact: &Artifact, brand: Brand, patches: &[PathBuf]) -> String {
         let digests = made.sources();
         let digests = digests.iter().filter_map(|(_, s)| s.sha256.as_ref());
         words.extend(digests.map(|d| format!("sha256:{}", &d.as_str()[..12])));
+        if let Made::DebianRoot(root) = made
+            && let Some(lock) = &root.lock
+        {
+            words.push(format!("{} packages locked", lock.deb.len()));
+        }
     }
     if !patches.is_empty() {
         words.push(format!("{} patches", patches.len()));

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use crate::artifacts::Artifact;
+use crate::build::Within;
 use crate::recipe::Mode;
 use crate::tree::TreePath;
 
@@ -48,6 +49,8 @@ pub enum Step {
         from: PathBuf,
         /// Where.
         to: TreePath,
+        /// What it is linked from.
+        made_of: Vec<Within>,
     },
     /// Lays files of the workspace.
     Files {

@@ -67,6 +67,7 @@ fn planned(brand: Brand) -> Plan {
         stamp: Stamp { version: "v1".into(), epoch: 0 },
         files: [("smf".into(), files)].into(),
         programs: BTreeMap::new(),
+        crates: BTreeMap::new(),
         patches: BTreeMap::new(),
         daemons: BTreeSet::new(),
         problems: Problems::default(),

@@ -347,3 +347,34 @@ fn both_brands_in_one_folder() {
     let verdict = shop.run(&["verify", &native]).stdout;
     assert!(verdict.contains("no image file beside"), "{verdict}");
 }
+
+/// Of our own program, too, what it is made of: the crates of `Cargo.lock`.
+#[test]
+fn the_list_of_contents_names_the_crates_of_config_agent() {
+    let recipe = "[[any.program]]\nname = \"config-agent\"\nto = \"/agent\"\n";
+    let shop = Workshop::new(beside(), recipe, "");
+    let words = ["--program", "config-agent=/bin/true"];
+    let told = ["Cargo.lock: package: could not read", "wanted the crates"];
+    shop.build("lx", &words).refused(&told);
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for file in ["Cargo.lock", "agent/Cargo.toml"] {
+        shop.write(file, fs::read(ours.join(file)).unwrap());
+    }
+    shop.build("lx", &words).well();
+    let path = shop.path(format!("out/tiny-lx-{STAMP}.spdx.json"));
+    let sbom: Value =
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let packages = sbom["packages"].as_array().unwrap();
+    let found = packages.iter().find(|one| one["name"] == "tokio").unwrap();
+    let version = found["versionInfo"].as_str().unwrap();
+    let purl = &found["externalRefs"][0]["referenceLocator"];
+    assert_eq!(purl, &format!("pkg:cargo/tokio@{version}"));
+    let sum = found["checksums"][0]["checksumValue"].as_str().unwrap();
+    let lock = fs::read_to_string(ours.join("Cargo.lock")).unwrap();
+    assert!(lock.contains(&format!("checksum = \"{sum}\"")), "{sum}");
+    let relations = sbom["relationships"].as_array().unwrap();
+    assert!(relations.iter().any(|one| {
+        one["spdxElementId"] == "SPDXRef-config-agent"
+            && one["relatedSpdxElement"] == found["SPDXID"]
+    }));
+}

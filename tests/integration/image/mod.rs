@@ -9,6 +9,7 @@ mod build;
 mod debian;
 mod go;
 mod machine;
+mod modules;
 mod publish;
 mod refuse;
 mod shipped;

@@ -2,7 +2,8 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! The recipes we ship: whole but for pins that nobody could make yet.
+//! The recipes we ship: whole, but for packages of pkgsrc that nobody could pin
+//! yet.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
@@ -18,9 +19,10 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// Everything is there, except digests and, for the other system, our agent.
+/// Everything is there but our agent and, of Grafana for SmartOS, the digests
+/// of pkgsrc's packages.
 #[test]
-fn every_role_lacks_nothing_but_pins() {
+fn every_role_lacks_nothing_but_pins_of_pkgsrc() {
     let workspace = workspace();
     let folder = workspace.join("image/recipes");
     let pins = folder.join("artifacts.toml");
@@ -42,6 +44,8 @@ fn every_role_lacks_nothing_but_pins() {
             for problem in problems {
                 let shown = problem.to_string();
                 assert_eq!(problem.file, pins, "{shown}");
+                let native = (name, brand) == ("grafana", Brand::JoyentMinimal);
+                assert!(native && problem.key.contains(".package."), "{shown}");
                 assert!(problem.key.ends_with(".sha256"), "{shown}");
                 assert!(problem.seen.starts_with("absent"), "{shown}");
             }
@@ -64,13 +68,14 @@ fn no_component_we_ship_goes_in_unpinned() {
                 let pkgsrc = matches!(made, Made::Pkgsrc(_));
                 assert!(version || pkgsrc, "{name}: {from}");
             }
-            if let Made::Go(go) = made
-                && let Some(vendor) = &go.vendor
-            {
-                assert_eq!(vendor.unpinned, None, "{name} vendor");
-            }
             if let Made::DebianRoot(root) = made {
                 assert_eq!(root.unpinned, None, "{name}");
+                let lock = root.lock.as_ref().expect("a lock beside it");
+                // No mirror of somebody's own: where all find them.
+                assert!(root.mirrors.is_empty(), "{name}");
+                for package in &root.packages {
+                    assert!(lock.has(package), "{name}: {package}");
+                }
             }
         }
     }

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use zone_image::artifacts::{self, Made};
+use zone_image::debian::lock::Lock;
 use zone_image::recipe::Brand;
 
 use super::make;
@@ -58,7 +59,7 @@ impl LxImage {
             .map_err(|error| refused(role, error))
     }
 
-    /// Makes the Debians that images start from, unless they are here: a
+    /// Brings the Debians that images start from, unless they are here: a
     /// minute each, and the one thing that wants a network.
     ///
     /// Errors: `Image`, with what zone-image said.
@@ -288,13 +289,20 @@ fn debians() -> io::Result<String> {
     Ok(text)
 }
 
-/// Removes from the cache what no component is now.
+/// Removes from the cache what no component is now, nor a package of one.
 fn prune(cache: &Path) -> io::Result<()> {
     let mut wanted = Vec::new();
+    let kept = cache.join("sha256");
     for entry in fs::read_dir(cache.join("last"))? {
-        wanted.push(fs::read_to_string(entry?.path())?.trim().to_owned());
+        let digest = fs::read_to_string(entry?.path())?.trim().to_owned();
+        // Of what is there, only a lock reads as one.
+        if let Ok(Some(lock)) = Lock::load(&kept.join(&digest)) {
+            let debs = lock.deb.iter();
+            wanted.extend(debs.map(|deb| deb.sha256.to_string()));
+        }
+        wanted.push(digest);
     }
-    for entry in fs::read_dir(cache.join("sha256"))? {
+    for entry in fs::read_dir(kept)? {
         let entry = entry?;
         if !wanted.iter().any(|it| entry.file_name() == it.as_str()) {
             fs::remove_file(entry.path())?;
