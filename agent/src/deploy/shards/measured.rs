@@ -22,21 +22,34 @@ use crate::triton::prometheus::{Prometheus, Sample};
 /// Where a Prometheus of ours answers, on its admin address.
 const PORT: u16 = 9090;
 
+/// What the jobs count that scrape zones: their label `instance` is a uuid.
+/// Those that scrape daemons have it too, but no tag decides who runs them.
+macro_rules! of_zones {
+    ($function:literal, $metric:literal, $range:literal) => {
+        concat!(
+            "max by (instance) (",
+            $function,
+            "(",
+            $metric,
+            "{instance=~\"[0-9a-f-]{36}\", job!~",
+            "\"(prometheus|thanos|config_agent|alertmanager|grafana)_.+\"}[",
+            $range,
+            "]))"
+        )
+    };
+}
+
 /// Series of a zone: those that a scrape brings, or those that came new in the
 /// two hours that a head block has, whichever are more. Scrapes count both
 /// themselves, so nothing needs to be counted here.
 const SERIES: [&str; 2] = [
-    "max by (instance) (\
-     max_over_time(scrape_samples_post_metric_relabeling\
-     {instance=~\"[0-9a-f-]{36}\"}[2h]))",
-    "max by (instance) (\
-     sum_over_time(scrape_series_added{instance=~\"[0-9a-f-]{36}\"}[2h]))",
+    of_zones!("max_over_time", "scrape_samples_post_metric_relabeling", "2h"),
+    of_zones!("sum_over_time", "scrape_series_added", "2h"),
 ];
 
-/// Samples a second, by the hour.
-const SAMPLES: &str = "max by (instance) (\
-     sum_over_time(scrape_samples_post_metric_relabeling\
-     {instance=~\"[0-9a-f-]{36}\"}[1h])) / 3600";
+/// Samples of a zone in an hour.
+const SAMPLES: &str =
+    of_zones!("sum_over_time", "scrape_samples_post_metric_relabeling", "1h");
 
 /// Series in the head.
 const HEAD_SERIES: &str = "max by (instance) \
@@ -70,7 +83,7 @@ const REFUSED: &str = "sum by (instance) (\
 pub enum Unit {
     /// Series in the head of its Prometheus.
     Series,
-    /// Samples a second.
+    /// Samples that are stored in an hour.
     Samples,
 }
 

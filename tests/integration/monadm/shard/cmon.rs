@@ -92,7 +92,7 @@ async fn each_group_is_seen_to_hold_what_the_plan_says() {
     seen.cmon.front().add_fault("/v1/discover", Some(2), empty.clone());
     let ended = seen.apply(&[]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let said = "CMON lists 43 zones in their shard's group";
+    let said = "CMON lists 44 zones in their shard's group";
     assert!(ended.stdout.contains(said), "{ended:?}");
     let asked = seen.cmon.front().requests_of("GET", "/v1/discover").len();
     assert_eq!(asked, 3);
@@ -103,7 +103,7 @@ async fn each_group_is_seen_to_hold_what_the_plan_says() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let shown: Value = serde_json::from_str(&ended.stdout).unwrap();
     let problems = shown["problems"].as_array().unwrap();
-    assert_eq!(problems.len(), 43, "{shown}");
+    assert_eq!(problems.len(), 44, "{shown}");
     assert!(
         problems[0].as_str().unwrap().contains("CMON has no such zone"),
         "{shown}"

@@ -8,14 +8,16 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
 use std::fs::File;
+use std::process::Stdio;
 
 use localdc::datacenter::Fate;
 use localdc::http::{Fault, When};
 use localdc::sapi::Kind;
 use localdc::triton::ids;
 use serde_json::json;
+use tokio::process::Command;
 
-use super::super::{LIMIT, command};
+use super::super::{LIMIT, command, program};
 use super::site::{Site, loads, text, uuid};
 
 /// Two pairs whose zones are dealt out.
@@ -148,6 +150,30 @@ async fn only_one_writes() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("could not lock /nowhere/lock"), "{ended:?}");
     assert_eq!(site.writes(), 46);
+}
+
+/// A person sees a bar, and nothing scrolls away.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a terminal to run it in")]
+async fn on_a_terminal_there_is_a_bar() {
+    let site = Site::new().await;
+    let line =
+        format!("{} shard apply --lock {}", program().display(), site.lock());
+    let shown = Command::new("/usr/bin/script")
+        .args(["-qec", &line, "/dev/null"])
+        .env("SAPI_URL", site.triton.sapi.url())
+        .stdin(Stdio::null())
+        .output();
+    let shown = tokio::time::timeout(LIMIT, shown).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert_eq!(shown.status.code(), Some(0), "{text}");
+    for done in [1, 23, 46] {
+        let bar = format!("] {done}/46 {}%", 100 * done / 46);
+        assert!(text.contains(&bar), "no {bar:?} in {text}");
+    }
+    let bars = text.matches("\r\x1b[K[").count();
+    assert_eq!(bars, 46, "{text}");
+    assert_eq!(site.loads(), loads(&[23, 23]));
 }
 
 /// Manta's own Prometheus is a service of application manta.

@@ -134,7 +134,7 @@ async fn zones_come_and_go_and_so_do_apis() {
     let unlucky = site.make(102);
     let said = watch.until("zone not placed").await;
     assert_eq!(said["zone"], unlucky.as_str());
-    let why = said["err.message"].as_str().unwrap();
+    let why = said["err"]["message"].as_str().unwrap();
     assert!(why.contains("disk full"), "{said}");
     tagged(&site, std::slice::from_ref(&unlucky)).await;
     watch.signal(Signal::SIGTERM);
@@ -219,7 +219,7 @@ async fn it_waits_for_a_shard_to_be_there() {
     let site = Site::new().await;
     let mut watch = Watch::start(&site, &["--prefix", "part-"]);
     let said = watch.until("no look at the datacenter").await;
-    let why = said["err.message"].as_str().unwrap();
+    let why = said["err"]["message"].as_str().unwrap();
     assert!(why.contains("none with a group that begins"), "{said}");
     site.metadata(0, "groups", "part-0".into());
     tagged(&site, &[uuid(0xb0, 0)]).await;

@@ -284,7 +284,7 @@ pub(super) enum WeightArg {
     Zones,
     /// Its series, as Prometheus has them now
     Series,
-    /// Its samples a second
+    /// Its samples of the last hour
     Samples,
 }
 

@@ -64,9 +64,10 @@ impl<'a> Session<'a> {
         }
         if prometheus.is_empty() {
             let facts = self.facts().await?;
-            let silent = |members: &BTreeSet<Uuid>| !sources.hear(members);
-            let mut pairs = facts.pairs.iter();
-            if let Some((shard, _)) = pairs.find(|pair| silent(pair.1)) {
+            let silent = |(shard, members): &(&String, &BTreeSet<Uuid>)| {
+                !facts.retired.contains(*shard) && !sources.hear(members)
+            };
+            if let Some((shard, _)) = facts.pairs.iter().find(silent) {
                 bail!(
                     "could not weigh zones: nobody answers for {shard}: {said}"
                 );
