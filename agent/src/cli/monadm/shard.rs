@@ -18,7 +18,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use self::args::{
-    ApplyArgs, DrainArgs, Goal, PlanArgs, RebalanceArgs, StatusArgs, WatchArgs,
+    ApplyArgs, DrainArgs, Goal, PlanArgs, RunArgs, StatusArgs, WatchArgs,
 };
 use self::session::Session;
 use crate::shard::Extent;
@@ -43,7 +43,7 @@ pub(super) enum ShardVerb {
     /// take nothing more: set it before the next apply, rebalance or watch.
     Drain(DrainArgs),
     /// Even loads out, with as few moves as can be
-    Rebalance(RebalanceArgs),
+    Rebalance(RunArgs),
     /// Give each new zone its shard, until told to stop; for SMF and systemd
     ///
     /// Places what nobody scrapes and, with --drain, empties shards; nothing
@@ -73,14 +73,17 @@ pub(super) async fn shard(verb: ShardVerb) -> Result<bool> {
         ShardVerb::Apply(ApplyArgs { plan, act }) => {
             apply::apply(&plan.into(), &act).await
         }
-        ShardVerb::Drain(DrainArgs { shards, ask, how, act }) => {
-            let (extent, drain) = (Extent::Drain, shards);
-            apply::apply(&Goal { ask, how, extent, drain }, &act).await
+        ShardVerb::Drain(DrainArgs { shards, run }) => {
+            go(run, Extent::Drain, shards).await
         }
-        ShardVerb::Rebalance(RebalanceArgs { ask, how, act }) => {
-            let (extent, drain) = (Extent::Rebalance, Vec::new());
-            apply::apply(&Goal { ask, how, extent, drain }, &act).await
+        ShardVerb::Rebalance(run) => {
+            go(run, Extent::Rebalance, Vec::new()).await
         }
         ShardVerb::Watch(args) => watch::watch(args).await,
     }
+}
+
+async fn go(run: RunArgs, extent: Extent, drain: Vec<String>) -> Result<bool> {
+    let RunArgs { ask, how, act } = run;
+    apply::apply(&Goal { ask, how, extent, drain }, &act).await
 }

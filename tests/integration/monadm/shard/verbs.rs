@@ -15,6 +15,7 @@ use localdc::http::{Fault, When};
 use localdc::sapi::Kind;
 use localdc::triton::ids;
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use super::super::{LIMIT, command, program};
@@ -130,14 +131,10 @@ async fn only_one_writes() {
     let sapi = site.triton.sapi.url();
     let words = ["shard", "apply", "--lock", &lock_path];
     let mut child = command(&sapi, &words).spawn().unwrap();
-    // It looks without the lock.
-    let asked = async {
-        while site.triton.vmapi.handle.front().total() == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(LIMIT, asked).await.unwrap();
-    assert!(child.try_wait().unwrap().is_none(), "it waits");
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = tokio::time::timeout(LIMIT, lines.next_line()).await;
+    let said = "monadm: another monadm writes tags; waiting for it";
+    assert_eq!(line.unwrap().unwrap().as_deref(), Some(said));
     assert_eq!(site.writes(), 0);
     drop(lock);
     let ended = tokio::time::timeout(LIMIT, child.wait()).await.unwrap();

@@ -5,6 +5,7 @@
 //! Verbs shard apply, drain and rebalance: a plan is shown, done, and looked
 //! at again, in CMON too.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -16,7 +17,7 @@ use super::progress::Progress;
 use super::session::Session;
 use super::wanted::Wanted;
 use crate::deploy::shards::discovered::{self, Cmon, at_members};
-use crate::deploy::shards::lock::Writer;
+use crate::deploy::shards::lock::{LockError, Writer};
 use crate::deploy::shards::{Pace, write};
 use crate::log::chain;
 
@@ -49,7 +50,7 @@ pub(super) async fn apply(goal: &Goal, act: &DoArgs) -> Result<bool> {
         true => 0,
         false => {
             // Held from the facts to the last tag that is written by them.
-            let _writer = Writer::take(&act.write.lock, PATIENCE).await?;
+            let _writer = may_write(&act.write.lock).await?;
             let wanted = session.wanted().await?;
             if wanted.cuts() > cuts && !act.yes {
                 bail!(
@@ -70,6 +71,17 @@ pub(super) async fn apply(goal: &Goal, act: &DoArgs) -> Result<bool> {
         eprintln!("monadm: {failed} of {total} tags not written; run it again");
     }
     Ok(failed == 0 && left.is_as_planned())
+}
+
+/// The right to write; says so, where it must be waited for.
+async fn may_write(lock: &Path) -> Result<Writer, LockError> {
+    match Writer::take(lock, Duration::ZERO).await {
+        Err(LockError::Held(_)) => {
+            eprintln!("monadm: another monadm writes tags; waiting for it");
+            Writer::take(lock, PATIENCE).await
+        }
+        other => other,
+    }
 }
 
 /// Returns how many failed.

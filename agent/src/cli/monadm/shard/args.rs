@@ -154,16 +154,12 @@ pub(in crate::cli::monadm) struct DrainArgs {
     #[arg(required = true, value_name = "SHARD")]
     pub(super) shards: Vec<String>,
     #[command(flatten)]
-    pub(super) ask: AskArgs,
-    #[command(flatten)]
-    pub(super) how: HowArgs,
-    #[command(flatten)]
-    pub(super) act: DoArgs,
+    pub(super) run: RunArgs,
 }
 
-/// Loads to be evened out.
+/// What is done by a verb that says itself how far to go.
 #[derive(Args)]
-pub(in crate::cli::monadm) struct RebalanceArgs {
+pub(in crate::cli::monadm) struct RunArgs {
     #[command(flatten)]
     pub(super) ask: AskArgs,
     #[command(flatten)]
