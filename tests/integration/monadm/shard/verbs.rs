@@ -5,8 +5,6 @@
 //! Verbs drain and rebalance, and what they are told: strategies, caps, pins,
 //! retired pairs, another writer.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
-
 use std::fs::File;
 use std::process::Stdio;
 
