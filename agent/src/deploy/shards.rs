@@ -4,36 +4,46 @@
 
 //! Shards as SAPI and VMAPI have them: which Prometheus pairs there are, by the
 //! groups in the metadata of their instances, and which zones bear whose group
-//! in tag `triton.cmon.groups`. And the writing of such tags.
+//! in tag `triton.cmon.groups`. And the writing of such tags. What CMON and
+//! live servers say of them, and who may write, have files of their own.
 //!
 //! Source: RFD 150 "Sharding"; sdc-vmapi, tags.
+
+pub mod discovered;
+pub mod lock;
+pub mod measured;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Apis, DeployError};
 use crate::triton::job::JobError;
-use crate::triton::vmapi::Vmapi;
+use crate::triton::vmapi::{Vm, Vmapi};
 use crate::triton::{ApiError, Started};
 
 /// The service whose instances are the pairs.
-const SERVICE: &str = "prometheus";
+pub const SERVICE: &str = "prometheus";
+/// The application of which Manta's account has its Prometheus.
+const MANTA: &str = "manta";
+/// Metadata of an instance that scrapes nothing any more.
+const RETIRED: &str = "prometheus_retired";
 /// The tag that says what scrapes a zone.
 const KEY: &str = "triton.cmon.groups";
 /// How often a job is asked for.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a job may take. VMAPI's own limit is below.
-const LIMIT: Duration = Duration::from_secs(600);
 
 /// What there is.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// Each group of a pair, with its members.
     pub pairs: BTreeMap<String, BTreeSet<Uuid>>,
+    /// Those of them whose members are all retired: they take nothing.
+    pub retired: BTreeSet<String>,
     /// Instances of Prometheus that have no group: they scrape everything.
     pub ungrouped: Vec<Uuid>,
     /// Zones of the account, by uuid.
@@ -49,6 +59,38 @@ pub struct Zone {
     pub alias: String,
     /// The tag's value; `None` without the tag.
     pub tag: Option<String>,
+    /// Whether CMON is to list it: it runs, and is not one of the NAT zones,
+    /// which CMON never lists.
+    pub listed: bool,
+}
+
+impl From<Vm> for Zone {
+    fn from(vm: Vm) -> Self {
+        let tag = |key: &str| vm.tags.get(key).and_then(Value::as_str);
+        Self {
+            listed: vm.state == "running" && tag("smartdc_role") != Some("nat"),
+            tag: tag(KEY).map(str::to_owned),
+            uuid: vm.uuid,
+            alias: vm.alias,
+        }
+    }
+}
+
+/// The application whose Prometheus scrapes the zones of an account: `manta`
+/// for the account that owns it, else `sdc`.
+///
+/// Errors: SAPI's own.
+pub async fn application(
+    apis: &Apis,
+    account: Uuid,
+) -> Result<Uuid, DeployError> {
+    if account == apis.admin {
+        return Ok(apis.sdc);
+    }
+    let found = apis.sapi.applications(MANTA, false).await;
+    let found = found.map_err(DeployError::api("ask SAPI for manta"))?;
+    let own = found.iter().find(|one| one.owner_uuid == Some(account));
+    Ok(own.map_or(apis.sdc, |one| one.uuid))
 }
 
 /// Gathers the shards whose groups begin with `prefix`, and the zones of an
@@ -61,20 +103,27 @@ pub async fn gather(
     prefix: &str,
 ) -> Result<Facts, DeployError> {
     let mut facts = Facts::default();
-    let services = apis.sapi.services_named(apis.sdc, SERVICE).await;
+    let mut working = BTreeSet::new();
+    let application = application(apis, account).await?;
+    let services = apis.sapi.services_named(application, SERVICE).await;
     let asked = DeployError::api("ask SAPI for service prometheus");
     for service in services.map_err(asked)? {
         let instances = apis.sapi.instances(service.uuid, false).await;
         let asked = DeployError::api("ask SAPI for instances of prometheus");
         for instance in instances.map_err(asked)? {
             // Instance over service, as SAPI merges them.
-            let own = instance.metadata.get("groups");
-            let groups = own.or_else(|| service.metadata.get("groups"));
-            let groups = names(groups);
+            let metadata = |key: &str| {
+                let own = instance.metadata.get(key);
+                own.or_else(|| service.metadata.get(key))
+            };
+            let groups = names(metadata("groups"));
             let mut ours =
                 groups.iter().filter(|name| name.starts_with(prefix));
             match ours.next() {
                 Some(group) => {
+                    if !is_true(metadata(RETIRED)) {
+                        working.insert(group.clone());
+                    }
                     let pair = facts.pairs.entry(group.clone()).or_default();
                     pair.insert(instance.uuid);
                 }
@@ -84,16 +133,20 @@ pub async fn gather(
     }
     let vms = apis.vmapi.vms(account, &[("state", "active")]).await;
     let vms = vms.map_err(DeployError::api("ask VMAPI for zones"))?;
-    let tag = |tags: &Map<String, Value>| {
-        tags.get(KEY).and_then(Value::as_str).map(str::to_owned)
-    };
-    let zone = |vm: crate::triton::vmapi::Vm| Zone {
-        tag: tag(&vm.tags),
-        uuid: vm.uuid,
-        alias: vm.alias,
-    };
-    facts.zones = vms.into_iter().map(zone).collect();
+    facts.zones = vms.into_iter().map(Zone::from).collect();
+    let all = facts.pairs.keys();
+    facts.retired =
+        all.filter(|one| !working.contains(*one)).cloned().collect();
     Ok(facts)
+}
+
+/// A switch as the agent takes it.
+fn is_true(value: Option<&Value>) -> bool {
+    match value {
+        Some(Value::Bool(on)) => *on,
+        Some(Value::String(text)) => text.trim() == "true",
+        _ => false,
+    }
 }
 
 /// A list of names, or one text with commas, as the agent takes it.
@@ -131,18 +184,33 @@ pub enum WriteError {
     Job(#[source] JobError),
 }
 
-/// Writes tags, `at_once` so many of them, and tells of each how it went. What
-/// fails keeps nothing else from being written.
+/// How fast tags are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// So many jobs at a time.
+    pub at_once: usize,
+    /// How long each is waited for.
+    pub limit: Duration,
+}
+
+/// Writes tags, and tells of each how it went. What
+/// fails keeps nothing else from being written. After `stop` no job is begun;
+/// those that have been are seen to their end.
 pub async fn write(
     vmapi: &Vmapi,
     account: Uuid,
     writes: Vec<Write>,
-    at_once: usize,
+    pace: Pace,
+    stop: &CancellationToken,
     mut tell: impl FnMut(Uuid, Result<(), WriteError>),
 ) {
+    let writes = writes.into_iter().take_while(|_| !stop.is_cancelled());
     let mut all = stream::iter(writes)
-        .map(async |one| (one.uuid, write_one(vmapi, account, &one).await))
-        .buffer_unordered(at_once.max(1));
+        .map(async |one| {
+            let done = write_one(vmapi, account, &one, pace.limit).await;
+            (one.uuid, done)
+        })
+        .buffer_unordered(pace.at_once.max(1));
     while let Some((uuid, done)) = all.next().await {
         tell(uuid, done);
     }
@@ -152,6 +220,7 @@ async fn write_one(
     vmapi: &Vmapi,
     account: Uuid,
     write: &Write,
+    limit: Duration,
 ) -> Result<(), WriteError> {
     let Started { job_uuid } = match &write.value {
         Some(value) => {
@@ -162,5 +231,5 @@ async fn write_one(
         None => vmapi.delete_tag(write.uuid, account, KEY).await,
     }
     .map_err(WriteError::Refused)?;
-    vmapi.wait(job_uuid, EVERY, LIMIT).await.map_err(WriteError::Job)
+    vmapi.wait(job_uuid, EVERY, limit).await.map_err(WriteError::Job)
 }

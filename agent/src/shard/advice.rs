@@ -31,7 +31,9 @@ pub struct Facts {
     pub name: ShardName,
     /// Series in the head (`prometheus_tsdb_head_series`).
     pub series: u64,
-    /// Resident memory (`process_resident_memory_bytes`).
+    /// Memory that it needs: what the Go runtime has from the system and has
+    /// not given back (`go_memstats_*`), since illumos tells of no process how
+    /// much is resident.
     pub memory_used_bytes: u64,
     /// What the zone may use; `None` when unknown, and memory then says
     /// nothing.

@@ -210,6 +210,9 @@ impl Answer {
             message: Value,
             #[serde(default)]
             errors: Value,
+            /// Prometheus' word for a message.
+            #[serde(default)]
+            error: Value,
         }
         let text = |value: &Value| match value {
             Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -219,7 +222,8 @@ impl Answer {
         let message = match serde_json::from_slice::<Body>(&self.body) {
             Ok(body) => {
                 code = text(&body.code);
-                let mut parts = vec![code.clone(), text(&body.message)];
+                let mut parts =
+                    vec![code.clone(), text(&body.message), text(&body.error)];
                 parts.extend(body.errors.as_array().into_iter().flatten().map(
                     |error| {
                         let of = |key| text(&error[key]);
@@ -274,6 +278,7 @@ mod tests {
             ("", "no body"),
             ("<html>", "no API error in the body"),
             (r#"{"message": "plain"}"#, "plain"),
+            (r#"{"status": "error", "error": "parse error"}"#, "parse error"),
             (r#"{"code": 7, "message": {}, "errors": {}}"#, ""),
         ] {
             let error = error(404, body);

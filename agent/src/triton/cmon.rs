@@ -9,9 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
+use uuid::Uuid;
 
-use super::{ApiError, Http, Lookup, connect, tls};
+use super::{Answer, ApiError, Http, Lookup, connect, tls};
 
 const BODY_LIMIT: usize = 64 << 20;
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -30,9 +31,19 @@ pub struct Endpoint<'a> {
 }
 
 #[derive(Deserialize)]
-struct Discovery<'a> {
-    #[serde(borrow)]
-    containers: Vec<&'a RawValue>,
+struct Discovery<T> {
+    containers: Vec<T>,
+}
+
+/// A zone as discovery lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Container {
+    /// Its uuid.
+    #[serde(rename = "vm_uuid")]
+    pub uuid: Uuid,
+    /// The groups of its tag.
+    #[serde(default)]
+    pub groups: Vec<String>,
 }
 
 /// Asks for the list of zones; returns how many there are.
@@ -42,10 +53,33 @@ pub async fn discover(
     certificate: &Path,
     lookup: Option<Lookup>,
 ) -> Result<usize, ApiError> {
-    let read = |path| std::fs::read(path).unwrap_or_default();
-    let config =
-        tls::identified(&read(key), &read(certificate), endpoint.verify)
-            .map_err(ApiError::Client)?;
+    let (url, answer) = ask(endpoint, key, certificate, lookup).await?;
+    // Nothing of them is wanted but their number.
+    let found: Discovery<IgnoredAny> = answer.json(&url)?;
+    Ok(found.containers.len())
+}
+
+/// Asks for the list of zones.
+pub async fn containers(
+    endpoint: Endpoint<'_>,
+    key: &Path,
+    certificate: &Path,
+    lookup: Option<Lookup>,
+) -> Result<Vec<Container>, ApiError> {
+    let (url, answer) = ask(endpoint, key, certificate, lookup).await?;
+    let found: Discovery<Container> = answer.json(&url)?;
+    Ok(found.containers)
+}
+
+async fn ask(
+    endpoint: Endpoint<'_>,
+    key: &Path,
+    certificate: &Path,
+    lookup: Option<Lookup>,
+) -> Result<(String, Answer), ApiError> {
+    let pem = |path| std::fs::read(path).unwrap_or_default();
+    let config = tls::identified(&pem(key), &pem(certificate), endpoint.verify)
+        .map_err(ApiError::Client)?;
     let http = Http::over(connect::with_tls(config, TIMEOUT, lookup), TIMEOUT);
     let mut url =
         format!("https://{}:{}/v1/discover", endpoint.host, endpoint.port);
@@ -54,10 +88,5 @@ pub async fn discover(
         url.push_str(&endpoint.groups.join(","));
     }
     let answer = http.get(&url, &[], BODY_LIMIT).await?;
-    if answer.status != 200 {
-        return Err(answer.error(&url));
-    }
-    let discovery: Discovery<'_> = serde_json::from_slice(&answer.body)
-        .map_err(|source| answer.unreadable(&url, source))?;
-    Ok(discovery.containers.len())
+    Ok((url, answer))
 }

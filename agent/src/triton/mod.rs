@@ -13,6 +13,7 @@ pub mod imgapi;
 pub mod job;
 pub mod napi;
 pub mod papi;
+pub mod prometheus;
 pub mod sapi;
 pub mod vmapi;
 

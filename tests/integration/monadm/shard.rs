@@ -7,119 +7,21 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
+mod cmon;
+mod measured;
+mod site;
+mod verbs;
+mod watch;
+
 use std::collections::BTreeMap;
 
-use localdc::datacenter::{Fate, Vm};
+use localdc::datacenter::Fate;
 use localdc::http::{Fault, When};
 use localdc::sapi::Kind;
-use localdc::triton::{Triton, facts, ids};
 use serde_json::{Value, json};
 
-use super::{Ended, LIMIT, command, monadm};
-
-const SERVICE: &str = "5e000000-0000-4000-8000-000000000001";
-const KEY: &str = "triton.cmon.groups";
-/// Zones of customers' making, beside `cns0`, `cmon0` and the pairs.
-const OTHERS: usize = 40;
-
-/// A datacenter with two pairs, whose zones nobody scrapes yet.
-struct Site {
-    triton: Triton,
-}
-
-fn uuid(kind: u8, number: usize) -> String {
-    format!("{kind:02x}000000-0000-4000-8000-{number:012x}")
-}
-
-fn vm(uuid: String, alias: String) -> Vm {
-    let like = facts().vms[0].clone();
-    Vm { uuid, alias, tags: serde_json::Map::new(), nics: vec![], ..like }
-}
-
-impl Site {
-    async fn new() -> Self {
-        let mut facts = facts();
-        let others = (0..OTHERS).map(|n| vm(uuid(0xb0, n), format!("web{n}")));
-        facts.vms.extend(others);
-        let site = Self { triton: Triton::start(facts).await.unwrap() };
-        let service = json!({"uuid": SERVICE, "name": "prometheus",
-            "application_uuid": ids::SDC, "type": "vm"});
-        site.triton.sapi.handle.put(Kind::Service, service);
-        for shard in 0..2 {
-            site.pair(shard);
-        }
-        site
-    }
-
-    /// Two instances that share a group, and their zones.
-    fn pair(&self, shard: usize) {
-        for half in 0..2 {
-            let number = 2 * shard + half;
-            let uuid = uuid(0xd0, number);
-            let instance = json!({"uuid": uuid, "service_uuid": SERVICE,
-                "metadata": {"groups": [format!("shard-{shard}")]}});
-            self.triton.sapi.handle.put(Kind::Instance, instance);
-            let zone = vm(uuid, format!("prometheus{number}"));
-            self.triton.datacenter.update(|facts| facts.vms.push(zone));
-        }
-    }
-
-    async fn run(&self, words: &[&str]) -> Ended {
-        monadm(&self.triton.sapi.url(), words).await
-    }
-
-    async fn plan(&self, more: &[&str]) -> Value {
-        let words = [&["shard", "plan", "--json"], more].concat();
-        let ended = self.run(&words).await;
-        serde_json::from_str(&ended.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {ended:?}"))
-    }
-
-    async fn apply(&self, more: &[&str]) -> Ended {
-        self.run(&[&["shard", "apply"], more].concat()).await
-    }
-
-    fn tag(&self, uuid: &str) -> Option<String> {
-        self.tags().remove(uuid)
-    }
-
-    fn tags(&self) -> BTreeMap<String, String> {
-        let tag = |vm: &Vm| Some((vm.uuid.clone(), text(vm.tags.get(KEY)?)));
-        self.triton.datacenter.read(|f| f.vms.iter().filter_map(tag).collect())
-    }
-
-    fn set_tag(&self, uuid: &str, value: &str) {
-        self.triton.datacenter.update(|facts| {
-            let vm = facts.vms.iter_mut().find(|vm| vm.uuid == uuid).unwrap();
-            vm.tags.insert(KEY.into(), value.into());
-        });
-    }
-
-    /// How many zones each shard scrapes.
-    fn loads(&self) -> BTreeMap<String, usize> {
-        let mut loads = BTreeMap::new();
-        for tag in self.tags().values() {
-            let ours = tag.split(',').filter(|name| name.starts_with("shard-"));
-            let ours: Vec<&str> = ours.collect();
-            assert_eq!(ours.len(), 1, "{tag}");
-            *loads.entry(ours[0].to_owned()).or_default() += 1;
-        }
-        loads
-    }
-
-    fn writes(&self) -> usize {
-        self.triton.datacenter.gate().count()
-    }
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap().to_owned()
-}
-
-fn loads(all: &[usize]) -> BTreeMap<String, usize> {
-    let named = |(n, load): (usize, &usize)| (format!("shard-{n}"), *load);
-    all.iter().enumerate().map(named).collect()
-}
+use self::site::{SERVICE, Site, loads, text, uuid};
+use super::{LIMIT, command};
 
 /// Where a plan puts each zone.
 fn goals(plan: &Value) -> BTreeMap<String, String> {
@@ -256,7 +158,8 @@ async fn killed_at_any_moment_the_next_run_ends_where_the_first_was_to() {
         let site = Site::new().await;
         let wanted = goals(&site.plan(&[]).await);
         let sapi = site.triton.sapi.url();
-        let words = ["shard", "apply", "--at-once", "2"];
+        let lock = site.lock();
+        let words = ["shard", "apply", "--at-once", "2", "--lock", &lock];
         let mut child = command(&sapi, &words).spawn().unwrap();
         let until = async {
             while site.writes() < at && child.try_wait().unwrap().is_none() {

@@ -40,7 +40,7 @@ struct Cli {
 enum Verb {
     /// Say which Prometheus pair scrapes which zone
     #[command(subcommand)]
-    Shard(shard::ShardVerb),
+    Shard(Box<shard::ShardVerb>),
     /// Print a completion script for a shell
     Completion {
         /// Shell to complete for
@@ -54,9 +54,16 @@ pub fn monadm(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    log::start("monadm", tracing::Level::WARN, Stream::Stderr);
+    // A loop tells what it does; a verb's answer is its own.
+    let (level, stream) = match &cli.verb {
+        Verb::Shard(verb) if verb.is_loop() => {
+            (tracing::Level::INFO, Stream::Stdout)
+        }
+        _ => (tracing::Level::WARN, Stream::Stderr),
+    };
+    log::start("monadm", level, stream);
     let done = match cli.verb {
-        Verb::Shard(verb) => super::block_on(shard::shard(verb)),
+        Verb::Shard(verb) => super::block_on(shard::shard(*verb)),
         Verb::Completion { shell } => {
             front::complete::<Cli>(shell, "monadm");
             Ok(true)

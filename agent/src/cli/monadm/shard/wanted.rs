@@ -2,152 +2,190 @@
 // License, v. 2.0. If a copy of the MPL was not distributed with this
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
-//! What a plan comes to: tags to be written, and how it looks in a table and
-//! in JSON. Pure.
+//! What a plan comes to: tags to be written. Pure; how it looks is `show`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, anyhow};
-use serde_json::{Value, json};
+use anyhow::{Result, anyhow, bail};
 use uuid::Uuid;
 
+use super::args::Goal;
+use crate::deploy::shards::measured::Load;
 use crate::deploy::shards::{Facts, Write};
 use crate::shard::tag::{self, Edit};
-use crate::shard::{
-    Extent, Instance, Limits, Plan, Request, Shard, ShardName, Strategy, plan,
-};
-
-/// Moves that a table shows; JSON has them all.
-const SHOWN: usize = 40;
-
-/// What was asked for.
-pub(super) struct Question<'a> {
-    /// Of the groups that are ours.
-    pub(super) prefix: &'a str,
-    /// Shards to be emptied.
-    pub(super) drain: &'a [String],
-    /// Zones and their shards.
-    pub(super) pins: &'a [(Uuid, String)],
-    /// How much may change.
-    pub(super) limits: Limits,
-    /// How far to go.
-    pub(super) extent: Extent,
-}
+use crate::shard::{Instance, Limits, Plan, Request, Shard, ShardName, plan};
 
 /// The answer.
 pub(super) struct Wanted {
-    shards: Vec<Row>,
-    moves: Vec<Moved>,
-    plan: Plan,
-    aliases: BTreeMap<Uuid, String>,
+    /// Shards, by name.
+    pub(super) shards: Vec<Row>,
+    /// Zones that change shard.
+    pub(super) moves: Vec<Moved>,
+    /// The planner's own words.
+    pub(super) plan: Plan,
+    /// What people call the zones.
+    pub(super) aliases: BTreeMap<Uuid, String>,
     /// Tags to be written.
     pub(super) writes: Vec<Write>,
     /// What is wrong and stays so.
-    problems: Vec<String>,
+    pub(super) problems: Vec<String>,
+    /// What is to be known beside.
+    pub(super) notes: Vec<String>,
+    /// How pairs bear what they have, where that was asked.
+    pub(super) loads: BTreeMap<String, Load>,
+    /// Zones that CMON is to list, and in which group.
+    pub(super) listed: BTreeMap<Uuid, String>,
 }
 
-struct Row {
-    name: String,
-    members: BTreeSet<Uuid>,
-    before: usize,
-    after: usize,
+/// A shard.
+pub(super) struct Row {
+    /// Its name.
+    pub(super) name: String,
+    /// The pair.
+    pub(super) members: BTreeSet<Uuid>,
+    /// `draining`, `retired`, or nothing.
+    pub(super) state: &'static str,
+    /// Zones now and after.
+    pub(super) zones: [usize; 2],
+    /// Weight now and after, where it is not their number.
+    pub(super) weight: Option<[u128; 2]>,
+    /// Most weight.
+    pub(super) capacity: Option<u64>,
 }
 
-struct Moved {
-    uuid: Uuid,
-    from: Option<String>,
-    to: String,
+/// A zone that changes shard.
+pub(super) struct Moved {
+    /// The zone.
+    pub(super) uuid: Uuid,
+    /// Where it is; `None`, where nobody scrapes it.
+    pub(super) from: Option<String>,
+    /// Where it will be.
+    pub(super) to: String,
 }
 
 impl Wanted {
-    /// Plans.
+    /// Plans. `weights` are those of the zones that are known; `None` counts
+    /// zones.
     ///
-    /// Errors: a group that can be no shard's name.
-    pub(super) fn of(facts: &Facts, asked: &Question<'_>) -> Result<Self> {
-        let alone = facts.pairs.len() == 1;
-        let shard = |(name, members): (&String, &BTreeSet<Uuid>)| {
-            let forbidden = match alone {
-                true => Vec::new(),
-                false => members.iter().copied().collect(),
-            };
-            let draining = asked.drain.contains(name);
-            let name = ShardName::parse(name).map_err(|e| anyhow!("{e}"))?;
-            Ok(Shard { name, capacity: None, forbidden, draining })
-        };
-        let shards: Vec<Shard> =
-            facts.pairs.iter().map(shard).collect::<Result<_>>()?;
+    /// Errors: no shard; a name that is none of them; a group that can be no
+    /// shard's name.
+    pub(super) fn of(
+        facts: &Facts,
+        goal: &Goal,
+        weights: Option<&BTreeMap<Uuid, u64>>,
+    ) -> Result<Self> {
+        check(facts, goal)?;
+        let shards = shards(facts, goal)?;
         let positions: BTreeMap<&str, u32> =
             shards.iter().map(|s| s.name.as_str()).zip(0..).collect();
-        let pins: BTreeMap<Uuid, u32> = asked
-            .pins
-            .iter()
-            .filter_map(|(uuid, name)| {
-                Some((*uuid, *positions.get(name.as_str())?))
-            })
-            .collect();
+        let mut problems = Vec::new();
+        let pins = pins(facts, goal, &positions, &mut problems);
+        let prefix = &*goal.ask.prefix;
         let current = |tag: &Option<String>| {
-            let mut ours = tag::ours(tag.as_deref(), asked.prefix);
-            ours.find_map(|name| positions.get(name).copied())
+            let mut ours = tag::ours(tag.as_deref(), prefix);
+            // Nobody scrapes what is on a shard that is retired.
+            let mut working =
+                ours.by_ref().filter(|name| !facts.retired.contains(*name));
+            working.find_map(|name| positions.get(name).copied())
         };
+        let weigh = weigh(facts, weights);
         let zones = facts.zones.iter();
         let instances: Vec<Instance> = zones
             .map(|zone| Instance {
                 uuid: zone.uuid,
-                weight: 1,
+                weight: weigh(zone.uuid),
                 current: current(&zone.tag),
                 pinned: pins.get(&zone.uuid).copied(),
             })
             .collect();
-        let mut places: BTreeMap<Uuid, Option<u32>> =
+        let before: BTreeMap<Uuid, Option<u32>> =
             instances.iter().map(|one| (one.uuid, one.current)).collect();
-        let (limits, strategy) = (asked.limits, Strategy::Balanced);
+        let limits = Limits {
+            most_moves: goal.how.most,
+            hysteresis_permille: goal.how.hysteresis,
+        };
+        let strategy = goal.how.strategy.into();
         let request = Request { shards, instances, limits, strategy };
-        let plan = plan(&request, asked.extent);
+        let plan = plan(&request, goal.extent);
+        let mut after = before.clone();
+        after.extend(plan.moves.iter().map(|one| (one.uuid, Some(one.to))));
         let count = |places: &BTreeMap<Uuid, Option<u32>>, shard: u32| {
             places.values().filter(|place| **place == Some(shard)).count()
         };
-        let before = places.clone();
-        places.extend(plan.moves.iter().map(|one| (one.uuid, Some(one.to))));
         let name = |shard: u32| request.shards[shard as usize].name.clone();
-        let rows = facts.pairs.iter().zip(0..);
-        let rows = rows.map(|((name, members), shard)| Row {
-            name: name.clone(),
-            members: members.clone(),
-            before: count(&before, shard),
-            after: count(&places, shard),
-        });
+        let row = |(n, (name, members)): (u32, _)| {
+            let name: &String = name;
+            let shard = &request.shards[n as usize];
+            let at = n as usize;
+            let weight = [plan.before.by_shard[at], plan.after.by_shard[at]];
+            Row {
+                name: name.clone(),
+                members: Clone::clone(members),
+                state: match (facts.retired.contains(name), shard.draining) {
+                    (true, _) => "retired",
+                    (false, true) => "draining",
+                    (false, false) => "",
+                },
+                zones: [count(&before, n), count(&after, n)],
+                weight: weights.map(|_| weight),
+                capacity: shard.capacity,
+            }
+        };
         let moves = plan.moves.iter().map(|one| Moved {
             uuid: one.uuid,
             from: one.from.map(|shard| name(shard).to_string()),
             to: name(one.to).to_string(),
         });
+        problems.extend(plan.problems.iter().map(ToString::to_string));
         let mut wanted = Self {
-            shards: rows.collect(),
+            shards: (0..).zip(&facts.pairs).map(row).collect(),
             moves: moves.collect(),
             aliases: BTreeMap::new(),
             writes: Vec::new(),
-            problems: plan.problems.iter().map(ToString::to_string).collect(),
+            problems,
+            notes: Vec::new(),
+            loads: BTreeMap::new(),
+            listed: BTreeMap::new(),
             plan,
         };
         wanted.problems.extend(facts.ungrouped.iter().map(|uuid| {
             format!(
-                "prometheus {uuid}: saw no group {}*, wanted one: it scrapes \
-                 everything",
-                asked.prefix
+                "prometheus {uuid}: saw no group {prefix}*, wanted one: it \
+                 scrapes everything"
             )
         }));
         for zone in &facts.zones {
             wanted.aliases.insert(zone.uuid, zone.alias.clone());
             // One that has no place keeps what it has.
-            let place = places.get(&zone.uuid).copied().flatten();
+            let place = after.get(&zone.uuid).copied().flatten();
             let Some(shard) = place.map(name) else { continue };
-            match tag::edit(zone.tag.as_deref(), asked.prefix, Some(&shard)) {
+            if zone.listed {
+                wanted.listed.insert(zone.uuid, shard.to_string());
+            }
+            match tag::edit(zone.tag.as_deref(), prefix, Some(&shard)) {
                 Ok(Edit::Unchanged) => {}
                 Ok(Edit::Delete) => wanted.write(zone.uuid, None),
                 Ok(Edit::Write(value)) => wanted.write(zone.uuid, Some(value)),
                 Err(faults) => wanted.problems.extend(faults.iter().map(|f| {
                     format!("zone {} {}: {f}", zone.uuid, zone.alias)
                 })),
+            }
+        }
+        // First what nobody scrapes.
+        let moves = wanted.moves.iter().filter(|one| one.from.is_some());
+        let cut: BTreeSet<Uuid> = moves.map(|one| one.uuid).collect();
+        wanted.writes.sort_by_key(|one| cut.contains(&one.uuid));
+        if let Some(weights) = weights {
+            let known = facts.zones.iter();
+            let known =
+                known.filter(|zone| weights.contains_key(&zone.uuid)).count();
+            if known < facts.zones.len() {
+                wanted.notes.push(format!(
+                    "{} of {} zones could not be weighed and count as the \
+                     mean of the others",
+                    facts.zones.len() - known,
+                    facts.zones.len()
+                ));
             }
         }
         Ok(wanted)
@@ -167,78 +205,93 @@ impl Wanted {
         self.moves.iter().filter(|one| one.from.is_some()).count()
     }
 
-    /// What people call the zones.
-    pub(super) fn names(&self) -> BTreeMap<Uuid, String> {
-        self.aliases.clone()
-    }
-
-    /// Prints it.
-    pub(super) fn show(&self, json: bool) -> Result<()> {
-        match json {
-            true => say!("{}", serde_json::to_string_pretty(&self.json())?),
-            false => say!("{}", self.table().trim_end()),
-        }
-        Ok(())
-    }
-
-    fn alias(&self, uuid: Uuid) -> &str {
+    /// What people call a zone.
+    pub(super) fn alias(&self, uuid: Uuid) -> &str {
         self.aliases.get(&uuid).map_or("", String::as_str)
     }
+}
 
-    fn json(&self) -> Value {
-        let shards = self.shards.iter().map(|row| {
-            json!({"name": row.name, "members": row.members,
-                "before": row.before, "after": row.after})
-        });
-        let moves = self.moves.iter().map(|one| {
-            json!({"uuid": one.uuid, "alias": self.alias(one.uuid),
-                "from": one.from, "to": one.to})
-        });
-        json!({
-            "shards": shards.collect::<Vec<_>>(),
-            "moves": moves.collect::<Vec<_>>(),
-            "writes": self.writes.len(),
-            "deferred": self.plan.deferred,
-            "imbalance": {"before": self.plan.before.imbalance,
-                "after": self.plan.after.imbalance},
-            "problems": self.problems,
-        })
-    }
-
-    fn table(&self) -> String {
-        let wide = self.shards.iter().map(|row| row.name.len()).max();
-        let wide = wide.unwrap_or(0).max("SHARD".len());
-        let mut text = format!(
-            "{:wide$}  PAIR  {:>7}  {:>7}\n",
-            "SHARD", "ZONES", "AFTER"
+/// Whether there is what the goal speaks of.
+fn check(facts: &Facts, goal: &Goal) -> Result<()> {
+    if facts.pairs.is_empty() {
+        bail!(
+            "no shard: saw {} instances of prometheus, none with a group that \
+             begins {:?} in its metadata; wanted one at least",
+            facts.ungrouped.len(),
+            goal.ask.prefix
         );
-        for row in &self.shards {
-            let members = row.members.len();
-            text.push_str(&format!(
-                "{:wide$}  {members:>4}  {:>7}  {:>7}\n",
-                row.name, row.before, row.after
-            ));
-        }
-        let Plan { before, after, deferred, .. } = &self.plan;
-        text.push_str(&format!(
-            "\n{} moves, {deferred} left for the next run, {} tags to write; \
-             imbalance {:.3}, after that {:.3}\n",
-            self.moves.len(),
-            self.writes.len(),
-            before.imbalance,
-            after.imbalance
-        ));
-        for one in self.moves.iter().take(SHOWN) {
-            let from = one.from.as_deref().unwrap_or("nowhere");
-            let (uuid, alias) = (one.uuid, self.alias(one.uuid));
-            text.push_str(&format!("  {uuid} {alias} {from} -> {}\n", one.to));
-        }
-        if let Some(more @ 1..) = self.moves.len().checked_sub(SHOWN) {
-            text.push_str(&format!("  and {more} more; --json has all\n"));
-        }
-        for problem in &self.problems {
-            text.push_str(&format!("fault: {problem}\n"));
-        }
-        text
     }
+    let pinned = goal.how.pin.iter().map(|(_, shard)| shard);
+    let capped = goal.how.cap.iter().filter_map(|(shard, _)| shard.as_ref());
+    for name in goal.drain.iter().chain(pinned).chain(capped) {
+        if !facts.pairs.contains_key(name) {
+            let all: Vec<&str> =
+                facts.pairs.keys().map(String::as_str).collect();
+            bail!("shard {name}: unknown; wanted one of {}", all.join(", "));
+        }
+    }
+    Ok(())
+}
+
+fn shards(facts: &Facts, goal: &Goal) -> Result<Vec<Shard>> {
+    let draining = |name: &String| {
+        goal.drain.contains(name) || facts.retired.contains(name)
+    };
+    // A pair that is the only one to take anything looks after itself too.
+    let open = facts.pairs.keys().filter(|name| !draining(name)).count();
+    let shard = |(name, members): (&String, &BTreeSet<Uuid>)| {
+        let forbidden = match open {
+            ..=1 => Vec::new(),
+            _ => members.iter().copied().collect(),
+        };
+        Ok(Shard {
+            capacity: goal.how.cap_of(name),
+            draining: draining(name),
+            name: ShardName::parse(name).map_err(|e| anyhow!("{e}"))?,
+            forbidden,
+        })
+    };
+    facts.pairs.iter().map(shard).collect()
+}
+
+/// Positions by zone. A zone that is not there is told: it may have been
+/// misspelt.
+fn pins(
+    facts: &Facts,
+    goal: &Goal,
+    positions: &BTreeMap<&str, u32>,
+    problems: &mut Vec<String>,
+) -> BTreeMap<Uuid, u32> {
+    let zones: BTreeSet<Uuid> =
+        facts.zones.iter().map(|zone| zone.uuid).collect();
+    let mut pins = BTreeMap::new();
+    for (uuid, shard) in &goal.how.pin {
+        let position = positions.get(shard.as_str());
+        match position.filter(|_| zones.contains(uuid)) {
+            Some(position) => {
+                pins.insert(*uuid, *position);
+            }
+            None => problems.push(format!(
+                "pin {uuid}={shard}: saw no such zone, wanted one of the \
+                 account that is up"
+            )),
+        }
+    }
+    pins
+}
+
+/// What a zone weighs: what is known of it, else the mean of what is.
+fn weigh(
+    facts: &Facts,
+    weights: Option<&BTreeMap<Uuid, u64>>,
+) -> impl Fn(Uuid) -> u64 {
+    let known =
+        move |uuid: &Uuid| weights.and_then(|all| all.get(uuid)).copied();
+    let all = facts.zones.iter().filter_map(|zone| known(&zone.uuid));
+    let (count, sum) = all.fold((0_u128, 0_u128), |(count, sum), weight| {
+        (count + 1, sum + u128::from(weight))
+    });
+    let mean = sum.checked_div(count).unwrap_or(1).max(1);
+    let mean = u64::try_from(mean).unwrap_or(u64::MAX);
+    move |uuid| known(&uuid).unwrap_or(mean)
 }

@@ -1,0 +1,158 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Verb shard status: the shards as they are, and how their pairs bear it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::args::{Goal, HowArgs, StatusArgs};
+use super::session::Session;
+use super::wanted::Wanted;
+use crate::deploy::shards::SERVICE;
+use crate::deploy::shards::measured::{Load, Measured, memory_limits};
+use crate::shard::advice::{self, Advice, Verdict, advise};
+use crate::shard::{Extent, ShardName};
+
+/// Runs the verb. `false`, where something is not as it should be.
+pub(super) async fn status(args: StatusArgs) -> Result<bool> {
+    let StatusArgs { ask, prometheus } = args;
+    let how = HowArgs::plain();
+    let goal = Goal { ask, how, extent: Extent::Assign, drain: Vec::new() };
+    let session = Session::open(&goal).await?;
+    let mut wanted = session.wanted().await?;
+    let mut sources = session.servers(&prometheus).await?;
+    let measured = Measured::gather(&mut sources).await;
+    let rosters = session.rosters(SERVICE).await?;
+    let limits =
+        memory_limits(rosters.iter().flat_map(|roster| &roster.members));
+    let mut loads = BTreeMap::new();
+    let working = || wanted.shards.iter().filter(|row| row.state.is_empty());
+    for row in working() {
+        match measured.load(&row.members, &limits) {
+            Some(load) => {
+                loads.insert(row.name.clone(), load);
+            }
+            None => sources
+                .notes
+                .push(format!("{}: no server says how it fares", row.name)),
+        }
+    }
+    // Of a part nothing can be said of the whole.
+    let whole = loads.len() == working().count();
+    wanted.notes.append(&mut sources.notes);
+    if whole {
+        judge(&mut wanted, &loads);
+    }
+    wanted.loads = loads;
+    wanted.show(goal.ask.json)?;
+    Ok(wanted.is_as_planned())
+}
+
+/// Says what is overloaded, and what to do about it.
+fn judge(wanted: &mut Wanted, loads: &BTreeMap<String, Load>) {
+    let fact = |(name, load): (&String, &Load)| {
+        Some(advice::Facts {
+            name: ShardName::parse(name).ok()?,
+            series: load.series,
+            memory_used_bytes: load.memory_used_bytes,
+            memory_limit_bytes: load.memory_limit_bytes,
+            scrapes: load.scrapes,
+            dropped_scrapes: load.dropped_scrapes,
+        })
+    };
+    let facts: Vec<advice::Facts> = loads.iter().filter_map(fact).collect();
+    let Advice { verdict, overloaded, capacities } = advise(&facts);
+    let names: Vec<&str> = overloaded.iter().map(ShardName::as_str).collect();
+    let overloaded = match &names[..] {
+        [one] => format!("{one} is overloaded"),
+        all => format!("{} are overloaded", all.join(", ")),
+    };
+    let count = facts.len();
+    match verdict {
+        Verdict::Keep => {}
+        Verdict::Rebalance => {
+            let caps =
+                facts.iter().zip(&capacities).filter_map(|(one, cap)| {
+                    Some(format!(" --cap {}={}", one.name, (*cap)?))
+                });
+            wanted.problems.push(format!(
+                "{overloaded}, and all together have room: monadm shard \
+                 rebalance --weight series{}",
+                caps.collect::<String>()
+            ));
+        }
+        Verdict::Grow { shards } => wanted.problems.push(format!(
+            "{overloaded}: saw {count} shards, wanted {shards}: monadm \
+             post-setup prometheus --shards {shards}, then monadm shard \
+             rebalance --weight series"
+        )),
+        Verdict::Shrink { shards } => {
+            let lightest = facts.iter().min_by_key(|one| one.series);
+            let name = lightest.map_or("", |one| one.name.as_str());
+            wanted.notes.push(format!(
+                "{shards} of {count} shards would do: monadm shard drain {name}"
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::deploy::shards::Facts;
+
+    #[derive(Parser)]
+    struct Words {
+        #[command(flatten)]
+        status: StatusArgs,
+    }
+
+    /// What is said where shards have so much of their memory in use, in
+    /// percent.
+    fn said(used: &[u64]) -> (Vec<String>, Vec<String>) {
+        let name = |n: usize| format!("shard-{n}");
+        let load = |(n, percent): (usize, &u64)| {
+            let load = Load {
+                series: 1000 * percent,
+                memory_used_bytes: percent << 20,
+                memory_limit_bytes: Some(100 << 20),
+                scrapes: 1000,
+                dropped_scrapes: 0,
+            };
+            (name(n), load)
+        };
+        let loads = used.iter().enumerate().map(load).collect();
+        let ask = Words::try_parse_from(["x"]).unwrap().status.ask;
+        let how = HowArgs::plain();
+        let goal = Goal { ask, how, extent: Extent::Assign, drain: vec![] };
+        let pairs = (0..used.len()).map(|n| (name(n), [].into())).collect();
+        let facts = Facts { pairs, ..Facts::default() };
+        let mut wanted = Wanted::of(&facts, &goal, None).unwrap();
+        judge(&mut wanted, &loads);
+        (wanted.problems, wanted.notes)
+    }
+
+    #[test]
+    fn advice_is_a_command() {
+        assert_eq!(said(&[50, 60]), (vec![], vec![]));
+        let (problems, _) = said(&[90, 20]);
+        let wanted = "shard-0 is overloaded, and all together have room: \
+                      monadm shard rebalance --weight series --cap \
+                      shard-0=80000 --cap shard-1=80000";
+        assert_eq!(problems, [wanted]);
+        let (problems, _) = said(&[90, 85]);
+        let wanted = "shard-0, shard-1 are overloaded: saw 2 shards, wanted \
+                      3: monadm post-setup prometheus --shards 3, then monadm \
+                      shard rebalance --weight series";
+        assert_eq!(problems, [wanted]);
+        let (problems, notes) = said(&[10, 5]);
+        assert!(problems.is_empty(), "{problems:?}");
+        let wanted = "1 of 2 shards would do: monadm shard drain shard-1";
+        assert_eq!(notes, [wanted]);
+    }
+}
