@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::api::lenient;
 use super::{ApiError, Http};
@@ -45,9 +46,14 @@ impl AllowedPeer {
         let mask = self.mask.map_or(length, u32::from).min(length);
         // A shift by all 128 bits is none: then everything fits.
         let beyond = 128 - mask;
-        length == other
-            && (own ^ peer).checked_shr(beyond).unwrap_or(0) == 0
+        length == other && (own ^ peer).checked_shr(beyond).unwrap_or(0) == 0
     }
+}
+
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default, deserialize_with = "lenient")]
+    names: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +77,21 @@ pub async fn allowed_peers(
 ) -> Result<Vec<AllowedPeer>, ApiError> {
     let url = format!("{}/allowed-peers", base(address));
     http.get(&url, &[], BODY_LIMIT).await?.json(&url)
+}
+
+/// The names that the CNS instance at `address` has for a VM; none, when it
+/// does not know it.
+pub async fn names_of(
+    http: &Http,
+    address: IpAddr,
+    vm: Uuid,
+) -> Result<Vec<String>, ApiError> {
+    let url = format!("{}/vm/{vm}", base(address));
+    let answer = http.get(&url, &[], BODY_LIMIT).await?;
+    match answer.status {
+        404 => Ok(Vec::new()),
+        _ => Ok(answer.json::<Named>(&url)?.names),
+    }
 }
 
 /// The suffixes of a VM of `owner` on `network`. Both are needed: CNS falls

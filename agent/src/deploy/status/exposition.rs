@@ -145,9 +145,8 @@ fn read_labels<'a>(
 
 /// A name and what follows it; metrics' names may have colons.
 fn word(text: &str, metric: bool) -> Option<(&str, &str)> {
-    let fits = |c: char| {
-        c.is_ascii_alphanumeric() || c == '_' || (metric && c == ':')
-    };
+    let fits =
+        |c: char| c.is_ascii_alphanumeric() || c == '_' || (metric && c == ':');
     let end = text.find(|c| !fits(c)).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     let first = name.chars().next()?;

@@ -54,6 +54,11 @@ impl Finding {
         Self { weight: Weight::Note, ..Self::wrong(about, says) }
     }
 
+    /// Looked at, and well.
+    pub(super) fn well(about: &str, says: impl Into<String>) -> Self {
+        Self { weight: Weight::Well, ..Self::wrong(about, says) }
+    }
+
     /// What was answered.
     pub(super) fn on(mut self, evidence: impl Into<String>) -> Self {
         self.evidence.push(evidence.into());
@@ -86,13 +91,15 @@ pub fn judge(picture: &Picture) -> (Verdict, Vec<Finding>) {
     }
     match &picture.shards {
         Look::Seen(seen) => shards(seen, &mut found),
-        Look::Failed(why) => found.push(
-            Finding::unseen("shards", "not looked at").on(why),
-        ),
+        Look::Failed(why) => {
+            found.push(Finding::unseen("shards", "not looked at").on(why))
+        }
         Look::Unasked => {}
     }
     for missed in &picture.missed {
-        found.push(Finding::unseen(&missed.what, "not looked at").on(&missed.why));
+        found.push(
+            Finding::unseen(&missed.what, "not looked at").on(&missed.why),
+        );
     }
     unseen(picture, &mut found);
     if !found.iter().any(|one| one.weight == Weight::Unseen)
@@ -168,6 +175,8 @@ fn instance(picture: &Picture, one: &Seen, found: &mut Vec<Finding>) {
     match &one.agent {
         Look::Seen(agent) => {
             converged(one, agent, found);
+            targets(one, agent, found);
+            room(one, agent, found);
             certificates(one, agent, found);
             for (name, seen) in &agent.names {
                 names(picture, one, name, seen, found);
@@ -277,6 +286,42 @@ pub fn ills(agent: &AgentSeen) -> Vec<String> {
     ills
 }
 
+/// CMON answers, and lists nothing: a group that no zone bears, or an account
+/// without zones.
+fn targets(one: &Seen, agent: &AgentSeen, found: &mut Vec<Finding>) {
+    if agent.targets != Some(0) || agent.discovery_up != Some(true) {
+        return;
+    }
+    let groups = match one.groups.is_empty() {
+        true => "none: every zone of the account".to_owned(),
+        false => one.groups.join(", "),
+    };
+    found.push(
+        Finding::wrong(&one.alias, "CMON lists no zone for it to scrape")
+            .on("its config-agent: discovery is answered, with 0 zones")
+            .on(format!("SAPI: its groups are {groups}"))
+            .mend("monadm shard status"),
+    );
+}
+
+/// A tenth is what daemons need to compact: `DataFolderNearlyFull`.
+fn room(one: &Seen, agent: &AgentSeen, found: &mut Vec<Finding>) {
+    let (Some(size), Some(left)) =
+        (agent.data_size_bytes, agent.data_available_bytes)
+    else {
+        return;
+    };
+    if left >= size / 10 {
+        return;
+    }
+    let (size, left) = (size >> 20, left >> 20);
+    found.push(
+        Finding::wrong(&one.alias, "its data folder is nearly full")
+            .on(format!("its config-agent: {left} MiB of {size} MiB are left"))
+            .mend(within(one, "config-agent explain retention_size")),
+    );
+}
+
 fn certificates(one: &Seen, agent: &AgentSeen, found: &mut Vec<Finding>) {
     for (file, left) in &agent.certificates {
         let limit = match file.as_str() {
@@ -318,13 +363,13 @@ fn names(
         return;
     }
     let mut finding =
-        Finding::wrong(&one.alias, format!("its copy of {name} is old"))
-            .on(format!(
-                "its config-agent: serial {serial}, confirmed {age} s ago"
-            ));
-    finding.evidence.extend(serials(picture, name).map(|(alias, serial)| {
-        format!("{alias}: serial {serial}")
-    }));
+        Finding::wrong(&one.alias, format!("its copy of {name} is old")).on(
+            format!("its config-agent: serial {serial}, confirmed {age} s ago"),
+        );
+    finding.evidence.extend(
+        serials(picture, name)
+            .map(|(alias, serial)| format!("{alias}: serial {serial}")),
+    );
     let refresh = format!("config-agent dns refresh {name}");
     found.push(finding.mend(within(one, &refresh)));
 }
@@ -447,11 +492,11 @@ fn groups(picture: &Picture, found: &mut Vec<Finding>) {
         }
         if service == "prometheus" && members.len() == 1 {
             let one = &members[0].alias;
-            let says = format!("{one} has no partner: no samples while it is away");
+            let says =
+                format!("{one} has no partner: no samples while it is away");
             found.push(
-                Finding::note(name, says).mend(format!(
-                    "monadm post-setup {service} --replicas 2"
-                )),
+                Finding::note(name, says)
+                    .mend(format!("monadm post-setup {service} --replicas 2")),
             );
         }
     }
@@ -485,6 +530,14 @@ fn shards(seen: &Shards, found: &mut Vec<Finding>) {
         format!("{ungrouped} prometheus without a group scrape everything"),
         "monadm shard status",
     );
+    for (group, zones) in &seen.without_pair {
+        let says = format!("{zones} zones bear {group}, which nobody scrapes");
+        found.push(
+            Finding::wrong("shards", says)
+                .on(format!("no prometheus has {group} in metadata groups"))
+                .mend("monadm shard apply"),
+        );
+    }
     let loads = seen.shards.values().map(|shard| shard.zones);
     let (least, most) = (loads.clone().min(), loads.max());
     let (least, most) = (least.unwrap_or(0), most.unwrap_or(0));

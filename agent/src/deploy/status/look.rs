@@ -121,7 +121,7 @@ pub async fn look(apis: &Apis, http: &Http, asked: &Question) -> Picture {
         instances: seen,
         cns,
         shards: match facts {
-            Ok(facts) => Look::Seen(shards_of(&facts)),
+            Ok(facts) => Look::Seen(shards_of(&facts, &asked.prefix)),
             Err(error) => Look::Failed(chain(&error)),
         },
         missed,
@@ -224,9 +224,9 @@ pub(super) async fn zones(
         let gone = |vm: &Vm| vm.state == "destroyed";
         let vm = asked_of(vm, |vm| vm.filter(|vm| !gone(vm)));
         let address = match &vm {
-            Look::Seen(Some(vm)) => admin(
-                vm.nics.iter().map(|nic| (&*nic.nic_tag, &*nic.ip)),
-            ),
+            Look::Seen(Some(vm)) => {
+                admin(vm.nics.iter().map(|nic| (&*nic.nic_tag, &*nic.ip)))
+            }
             Look::Seen(None) | Look::Unasked => None,
             // NAPI knows the addresses too.
             Look::Failed(_) => {
@@ -241,9 +241,7 @@ pub(super) async fn zones(
     asking.buffer_unordered(AT_ONCE).collect().await
 }
 
-fn admin<'a>(
-    nics: impl Iterator<Item = (&'a str, &'a str)>,
-) -> Option<IpAddr> {
+fn admin<'a>(nics: impl Iterator<Item = (&'a str, &'a str)>) -> Option<IpAddr> {
     let mut admin = nics.filter(|(tag, _)| *tag == "admin");
     admin.find_map(|(_, ip)| ip.parse().ok())
 }
@@ -363,7 +361,7 @@ async fn fill_images(apis: &Apis, seen: &mut [Seen]) {
     }
 }
 
-fn shards_of(facts: &shards::Facts) -> Shards {
+fn shards_of(facts: &shards::Facts, prefix: &str) -> Shards {
     let mut seen = Shards::default();
     for (name, members) in &facts.pairs {
         let shard = Shard { members: members.clone(), zones: 0 };
@@ -380,6 +378,9 @@ fn shards_of(facts: &shards::Facts) -> Shards {
             if let Some(shard) = seen.shards.get_mut(group) {
                 shard.zones += 1;
                 found += 1;
+            } else if group.starts_with(prefix) {
+                let count = seen.without_pair.entry(group.to_owned());
+                *count.or_default() += 1;
             }
         }
         seen.scraped_by_nobody += usize::from(found == 0);

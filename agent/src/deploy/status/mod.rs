@@ -161,6 +161,8 @@ pub struct Shards {
     pub scraped_by_nobody: usize,
     /// Zones that bear more than one.
     pub scraped_twice: usize,
+    /// Zones by a group like a shard's that no prometheus has.
+    pub without_pair: BTreeMap<String, usize>,
     /// Instances of prometheus without a group, beside such with one.
     pub ungrouped: usize,
     /// The most loaded shard over the mean; 1 is even.
@@ -186,6 +188,8 @@ pub enum Weight {
     Unseen,
     /// Good to know.
     Note,
+    /// Looked at, and well.
+    Well,
 }
 
 /// What was found, on what grounds, and what mends it.
@@ -221,7 +225,7 @@ impl Verdict {
         match findings.iter().map(|finding| finding.weight).min() {
             Some(Weight::Wrong) => Self::Wrong,
             Some(Weight::Unseen) => Self::Unseen,
-            Some(Weight::Note) | None => Self::Well,
+            Some(Weight::Note | Weight::Well) | None => Self::Well,
         }
     }
 }

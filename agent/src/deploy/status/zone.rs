@@ -128,12 +128,14 @@ async fn metrics(
     port: u16,
 ) -> Result<(Samples, Option<i64>), String> {
     let url = format!("http://{}/metrics", SocketAddr::new(address, port));
+    let began = SystemTime::now();
     let answer = http.get(&url, &[], METRICS).await;
     let answer = answer.map_err(|error| chain(&error))?;
     if answer.status != 200 {
         return Err(chain(&answer.error(&url)));
     }
-    let ahead = answer.date.and_then(ahead);
+    let now = (began, SystemTime::now());
+    let ahead = answer.date.map(|date| ahead(date, now));
     let text = String::from_utf8(answer.body)
         .map_err(|error| format!("{url}: {error}"))?;
     let samples = Samples::parse(&text);
@@ -141,10 +143,12 @@ async fn metrics(
     Ok((samples, ahead))
 }
 
-/// Seconds that `there` is ahead of now.
-fn ahead(there: SystemTime) -> Option<i64> {
-    let now = unix(SystemTime::now());
-    i64::try_from(unix(there)).ok()?.checked_sub(i64::try_from(now).ok()?)
+/// Seconds that a clock is ahead, which showed `date` at some moment between
+/// two: 0, when it fits in there.
+fn ahead(date: SystemTime, (began, ended): (SystemTime, SystemTime)) -> i64 {
+    let seconds = |at| i64::try_from(unix(at)).unwrap_or(i64::MAX);
+    let date = seconds(date);
+    date - date.clamp(seconds(began), seconds(ended).max(seconds(began)))
 }
 
 /// Unix seconds.
@@ -242,11 +246,7 @@ pub fn read(samples: &Samples) -> AgentSeen {
     }
 }
 
-async fn uploads(
-    http: &Http,
-    address: IpAddr,
-    port: u16,
-) -> Look<UploadsSeen> {
+async fn uploads(http: &Http, address: IpAddr, port: u16) -> Look<UploadsSeen> {
     match metrics(http, address, port).await {
         Ok((samples, _)) => Look::Seen(read_uploads(&samples)),
         Err(why) => Look::Failed(why),
