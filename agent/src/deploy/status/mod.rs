@@ -10,7 +10,10 @@
 //! and a limited time.
 
 pub mod doctor;
+#[cfg(test)]
+pub(crate) mod example;
 pub mod exposition;
+mod finding;
 pub mod judge;
 pub mod look;
 pub mod zone;
@@ -21,6 +24,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use uuid::Uuid;
 
+pub use self::finding::{Finding, Verdict, Weight};
 pub use self::zone::{AgentSeen, NamesSeen, UploadsSeen};
 
 /// What came of a question.
@@ -176,56 +180,4 @@ pub struct Shard {
     pub members: BTreeSet<Uuid>,
     /// Zones that it scrapes.
     pub zones: usize,
-}
-
-/// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Weight {
-    /// To be mended.
-    Wrong,
-    /// Could not be looked at.
-    Unseen,
-    /// Good to know.
-    Note,
-    /// Looked at, and well.
-    Well,
-}
-
-/// What was found, on what grounds, and what mends it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How much it weighs.
-    pub weight: Weight,
-    /// Whom it is about: an alias, `shards`, `SAPI`.
-    pub about: String,
-    /// What it is.
-    pub says: String,
-    /// What was asked, and what was answered.
-    pub evidence: Vec<String>,
-    /// The command that mends it, or looks closer.
-    pub mend: Option<String>,
-}
-
-/// What findings come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// All was seen, and is well.
-    Well,
-    /// Something is wrong.
-    Wrong,
-    /// What was seen is well, and something was not seen.
-    Unseen,
-}
-
-impl Verdict {
-    /// Of these findings.
-    pub fn of(findings: &[Finding]) -> Self {
-        match findings.iter().map(|finding| finding.weight).min() {
-            Some(Weight::Wrong) => Self::Wrong,
-            Some(Weight::Unseen) => Self::Unseen,
-            Some(Weight::Note | Weight::Well) | None => Self::Well,
-        }
-    }
 }

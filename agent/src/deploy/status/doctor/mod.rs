@@ -33,6 +33,9 @@ const ANSWER: usize = 8 << 20;
 /// Services whose zones register in binder: those of `boot/registrar`.
 const REGISTERED: [&str; 3] = ["prometheus", "thanos", "grafana"];
 
+/// Names, and the addresses that one name server has for each.
+pub type Names = BTreeMap<String, Look<BTreeSet<IpAddr>>>;
+
 /// Asks the name server at an address for the addresses of a name.
 pub type Resolve<'a> = &'a (
         dyn Fn(
@@ -57,8 +60,7 @@ pub struct Closer {
     /// The instances of CMON.
     pub cmon: Look<Vec<CmonSeen>>,
     /// By instance of binder: names, and the addresses that it has for each.
-    pub binder:
-        Look<BTreeMap<String, BTreeMap<String, Look<BTreeSet<IpAddr>>>>>,
+    pub binder: Look<BTreeMap<String, Names>>,
     /// Rules in force for the admin account's zones that name their role.
     pub rules: Look<Vec<String>>,
     /// The external labels of each Prometheus, by instance.
@@ -237,7 +239,7 @@ async fn binder(
     apis: &Apis,
     picture: &Picture,
     resolve: Resolve<'_>,
-) -> Look<BTreeMap<String, BTreeMap<String, Look<BTreeSet<IpAddr>>>>> {
+) -> Look<BTreeMap<String, Names>> {
     let instances = match instances_of(apis, "binder").await {
         Ok(instances) => instances,
         Err(why) => return Look::Failed(why),
