@@ -63,6 +63,14 @@ pub fn judge(picture: &Picture) -> (Verdict, Vec<Finding>) {
     (Verdict::of(&found), found)
 }
 
+/// The command that makes what an instance lacks.
+fn made_by(one: &Seen) -> String {
+    match one.application.as_str() {
+        "manta" => format!("manta-adm update FILE {}", one.service),
+        _ => format!("monadm post-setup {}", one.service),
+    }
+}
+
 /// A command in an instance's zone, from the headnode.
 pub(super) fn within(one: &Seen, command: &str) -> String {
     let zlogin = format!("zlogin {} {command}", one.uuid);

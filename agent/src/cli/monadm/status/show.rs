@@ -131,7 +131,7 @@ fn cells(picture: &Picture, one: &Seen) -> Vec<Cell> {
             let least = agent.certificates.values().min();
             cells.push(match least {
                 None => Cell::new("-"),
-                Some(left @ ..0) => Cell::wrong((left / 86_400).to_string()),
+                Some(..0) => Cell::wrong("ended"),
                 Some(left) => Cell::new(format!("{} d", left / 86_400)),
             });
         }

@@ -4,7 +4,7 @@
 
 //! What is wrong with one instance. Pure.
 
-use super::within;
+use super::{made_by, within};
 use crate::deploy::status::{
     AgentSeen, Finding, Look, NamesSeen, Picture, Seen, UploadsSeen, ZoneSeen,
 };
@@ -39,7 +39,7 @@ pub(super) fn instance(
                         "SAPI lists instance {}; VMAPI has no such zone",
                         one.uuid
                     ))
-                    .mend(format!("monadm post-setup {}", one.service)),
+                    .mend(made_by(one)),
             );
             return;
         }
@@ -89,7 +89,7 @@ pub(super) fn instance(
         Look::Unasked if one.zone.seen().is_some() => found.push(
             Finding::wrong(&one.alias, "has no address on the admin network")
                 .on(format!("VMAPI: zone {} has no such NIC", one.uuid))
-                .mend(format!("monadm post-setup {}", one.service)),
+                .mend(made_by(one)),
         ),
         Look::Unasked => {}
     }
@@ -128,7 +128,10 @@ fn image(one: &Seen, zone: &ZoneSeen, found: &mut Vec<Finding>) {
         Finding::wrong(&one.alias, "runs an image older than its service's")
             .on(format!("VMAPI: image {} {}", runs.name, runs.version))
             .on(format!("SAPI: image {} {}", wanted.name, wanted.version))
-            .mend(format!("monadm update {}", one.service)),
+            .mend(match one.application.as_str() {
+                "manta" => made_by(one),
+                _ => format!("monadm update {}", one.service),
+            }),
     );
 }
 
