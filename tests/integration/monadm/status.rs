@@ -206,7 +206,8 @@ async fn the_copies_of_names_are_compared_with_those_of_cns() {
     assert_eq!(code, 1);
     let says = "wrong cns1: CNS does not say which zones it serves";
     assert!(found(&said).contains(&says.into()), "{said:#}");
-    assert!(said["picture"]["cns"][0]["zones"]["seen"][zone].is_u64());
+    let mut cns = said["picture"]["cns"].as_array().unwrap().iter();
+    assert!(cns.any(|one| one["zones"]["seen"][zone].is_u64()), "{said:#}");
 }
 
 #[tokio::test]
