@@ -10,6 +10,7 @@
 pub mod health;
 pub mod roster;
 pub mod shards;
+pub mod status;
 
 use serde_json::Value;
 use uuid::Uuid;

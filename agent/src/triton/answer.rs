@@ -6,11 +6,22 @@
 //! not are restify's: `{code, message, errors: [{field, code, message}]}`, of
 //! which anything may be missing, or all.
 
+use std::time::SystemTime;
+
 use hyper::Response;
-use hyper::header::{ETAG, HeaderName, SERVER};
+use hyper::header::{DATE, ETAG, HeaderName, SERVER};
 use serde::Deserialize;
 use serde_json::Value;
+use time::PrimitiveDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 use uuid::Uuid;
+
+/// Header `Date` as RFC 9110 section 5.6.7 has it written.
+const DATE_FORMAT: &[BorrowedFormatItem<'_>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] \
+     [hour]:[minute]:[second] GMT"
+);
 
 /// A cause whose type stays inside the room.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -153,6 +164,8 @@ pub struct Answer {
     pub etag: Option<String>,
     /// ` from <Server header>`, or nothing.
     pub server: String,
+    /// Header `Date`: the time there, to a second.
+    pub date: Option<SystemTime>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -169,6 +182,10 @@ impl Answer {
             server: header(SERVER)
                 .map(|name| format!(" from {name}"))
                 .unwrap_or_default(),
+            date: header(DATE).and_then(|text| {
+                let date = PrimitiveDateTime::parse(&text, DATE_FORMAT);
+                Some(date.ok()?.assume_utc().into())
+            }),
             body: Vec::new(),
         }
     }
@@ -257,7 +274,8 @@ mod tests {
     fn error(status: u16, body: &str) -> ApiError {
         let server = " from VMAPI".to_owned();
         let body = body.as_bytes().to_vec();
-        Answer { status, etag: None, server, body }.error("http://x/vms")
+        let date = None;
+        Answer { status, etag: None, server, date, body }.error("http://x/vms")
     }
 
     #[test]

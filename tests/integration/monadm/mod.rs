@@ -4,7 +4,10 @@
 
 //! monadm as an operator runs it, against all of Triton's APIs.
 
+mod doctor;
 mod shard;
+mod site;
+mod status;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

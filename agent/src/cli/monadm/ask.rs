@@ -27,12 +27,17 @@ pub(super) struct Connect {
 impl Connect {
     /// The datacenter's APIs.
     pub(super) async fn apis(&self) -> Result<Apis> {
+        self.apis_within(PATIENCE).await
+    }
+
+    /// The same, each answer within `limit`.
+    pub(super) async fn apis_within(&self, limit: Duration) -> Result<Apis> {
         let url = match &self.sapi {
             Some(url) => url.clone(),
             None => std::env::var("SAPI_URL")
                 .context("neither --sapi nor SAPI_URL says where SAPI is")?,
         };
-        Ok(Apis::find(&Http::new(PATIENCE, None), &url).await?)
+        Ok(Apis::find(&Http::new(limit, None), &url).await?)
     }
 }
 

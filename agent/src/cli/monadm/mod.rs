@@ -5,7 +5,10 @@
 //! The command line of monadm.
 
 mod ask;
+mod doctor;
+mod screen;
 mod shard;
+mod status;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -19,6 +22,8 @@ const AFTER_HELP: &str = "\
 EXIT STATUS
   0   done, or nothing to do; of status and plan, all is as planned
   1   failed, or something is not as it should be; run it again
+  2   of status and doctor: something could not be looked at, and all that
+      was is well
   64  the command line makes no sense
 
 ENVIRONMENT
@@ -41,6 +46,10 @@ enum Verb {
     /// Say which Prometheus pair scrapes which zone
     #[command(subcommand)]
     Shard(Box<shard::ShardVerb>),
+    /// Show how the monitoring fares, and what mends it
+    Status(status::StatusArgs),
+    /// Look for what is wrong, on what grounds, and what mends it
+    Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
     Completion {
         /// Shell to complete for
@@ -64,6 +73,8 @@ pub fn monadm(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     log::start("monadm", level, stream);
     let done = match cli.verb {
         Verb::Shard(verb) => super::block_on(shard::shard(*verb)),
+        Verb::Status(args) => return super::block_on(status::status(args)),
+        Verb::Doctor(args) => return super::block_on(doctor::doctor(args)),
         Verb::Completion { shell } => {
             front::complete::<Cli>(shell, "monadm");
             Ok(true)

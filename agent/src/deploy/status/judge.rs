@@ -1,0 +1,209 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! From a picture to what is wrong in it. Pure.
+//!
+//! The limits are those of the alerts in `templates/*/rules`, so that this
+//! tool and the pager tell one story.
+
+mod instance;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Finding, Look, Picture, Seen, Shards, Verdict, Weight, ZoneSeen};
+
+pub use self::instance::{behind, ills, serials};
+
+/// Shards further apart than this, as most over mean, are worth a look.
+const IMBALANCE: f64 = 1.2;
+
+/// What is wrong, the heaviest first, and the verdict.
+pub fn judge(picture: &Picture) -> (Verdict, Vec<Finding>) {
+    let mut found = Vec::new();
+    for one in &picture.instances {
+        instance::instance(picture, one, &mut found);
+    }
+    groups(picture, &mut found);
+    for cns in &picture.cns {
+        if let Look::Failed(why) = &cns.zones {
+            let says = "CNS does not say which zones it serves";
+            found.push(
+                Finding::wrong(&cns.alias, says)
+                    .on(why)
+                    .mend("sdc-login cns svcs -xv"),
+            );
+        }
+    }
+    match &picture.shards {
+        Look::Seen(seen) => shards(seen, &mut found),
+        Look::Failed(why) => {
+            found.push(Finding::unseen("shards", "not looked at").on(why))
+        }
+        Look::Unasked => {}
+    }
+    for missed in &picture.missed {
+        found.push(
+            Finding::unseen(&missed.what, "not looked at").on(&missed.why),
+        );
+    }
+    unseen(picture, &mut found);
+    if !found.iter().any(|one| one.weight == Weight::Unseen)
+        && !picture.instances.iter().any(|one| one.service == "prometheus")
+    {
+        found.push(
+            Finding::wrong("prometheus", "nothing monitors this datacenter")
+                .on("SAPI lists no instance of service prometheus")
+                .mend("monadm post-setup prometheus"),
+        );
+    }
+    found.sort_by_key(|one| one.weight);
+    (Verdict::of(&found), found)
+}
+
+/// The command that makes what an instance lacks.
+fn made_by(one: &Seen) -> String {
+    match one.application.as_str() {
+        "manta" => format!("manta-adm update FILE {}", one.service),
+        _ => format!("monadm post-setup {}", one.service),
+    }
+}
+
+/// A command in an instance's zone, from the headnode.
+pub(super) fn within(one: &Seen, command: &str) -> String {
+    let zlogin = format!("zlogin {} {command}", one.uuid);
+    let zone = one.zone.seen().and_then(Option::as_ref);
+    match zone.map(|zone| (&zone.hostname, zone.server)) {
+        Some((name, _)) if !name.is_empty() => {
+            format!("sdc-oneachnode -n {name} '{zlogin}'")
+        }
+        Some((_, Some(server))) => {
+            format!("sdc-oneachnode -n {server} '{zlogin}'")
+        }
+        _ => zlogin,
+    }
+}
+
+/// Instances that stand in for each other.
+pub(super) fn together(
+    picture: &Picture,
+) -> BTreeMap<(&str, &str, Option<&str>), Vec<&Seen>> {
+    let mut all: BTreeMap<_, Vec<&Seen>> = BTreeMap::new();
+    for one in &picture.instances {
+        let group = one.groups.first().map(String::as_str);
+        let group = group.filter(|_| one.service == "prometheus");
+        let key = (one.application.as_str(), one.service.as_str(), group);
+        all.entry(key).or_default().push(one);
+    }
+    all
+}
+
+/// Pairs: two, on two servers.
+fn groups(picture: &Picture, found: &mut Vec<Finding>) {
+    for ((_, service, group), members) in together(picture) {
+        let name = group.unwrap_or(service);
+        let zones = members.iter();
+        let zones: Vec<&ZoneSeen> =
+            zones.filter_map(|one| one.zone.seen()?.as_ref()).collect();
+        let servers: BTreeSet<_> =
+            zones.iter().filter_map(|zone| zone.server).collect();
+        if zones.len() > 1 && zones.len() == members.len() && servers.len() == 1
+        {
+            let aliases: Vec<&str> =
+                members.iter().map(|one| one.alias.as_str()).collect();
+            found.push(
+                Finding::wrong(name, "one server takes all of it down")
+                    .on(format!(
+                        "{} are on server {}",
+                        aliases.join(" and "),
+                        zones[0].hostname
+                    ))
+                    .mend(format!("monadm post-setup {service} --servers ...")),
+            );
+        }
+        if service == "prometheus" && members.len() == 1 {
+            let one = &members[0].alias;
+            let says =
+                format!("{one} has no partner: no samples while it is away");
+            found.push(
+                Finding::note(name, says)
+                    .mend(format!("monadm post-setup {service} --replicas 2")),
+            );
+        }
+    }
+}
+
+fn shards(seen: &Shards, found: &mut Vec<Finding>) {
+    if seen.shards.is_empty() {
+        return;
+    }
+    let mut wrong = |count: usize, says: String, mend: &str| {
+        if count > 0 {
+            let finding = Finding::wrong("shards", says);
+            found.push(finding.mend(mend));
+        }
+    };
+    let nobody = seen.scraped_by_nobody;
+    wrong(
+        nobody,
+        format!("{nobody} zones are scraped by nobody"),
+        "monadm shard apply --extent assign",
+    );
+    let twice = seen.scraped_twice;
+    wrong(
+        twice,
+        format!("{twice} zones are scraped by more than one shard"),
+        "monadm shard apply --extent assign",
+    );
+    let ungrouped = seen.ungrouped;
+    wrong(
+        ungrouped,
+        format!("{ungrouped} prometheus without a group scrape everything"),
+        "monadm shard status",
+    );
+    for (group, zones) in &seen.without_pair {
+        let says = format!("{zones} zones bear {group}, which nobody scrapes");
+        found.push(
+            Finding::wrong("shards", says)
+                .on(format!("no prometheus has {group} in metadata groups"))
+                .mend("monadm shard apply"),
+        );
+    }
+    let loads = seen.shards.values().map(|shard| shard.zones);
+    let (least, most) = (loads.clone().min(), loads.max());
+    let (least, most) = (least.unwrap_or(0), most.unwrap_or(0));
+    if seen.imbalance > IMBALANCE && most - least > 1 {
+        found.push(
+            Finding::wrong("shards", "loads are far apart")
+                .on(format!("the least has {least} zones, the most {most}"))
+                .mend("monadm shard plan"),
+        );
+    }
+}
+
+/// What was not looked at, once for each API.
+fn unseen(picture: &Picture, found: &mut Vec<Finding>) {
+    let mut say = |about: &str, all: Vec<(&str, &str)>| {
+        let [(first, why), rest @ ..] = &all[..] else { return };
+        let says = match rest.len() {
+            0 => format!("of {first} not looked at"),
+            more => format!("of {first} and {more} more not looked at"),
+        };
+        found.push(Finding::unseen(about, says).on(*why));
+    };
+    let of = |look: fn(&Seen) -> Option<&str>| {
+        let all = picture.instances.iter();
+        all.filter_map(|one| Some((one.alias.as_str(), look(one)?))).collect()
+    };
+    say("zone (VMAPI)", of(|one| one.zone.failure()));
+    say(
+        "image (IMGAPI)",
+        of(|one| {
+            let zone = one.zone.seen().and_then(Option::as_ref);
+            let own = zone.and_then(|zone| zone.image.failure());
+            own.or(one.wanted_image.failure())
+        }),
+    );
+}
