@@ -8,8 +8,10 @@
 //! finished by the next.
 
 pub mod health;
+pub mod images;
 pub mod roster;
 pub mod shards;
+pub mod update;
 
 use serde_json::Value;
 use uuid::Uuid;

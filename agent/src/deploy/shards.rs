@@ -97,7 +97,7 @@ pub async fn gather(
 }
 
 /// A list of names, or one text with commas, as the agent takes it.
-fn names(value: Option<&Value>) -> Vec<String> {
+pub(super) fn names(value: Option<&Value>) -> Vec<String> {
     let split = |text: &str| -> Vec<String> {
         let names = text.split(',').map(str::trim);
         names.filter(|name| !name.is_empty()).map(str::to_owned).collect()

@@ -6,6 +6,7 @@
 
 mod ask;
 mod shard;
+mod update;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -41,6 +42,14 @@ enum Verb {
     /// Say which Prometheus pair scrapes which zone
     #[command(subcommand)]
     Shard(shard::ShardVerb),
+    /// Put a service's zones on another image, one at a time
+    ///
+    /// A zone is taken down only while another of its pair is well, and the
+    /// next one only after it is well again, with its data and its metrics.
+    /// What fails stops it there: run it again to go on, or roll back.
+    Update(update::UpdateArgs),
+    /// Put a service's zones back on the images they had before the update
+    Rollback(update::RunArgs),
     /// Print a completion script for a shell
     Completion {
         /// Shell to complete for
@@ -57,6 +66,8 @@ pub fn monadm(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     log::start("monadm", tracing::Level::WARN, Stream::Stderr);
     let done = match cli.verb {
         Verb::Shard(verb) => super::block_on(shard::shard(verb)),
+        Verb::Update(args) => super::block_on(update::update(args)),
+        Verb::Rollback(args) => super::block_on(update::rollback(args)),
         Verb::Completion { shell } => {
             front::complete::<Cli>(shell, "monadm");
             Ok(true)
