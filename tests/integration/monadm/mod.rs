@@ -5,6 +5,7 @@
 //! monadm as an operator runs it, against all of Triton's APIs.
 
 mod shard;
+mod update;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
