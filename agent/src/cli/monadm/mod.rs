@@ -5,6 +5,7 @@
 //! The command line of monadm.
 
 mod ask;
+mod manta;
 mod shard;
 mod update;
 
@@ -50,6 +51,9 @@ enum Verb {
     Update(update::UpdateArgs),
     /// Put a service's zones back on the images they had before the update
     Rollback(update::RunArgs),
+    /// Read and write what manta-adm deploys by
+    #[command(subcommand)]
+    Manta(manta::MantaVerb),
     /// Print a completion script for a shell
     Completion {
         /// Shell to complete for
@@ -68,6 +72,7 @@ pub fn monadm(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Shard(verb) => super::block_on(shard::shard(verb)),
         Verb::Update(args) => super::block_on(update::update(args)),
         Verb::Rollback(args) => super::block_on(update::rollback(args)),
+        Verb::Manta(verb) => super::block_on(manta::manta(verb)),
         Verb::Completion { shell } => {
             front::complete::<Cli>(shell, "monadm");
             Ok(true)
