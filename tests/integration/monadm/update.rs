@@ -30,8 +30,10 @@ async fn a_pair_goes_to_another_image_and_back_one_at_a_time() {
     let words = ["update", "prometheus", "--updates", &url];
     let planned = site.run(&[&words[..], &["-n"]].concat()).await;
     assert_eq!(planned.code, Some(0), "{planned:?}");
-    let said = format!("prometheus0: reprovision, image {OLD} -> {NEW}\n");
+    let said = format!("prometheus0: reprovision to {NEW}\n");
     assert!(planned.stdout.contains(&said), "{planned:?}");
+    let wide = planned.stdout.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(wide, None, "too wide for a terminal");
     let asked = site.run(&words).await;
     assert_eq!(asked.code, Some(1), "{asked:?}");
     assert!(asked.stderr.contains("say --yes"), "{asked:?}");
@@ -130,6 +132,16 @@ async fn data_and_targets_that_do_not_come_back_stop_it() {
         let stopped = (vec![NEW.into(), OLD.into()], OLD.into());
         assert_eq!(site.images(), stopped);
     }
+
+    // Had the run been killed before it could look, the next one would know.
+    let site = Site::pair().await;
+    site.set(0, Fate { forgets: true, ..Fate::default() });
+    assert_eq!(site.update(&[]).await.code, Some(1));
+    let again = site.update(&[]).await;
+    assert_eq!(again.code, Some(1), "{again:?}");
+    let said = "fault: prometheus0: saw no data from before its update";
+    assert!(again.stdout.contains(said), "{again:?}");
+    assert_eq!(site.images().0[1], OLD);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,10 +174,10 @@ async fn the_sick_go_first_and_nobody_goes_without_one_that_is_well() {
     // Of two pairs, another pair's stands in for nobody.
     let site = Site::new(&["shard-0", "shard-0", "shard-1"]).await;
     let planned = site.update(&["-n"]).await;
-    let alone = "prometheus2: reprovision";
-    let line = planned.stdout.lines().find(|line| line.contains(alone));
-    let line = line.unwrap_or_else(|| panic!("{planned:?}"));
-    assert!(line.ends_with("; nobody stands in for it"), "{line}");
+    let alone = planned.stdout.lines().filter(|line| line.ends_with("; alone"));
+    let alone: Vec<&str> = alone.collect();
+    let said = format!("prometheus2: reprovision to {NEW}; alone");
+    assert!(matches!(alone[..], [one] if one.ends_with(&said)), "{alone:?}");
 }
 
 #[tokio::test]
@@ -218,7 +230,7 @@ async fn images_are_chosen_by_day_version_and_channel() {
         ("main-20300105T030405Z-g0a1b2c3", NEW),
     ] {
         let ended = site.update(&["-n", "--image", image]).await;
-        let head = format!("prometheus: image {wanted} ");
+        let head = format!("prometheus: image {wanted}\n");
         assert!(ended.stdout.starts_with(&head), "{image}: {ended:?}");
         assert_eq!(ended.code, Some(0), "{image}: {ended:?}");
     }

@@ -95,7 +95,7 @@ pub(super) async fn update(args: UpdateArgs) -> Result<bool> {
     };
     let plan = plan(&facts, &goal);
     let head = format!(
-        "{service}: image {} {} {}",
+        "{service}: image {}\n  {} {}",
         choice.image.uuid, choice.image.name, choice.image.version
     );
     run(&args.run, &apis, &updates, &facts, &plan, &head).await

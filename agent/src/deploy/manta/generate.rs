@@ -40,39 +40,18 @@ pub fn generate(
     base: Option<&Layout>,
     asked: &Request,
 ) -> Result<Layout, Vec<String>> {
+    let removed = |service: &String| asked.remove.contains(service);
     let kept = base.unwrap_or(deployed).clone();
-    let removed = |place: &Place| asked.remove.contains(&place.service);
-    let mut layout = kept.only(|place| !removed(place));
-    if removed(&Place {
-        server: Server::Any,
-        service: asked.service.clone(),
-        shard: None,
-        image: asked.image,
-    }) {
-        return Ok(layout);
-    }
-    if asked.everywhere {
-        layout = moved(&layout, &asked.service, asked.image);
-    }
+    let lab = kept.servers().contains(&Server::Any);
+    let mut layout = kept.only(|place| !removed(&place.service));
     let mut faults = Vec::new();
-    let missing = asked.replicas.saturating_sub(layout.of(&asked.service));
-    for _ in 0..missing {
-        match next(&layout, asked) {
-            Some(server) => {
-                let (service, image) = (asked.service.clone(), asked.image);
-                let place = Place { server, service, shard: None, image };
-                layout.add(place, 1);
-            }
-            None => {
-                faults.push(format!(
-                    "{}: saw no server for {missing} zones, wanted one",
-                    asked.service
-                ));
-                break;
-            }
+    if !removed(&asked.service) {
+        if asked.everywhere {
+            layout = moved(&layout, &asked.service, asked.image);
         }
+        fill(&mut layout, lab, asked, &mut faults);
     }
-    if layout.servers().contains(&Server::Any) {
+    if lab {
         // The file speaks of the only server; more than one it cannot mean.
         let servers = deployed.servers();
         match &servers[..] {
@@ -91,6 +70,32 @@ pub fn generate(
     if faults.is_empty() { Ok(layout) } else { Err(faults) }
 }
 
+/// Adds zones until there are as many as asked for.
+fn fill(
+    layout: &mut Layout,
+    lab: bool,
+    asked: &Request,
+    faults: &mut Vec<String>,
+) {
+    let missing = asked.replicas.saturating_sub(layout.of(&asked.service));
+    for _ in 0..missing {
+        let server = match lab {
+            true => Some(Server::Any),
+            false => next(layout, asked),
+        };
+        let Some(server) = server else {
+            faults.push(format!(
+                "{}: saw no server for {missing} zones, wanted one",
+                asked.service
+            ));
+            return;
+        };
+        let (service, image) = (asked.service.clone(), asked.image);
+        let place = Place { server, service, shard: None, image };
+        layout.add(place, 1);
+    }
+}
+
 /// All zones of a service on this image.
 fn moved(layout: &Layout, service: &str, image: Uuid) -> Layout {
     let mut moved = Layout::default();
@@ -107,9 +112,6 @@ fn moved(layout: &Layout, service: &str, image: Uuid) -> Layout {
 /// The server with the fewest zones of the service, in order of preference:
 /// two of a pair are on different ones if there are two.
 fn next(layout: &Layout, asked: &Request) -> Option<Server> {
-    if layout.servers().contains(&Server::Any) {
-        return Some(Server::Any);
-    }
     let load = |server: &Server| {
         let on = layout.iter().filter(|(place, _)| {
             place.server == *server && place.service == asked.service

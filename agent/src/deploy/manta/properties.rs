@@ -167,7 +167,6 @@ proptest! {
                 let of_any = file.servers();
                 prop_assert!(of_any.iter().all(|one| *one == Server::Any));
                 prop_assert!(deployed.servers().len() <= 1
-                    || asked.remove.contains(&asked.service)
                     || of_any.is_empty());
             }
             Err(faults) => prop_assert!(deployed.servers().len() > 1, "{faults:?}"),

@@ -84,6 +84,9 @@ pub struct Instance {
     pub group: String,
     /// Why it is not well; `None` when it is.
     pub unwell: Option<String>,
+    /// It has nothing from before its daemon started; `None`, where that is
+    /// not to be seen.
+    pub fresh: Option<bool>,
     /// Its delegate datasets.
     pub datasets: Vec<String>,
     /// The user-script it should have, where it has another.
@@ -113,6 +116,9 @@ pub async fn gather(
     for member in &roster.members {
         let mut instance = instance(&roster, member, script);
         instance.unwell = unwell(&http, service, &instance).await;
+        if let (None, Some(address)) = (&instance.unwell, instance.address) {
+            instance.fresh = sight::fresh(&http, service, address).await;
+        }
         instances.push(instance);
     }
     instances.sort_by(|a, b| a.alias.cmp(&b.alias));

@@ -127,9 +127,20 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Plan {
                 .filter(|other| other.group == instance.group)
                 .any(|other| other.uuid != uuid && other.owner.is_some());
             let (from, unwell) = (instance.image, instance.unwell.is_some());
+            if alone && !unwell {
+                plan.notes.push(format!(
+                    "alone: nobody stands in for {alias} while it is down"
+                ));
+            }
             let step =
                 Step::Reprovision { uuid, alias, from, to, alone, unwell };
             zones.push(step);
+        } else if is_emptied(facts, goal, instance) {
+            plan.faults.push(format!(
+                "{alias}: saw no data from before its update, wanted what it \
+                 had: the next one would lose the only copy; monadm rollback {}",
+                facts.service
+            ));
         } else if instance.unwell.is_some() {
             zones.push(Step::Watch { uuid, alias });
         }
@@ -166,6 +177,16 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Plan {
         }
     }
     plan
+}
+
+/// Whether a run that was cut off before it could look has left a zone without
+/// the data that it had. Once an update is complete, retention may have had
+/// its turn.
+fn is_emptied(facts: &Facts, goal: &Goal, instance: &Instance) -> bool {
+    let Goal::To { image, .. } = goal else { return false };
+    let record = facts.record.as_ref().filter(|one| one.image == *image);
+    let kept = record.is_some_and(|one| one.kept.contains(&instance.uuid));
+    facts.image != Some(*image) && kept && instance.fresh == Some(true)
 }
 
 fn ordered(instances: &[Instance]) -> Vec<&Instance> {
@@ -270,31 +291,27 @@ impl Step {
 }
 
 impl std::fmt::Display for Step {
+    // Short enough for a terminal: what was before is in the table above it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let or = |image: &Option<Uuid>| {
-            image.map_or_else(|| "none".to_owned(), |image| image.to_string())
-        };
         match self {
-            Self::Fetch(image) => {
-                write!(f, "fetch image {image}, and what it is built on")
-            }
+            Self::Fetch(image) => write!(f, "fetch image {image}"),
             Self::Record(record) => write!(
                 f,
-                "write into SAPI what {} zones have now, for the way back",
+                "write down in SAPI what {} zones have now",
                 record.zones.len()
             ),
-            Self::ServiceImage { from, to } => {
-                write!(f, "new zones: image {} -> {to}", or(from))
+            Self::ServiceImage { to, .. } => {
+                write!(f, "new zones: image {to}")
             }
             Self::ServiceScript(_) => f.write_str("new zones: user-script"),
             Self::Script { alias, .. } => {
                 write!(f, "{alias}: the service's user-script")
             }
-            Self::Reprovision { alias, from, to, alone, unwell, .. } => {
-                write!(f, "{alias}: reprovision, image {} -> {to}", or(from))?;
+            Self::Reprovision { alias, to, alone, unwell, .. } => {
+                write!(f, "{alias}: reprovision to {to}")?;
                 match (unwell, alone) {
-                    (true, _) => f.write_str("; it is not well now"),
-                    (_, true) => f.write_str("; nobody stands in for it"),
+                    (true, _) => f.write_str("; not well"),
+                    (_, true) => f.write_str("; alone"),
                     _ => Ok(()),
                 }
             }
@@ -304,3 +321,7 @@ impl std::fmt::Display for Step {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -7,7 +7,7 @@
 //! whole by one call. Metadata and not params: SAPI hands params on to VMAPI,
 //! and sdcadm puts back the params it knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -27,6 +27,9 @@ pub struct Record {
     pub service: Option<Uuid>,
     /// What each zone had.
     pub zones: BTreeMap<Uuid, Uuid>,
+    /// Zones that had data.
+    #[serde(default)]
+    pub kept: BTreeSet<Uuid>,
 }
 
 impl Record {
@@ -49,11 +52,20 @@ impl Record {
             };
             Some((instance.uuid, before))
         });
+        let kept = facts.instances.iter().filter(|instance| {
+            match instance.image == Some(image) {
+                true => {
+                    old.is_some_and(|old| old.kept.contains(&instance.uuid))
+                }
+                false => instance.fresh == Some(false),
+            }
+        });
+        let kept = kept.map(|instance| instance.uuid).collect();
         let service = match (facts.image == Some(image), old) {
             (true, Some(old)) => old.service,
             _ => facts.image,
         };
-        Self { image, service, zones: zones.collect() }
+        Self { image, service, zones: zones.collect(), kept }
     }
 
     /// Where a zone goes back to. One made since has the image that the
@@ -80,6 +92,7 @@ mod tests {
         let instance = |(number, image): (u128, Uuid)| Instance {
             uuid: Uuid::from_u128(number),
             image: Some(image),
+            fresh: Some(image == B),
             ..Instance::default()
         };
         Facts {
@@ -98,6 +111,7 @@ mod tests {
     fn a_second_run_does_not_take_its_own_work_for_what_was_before() {
         let first = Record::before(&facts([A, A], A, None), B);
         assert_eq!((zones(&first), first.service), (vec![A, A], Some(A)));
+        assert_eq!(first.kept.len(), 2);
         for (images, service) in [([B, A], A), ([B, B], A), ([B, B], B)] {
             let again = facts(images, service, Some(first.clone()));
             assert_eq!(Record::before(&again, B), first, "{images:?}");

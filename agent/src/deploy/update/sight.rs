@@ -109,6 +109,20 @@ pub(super) struct Before {
     faulty: bool,
 }
 
+/// Whether an instance has nothing from before its daemon started; `None`,
+/// where that is not to be seen.
+pub(super) async fn fresh(
+    http: &Http,
+    service: &str,
+    address: IpAddr,
+) -> Option<bool> {
+    let sight = match service {
+        "prometheus" => Sight::look(http, address).await.ok()?,
+        _ => return None,
+    };
+    Some(sight.oldest >= sight.started)
+}
+
 /// What there is to be seen of an instance that serves; `None` of one that
 /// does not.
 pub(super) async fn before(
