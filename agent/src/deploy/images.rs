@@ -59,7 +59,7 @@ pub enum ImageError {
         uuid: Uuid,
         /// Why.
         #[source]
-        source: JobError,
+        source: Box<JobError>,
     },
     /// It is here, or should be, and is of no use.
     #[error("image {uuid}: saw state {state:?}, wanted active")]
@@ -279,7 +279,10 @@ pub async fn fetch(
     match over {
         _ if state == "active" => Ok(()),
         Ok(()) => Err(ImageError::State { uuid, state }),
-        Err(source) => Err(ImageError::Import { uuid, source }),
+        Err(error) => {
+            let source = Box::new(error);
+            Err(ImageError::Import { uuid, source })
+        }
     }
 }
 

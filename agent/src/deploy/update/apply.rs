@@ -49,7 +49,7 @@ pub enum UpdateError {
         what: &'static str,
         /// Its end.
         #[source]
-        source: JobError,
+        source: Box<JobError>,
     },
     /// Nobody would stand in.
     #[error(
@@ -205,7 +205,11 @@ impl Run<'_> {
     ) -> Result<(), UpdateError> {
         let over = self.apis.vmapi.wait(job, EVERY, self.patience).await;
         let alias = || instance.alias.clone();
-        over.map_err(|source| UpdateError::Job { alias: alias(), what, source })
+        over.map_err(|source| UpdateError::Job {
+            alias: alias(),
+            what,
+            source: Box::new(source),
+        })
     }
 
     async fn vm(&self, instance: &Instance) -> Result<Vm, UpdateError> {

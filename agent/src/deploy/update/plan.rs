@@ -197,7 +197,7 @@ fn ordered(instances: &[Instance]) -> Vec<&Instance> {
         ((instance.unwell.is_none(), *turn, &instance.alias), instance)
     });
     let mut keyed: Vec<_> = keyed.collect();
-    keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    keyed.sort_by_key(|(key, _)| *key);
     keyed.into_iter().map(|(_, instance)| instance).collect()
 }
 
