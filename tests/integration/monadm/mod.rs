@@ -57,6 +57,25 @@ async fn monadm(sapi: &str, words: &[&str]) -> Ended {
     }
 }
 
+/// Runs it and kills it as soon as `writes` is `at`, or after its end.
+async fn killed_at(
+    at: usize,
+    sapi: &str,
+    words: &[&str],
+    writes: impl Fn() -> usize,
+) {
+    let mut child = command(sapi, words).spawn().expect("it starts");
+    let until = async {
+        while writes() < at
+            && child.try_wait().is_ok_and(|ended| ended.is_none())
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, until).await.expect("it writes or ends");
+    child.kill().await.expect("it is ours");
+}
+
 #[tokio::test]
 async fn words_that_make_no_sense_and_a_datacenter_that_is_none() {
     let nowhere = "http://127.0.0.1:1";

@@ -15,7 +15,7 @@ use localdc::sapi::Kind;
 use localdc::triton::{Triton, facts, ids};
 use serde_json::{Value, json};
 
-use super::{Ended, LIMIT, command, monadm};
+use super::{Ended, killed_at, monadm};
 
 const SERVICE: &str = "5e000000-0000-4000-8000-000000000001";
 const KEY: &str = "triton.cmon.groups";
@@ -257,14 +257,7 @@ async fn killed_at_any_moment_the_next_run_ends_where_the_first_was_to() {
         let wanted = goals(&site.plan(&[]).await);
         let sapi = site.triton.sapi.url();
         let words = ["shard", "apply", "--at-once", "2"];
-        let mut child = command(&sapi, &words).spawn().unwrap();
-        let until = async {
-            while site.writes() < at && child.try_wait().unwrap().is_none() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(LIMIT, until).await.unwrap();
-        child.kill().await.unwrap();
+        killed_at(at, &sapi, &words, || site.writes()).await;
         let ended = site.apply(&[]).await;
         assert_eq!(ended.code, Some(0), "after {at}: {ended:?}");
         assert_eq!(site.tags(), wanted, "after {at}");

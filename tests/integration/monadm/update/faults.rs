@@ -9,7 +9,7 @@ use localdc::datacenter::Fate as JobFate;
 use localdc::http::{Fault, When};
 use serde_json::{Value, json};
 
-use super::super::{LIMIT, command};
+use super::super::killed_at;
 use super::site::{NEW, OLD, Site, Watch};
 
 /// Import, record, user-script and reprovision of each, the service's image.
@@ -122,14 +122,7 @@ async fn killed_at_any_write_the_next_run_ends_where_the_first_was_to() {
         let sapi = site.triton.sapi.url();
         let url = site.triton.updates.url();
         let words = site.words(&["--updates", &url]);
-        let mut child = command(&sapi, &words).spawn().unwrap();
-        let until = async {
-            while site.writes() < at && child.try_wait().unwrap().is_none() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(LIMIT, until).await.unwrap();
-        child.kill().await.unwrap();
+        killed_at(at, &sapi, &words, || site.writes()).await;
         let watch = Watch::over(&site);
         ends(&site, &wanted, &format!("killed at {at}")).await;
         assert!(watch.most_down() <= 1, "killed at {at}: both were down");
