@@ -8,9 +8,12 @@
 //! finished by the next.
 
 pub mod health;
+pub mod images;
+pub mod manta;
 pub mod roster;
 pub mod shards;
 pub mod status;
+pub mod update;
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -80,6 +83,12 @@ pub struct Apis {
 }
 
 impl Apis {
+    /// Whether this is what the datacenter is called.
+    pub(crate) fn is_here(&self, datacenter: &str) -> bool {
+        let rest = self.domain.strip_prefix(datacenter);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// Asks SAPI at `url` where the others are.
     ///
     /// Errors: SAPI's own; no application `sdc`, or one that lacks a key.

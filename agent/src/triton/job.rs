@@ -10,12 +10,12 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::ApiError;
-use super::api::lenient;
+use super::api::{lenient, object};
 use super::vmapi::Vmapi;
 
 /// Polls in a row that may fail; SAPI and VMAPI allow as many in all.
@@ -33,6 +33,8 @@ pub struct Job {
     pub execution: Execution,
     #[serde(default, deserialize_with = "lenient")]
     chain_results: Vec<Value>,
+    #[serde(default, deserialize_with = "object")]
+    params: Map<String, Value>,
 }
 
 /// How far a job is.
@@ -91,6 +93,15 @@ pub enum JobError {
 }
 
 impl Job {
+    /// Whether it is a `task` (`reprovision`) of this zone or image.
+    fn is_about(&self, task: &str, subject: &str) -> bool {
+        let of = |key| self.params.get(key).and_then(Value::as_str);
+        // `reprovision-7.0.5`, or the bare task.
+        let named = self.name.starts_with(task);
+        let subjects = [of("vm_uuid"), of("image_uuid"), of("uuid")];
+        (named || of("task") == Some(task)) && subjects.contains(&Some(subject))
+    }
+
     /// The last step's error: its name and what it said. Steps may say it as
     /// text or as an object.
     fn why(&self) -> String {
@@ -128,6 +139,26 @@ impl Vmapi {
     /// A job as it is.
     pub async fn job(&self, job: Uuid) -> Result<Job, ApiError> {
         self.api.get(&format!("jobs/{job}"), &[]).await
+    }
+
+    /// The job of this task about this zone or image that is not over, if
+    /// there is one: somebody, or an earlier run of ours, has started it.
+    pub async fn pending(
+        &self,
+        task: &str,
+        subject: Uuid,
+    ) -> Result<Option<Uuid>, ApiError> {
+        let subject = subject.to_string();
+        for execution in ["running", "queued"] {
+            let query = [("execution", execution), ("task", task)];
+            let found: Vec<Job> = self.api.get("jobs", &query).await?;
+            // A filter that VMAPI does not know counts for nothing there.
+            let mut open = found.iter().filter(|job| job.end().is_none());
+            if let Some(job) = open.find(|job| job.is_about(task, &subject)) {
+                return Ok(Some(job.uuid));
+            }
+        }
+        Ok(None)
     }
 
     /// Waits until a job has succeeded, asking `every` so often, for `limit`

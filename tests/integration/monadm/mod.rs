@@ -5,9 +5,11 @@
 //! monadm as an operator runs it, against all of Triton's APIs.
 
 mod doctor;
+mod manta;
 mod shard;
 mod site;
 mod status;
+mod update;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -56,6 +58,25 @@ async fn monadm(sapi: &str, words: &[&str]) -> Ended {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Runs it and kills it as soon as `writes` is `at`, or after its end.
+async fn killed_at(
+    at: usize,
+    sapi: &str,
+    words: &[&str],
+    writes: impl Fn() -> usize,
+) {
+    let mut child = command(sapi, words).spawn().expect("it starts");
+    let until = async {
+        while writes() < at
+            && child.try_wait().is_ok_and(|ended| ended.is_none())
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, until).await.expect("it writes or ends");
+    child.kill().await.expect("it is ours");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use localdc::sapi::Kind;
 use serde_json::{Value, json};
 
 use self::site::{SERVICE, Site, loads, text, uuid};
-use super::{LIMIT, command};
+use super::killed_at;
 
 /// Where a plan puts each zone.
 fn goals(plan: &Value) -> BTreeMap<String, String> {
@@ -160,14 +160,7 @@ async fn killed_at_any_moment_the_next_run_ends_where_the_first_was_to() {
         let sapi = site.triton.sapi.url();
         let lock = site.lock();
         let words = ["shard", "apply", "--at-once", "2", "--lock", &lock];
-        let mut child = command(&sapi, &words).spawn().unwrap();
-        let until = async {
-            while site.writes() < at && child.try_wait().unwrap().is_none() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(LIMIT, until).await.unwrap();
-        child.kill().await.unwrap();
+        killed_at(at, &sapi, &words, || site.writes()).await;
         let ended = site.apply(&[]).await;
         assert_eq!(ended.code, Some(0), "after {at}: {ended:?}");
         assert_eq!(site.tags(), wanted, "after {at}");

@@ -65,7 +65,7 @@ impl Ground {
     }
 
     /// The facts they share.
-    pub fn datacenter(&self) -> &Datacenter {
+    pub fn datacenter(&self) -> &Arc<Datacenter> {
         &self.datacenter
     }
 

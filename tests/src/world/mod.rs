@@ -24,6 +24,7 @@ mod services;
 mod site;
 mod thanos_zone;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
@@ -31,7 +32,7 @@ use serde_json::{Map, Value, json};
 use crate::cns::CnsConfig;
 use crate::datacenter::{Datacenter, Facts};
 use crate::sapi::{Kind, Sapi, ids};
-use crate::zone::{Reboot, SizeLimit, Zone};
+use crate::zone::{Network, Reboot, SizeLimit, Zone};
 
 pub use alertmanager::{Alertmanager, Cluster};
 pub use daemons::{Alert, Daemons, Target};
@@ -165,8 +166,13 @@ impl World {
     }
 
     /// The facts they share.
-    pub fn datacenter(&self) -> &Datacenter {
+    pub fn datacenter(&self) -> &Arc<Datacenter> {
         self.ground.datacenter()
+    }
+
+    /// The network that zones and stand-ins are on.
+    pub fn network(&self) -> &Network {
+        self.ground.network()
     }
 
     /// All prometheus zones.

@@ -6,9 +6,11 @@
 
 mod ask;
 mod doctor;
+mod manta;
 mod screen;
 mod shard;
 mod status;
+mod update;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,6 +52,17 @@ enum Verb {
     Status(status::StatusArgs),
     /// Look for what is wrong, on what grounds, and what mends it
     Doctor(doctor::DoctorArgs),
+    /// Put a service's zones on another image, one at a time
+    ///
+    /// A zone is taken down only while another of its pair is well, and the
+    /// next one only after it is well again, with its data and its metrics.
+    /// What fails stops it there: run it again to go on, or roll back.
+    Update(update::UpdateArgs),
+    /// Put a service's zones back on the images they had before the update
+    Rollback(update::RunArgs),
+    /// Read and write what manta-adm deploys by
+    #[command(subcommand)]
+    Manta(manta::MantaVerb),
     /// Print a completion script for a shell
     Completion {
         /// Shell to complete for
@@ -75,6 +88,9 @@ pub fn monadm(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Shard(verb) => super::block_on(shard::shard(*verb)),
         Verb::Status(args) => return super::block_on(status::status(args)),
         Verb::Doctor(args) => return super::block_on(doctor::doctor(args)),
+        Verb::Update(args) => super::block_on(update::update(args)),
+        Verb::Rollback(args) => super::block_on(update::rollback(args)),
+        Verb::Manta(verb) => super::block_on(manta::manta(verb)),
         Verb::Completion { shell } => {
             front::complete::<Cli>(shell, "monadm");
             Ok(true)

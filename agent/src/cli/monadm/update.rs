@@ -1,0 +1,267 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Verbs update and rollback: what is asked for, and what is said meanwhile
+//! and at the end. `deploy::update` plans and does it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::ask::{Connect, confirmed};
+use crate::deploy::Apis;
+use crate::deploy::images::{self, Updates, Wanted};
+use crate::deploy::update::{Event, Facts, Goal, Plan, apply, gather, plan};
+use crate::log::chain;
+use crate::triton::Http;
+use crate::triton::imgapi::Imgapi;
+
+/// Where Triton's images are published; as sdcadm has it (assumed).
+const UPDATES: &str = "https://updates.tritondatacenter.com";
+/// Longest answer of the updates server.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is updated, and how.
+#[derive(Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    connect: Connect,
+    /// The service
+    #[arg(value_parser = ["prometheus", "thanos", "grafana", "alertmanager"])]
+    service: String,
+    /// Show what would be done, and end
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Do not ask before zones are reprovisioned
+    #[arg(long, short)]
+    yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// How long to wait for a job, a zone, its partner, its metrics; each
+    #[arg(long, default_value_t = 900, value_name = "SECONDS")]
+    patience: u64,
+}
+
+/// And what to.
+#[derive(Args)]
+pub(super) struct UpdateArgs {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Image: latest (on the updates server), current (the newest that is
+    /// here), a UUID or a VERSION
+    #[arg(long, short, default_value = "latest", value_name = "IMAGE")]
+    image: Wanted,
+    /// Channel of the updates server [default: update_channel of sdc, else
+    /// the server's]
+    #[arg(long, short = 'C', value_name = "CHANNEL")]
+    channel: Option<String>,
+    /// The updates server
+    #[arg(long, default_value = UPDATES, value_name = "URL")]
+    updates: String,
+    /// Boot script for the service and its zones [default: the service's]
+    #[arg(long, value_name = "FILE")]
+    user_script: Option<PathBuf>,
+    /// Also zones without delegate dataset, which lose what they keep
+    #[arg(long)]
+    lose_data: bool,
+}
+
+/// Puts a service's zones on another image. `false`, where something is not as
+/// it should be.
+pub(super) async fn update(args: UpdateArgs) -> Result<bool> {
+    let script = match &args.user_script {
+        Some(path) => {
+            let read = std::fs::read_to_string(path);
+            Some(read.with_context(|| path.display().to_string())?)
+        }
+        None => None,
+    };
+    let apis = args.run.connect.apis().await?;
+    let updates = updates(&apis, &args).await?;
+    let service = &args.run.service;
+    let facts = gather(&apis, service, script.as_deref()).await?;
+    let choice = images::choose(&apis, &updates, service, &args.image).await?;
+    let goal = Goal::To {
+        image: choice.image.uuid,
+        kind: choice.image.kind.clone(),
+        fetch: choice.fetch,
+        lose_data: args.lose_data,
+    };
+    let plan = plan(&facts, &goal);
+    let head = format!(
+        "{service}: image {}\n  {} {}",
+        choice.image.uuid, choice.image.name, choice.image.version
+    );
+    run(&args.run, &apis, &updates, &facts, &plan, &head).await
+}
+
+/// Puts a service's zones on the image that each had.
+pub(super) async fn rollback(args: RunArgs) -> Result<bool> {
+    let apis = args.connect.apis().await?;
+    let facts = gather(&apis, &args.service, None).await?;
+    let mut plan = plan(&facts, &Goal::Back);
+    for image in plan.images() {
+        let found = apis.imgapi.image(image, None).await?;
+        let state = found.map_or("none".to_owned(), |image| image.state);
+        if state != "active" {
+            plan.faults.push(format!(
+                "image {image}: saw {state} in the datacenter's IMGAPI, wanted \
+                 it active"
+            ));
+        }
+    }
+    // All it may need is here.
+    let none = Updates {
+        imgapi: apis.imgapi.clone(),
+        url: String::new(),
+        channel: None,
+    };
+    let head = format!("{}: back to the images before", args.service);
+    run(&args, &apis, &none, &facts, &plan, &head).await
+}
+
+async fn updates(apis: &Apis, args: &UpdateArgs) -> Result<Updates> {
+    let url = args.updates.trim_end_matches('/').to_owned();
+    let http = match url.starts_with("https:") {
+        true => Http::trusting_system(PATIENCE, None)?,
+        false => Http::new(PATIENCE, None),
+    };
+    let channel = match &args.channel {
+        Some(channel) => Some(channel.clone()),
+        None => {
+            let sdc = apis.sapi.application(apis.sdc).await?;
+            let sdc = sdc.context("SAPI has lost application sdc")?;
+            let text = sdc.metadata.get("update_channel");
+            text.and_then(Value::as_str).map(str::to_owned)
+        }
+    };
+    Ok(Updates { imgapi: Imgapi::new(http, &url), url, channel })
+}
+
+async fn run(
+    args: &RunArgs,
+    apis: &Apis,
+    updates: &Updates,
+    facts: &Facts,
+    plan: &Plan,
+    head: &str,
+) -> Result<bool> {
+    let idle = plan.steps.is_empty() && plan.faults.is_empty();
+    if args.dry_run || idle || !plan.faults.is_empty() {
+        show(args, facts, Some(plan), head, None)?;
+        return Ok(plan.faults.is_empty());
+    }
+    if !args.json {
+        show(args, facts, Some(plan), head, None)?;
+    }
+    let down = plan.disturbed();
+    let what = format!(
+        "{} of {} zones reprovisioned, one at a time: {}",
+        down.len(),
+        facts.instances.len(),
+        down.join(", ")
+    );
+    if !down.is_empty() && !args.yes && !confirmed(&what)? {
+        return Ok(false);
+    }
+    let patience = Duration::from_secs(args.patience);
+    let mut tell = |event: Event<'_>| match event {
+        Event::Begins(at, of, step) => eprintln!("[{at}/{of}] {step}"),
+        Event::Waits(alias, what) => {
+            eprintln!("        {alias}: waiting for {what}");
+        }
+    };
+    let done = apply(apis, updates, facts, plan, patience, &mut tell).await;
+    // What was done, the datacenter says now.
+    let left = gather(apis, &args.service, None).await;
+    let error = done.as_ref().err().map(|error| chain(error));
+    match &left {
+        Ok(left) => show(args, left, None, head, error.as_deref())?,
+        Err(error) => eprintln!("monadm: {}", chain(error)),
+    }
+    if let Some(error) = error {
+        eprintln!("monadm: {error}");
+        eprintln!(
+            "monadm: stopped; the other zones are as they were. Run it again \
+             to go on, or go back: monadm rollback {}",
+            args.service
+        );
+    }
+    Ok(done.is_ok() && left.is_ok())
+}
+
+/// Prints what there is, what is to be done, and how it went.
+fn show(
+    args: &RunArgs,
+    facts: &Facts,
+    plan: Option<&Plan>,
+    head: &str,
+    error: Option<&str>,
+) -> Result<()> {
+    if args.json {
+        let said = json(facts, plan, error);
+        say!("{}", serde_json::to_string_pretty(&said)?);
+    } else {
+        say!("{}", table(facts, plan, head).trim_end());
+    }
+    Ok(())
+}
+
+fn json(facts: &Facts, plan: Option<&Plan>, error: Option<&str>) -> Value {
+    let instances = facts.instances.iter().map(|one| {
+        json!({"uuid": one.uuid, "alias": one.alias, "image": one.image,
+            "state": one.state, "unwell": one.unwell,
+            "before": facts.record.as_ref().and_then(|r| r.zones.get(&one.uuid))})
+    });
+    json!({
+        "service": facts.service,
+        "image": facts.image,
+        "instances": instances.collect::<Vec<_>>(),
+        "plan": plan.map(Plan::json),
+        "error": error,
+        "way_back": error.map(|_| format!("monadm rollback {}", facts.service)),
+    })
+}
+
+fn table(facts: &Facts, plan: Option<&Plan>, head: &str) -> String {
+    let or = |image: Option<Uuid>| {
+        image.map_or_else(|| "none".to_owned(), |image| image.to_string())
+    };
+    let wide = facts.instances.iter().map(|one| one.alias.len()).max();
+    let wide = wide.unwrap_or(0).max("new zones".len());
+    let mut text =
+        format!("{head}\n\n{:wide$}  {:36}  STATE\n", "ZONE", "IMAGE");
+    for one in &facts.instances {
+        let well = if one.unwell.is_some() { ", not well" } else { "" };
+        let (alias, state) = (&one.alias, &one.state);
+        let image = or(one.image);
+        text.push_str(&format!("{alias:wide$}  {image:36}  {state}{well}\n"));
+    }
+    text.push_str(&format!("{:wide$}  {}\n", "new zones", or(facts.image)));
+    for one in &facts.instances {
+        if let Some(why) = &one.unwell {
+            text.push_str(&format!("  {}: {why}\n", one.alias));
+        }
+    }
+    let Some(plan) = plan else { return text };
+    text.push('\n');
+    for (at, step) in (1..).zip(&plan.steps) {
+        text.push_str(&format!("{at:>3}. {step}\n"));
+    }
+    for note in &plan.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    for fault in &plan.faults {
+        text.push_str(&format!("fault: {fault}\n"));
+    }
+    if plan.steps.is_empty() && plan.faults.is_empty() {
+        text.push_str("nothing to do\n");
+    }
+    text
+}

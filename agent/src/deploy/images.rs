@@ -1,0 +1,339 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Which image a service's zones are to have, and how it gets here: from the
+//! updates server, with the images it is built on.
+//!
+//! Source: sdcadm's image names, `latest` and `current`, and its walk over
+//! origins. An import that was cut off leaves an unactivated image behind;
+//! unless its job goes on, that is deleted first.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Apis, DeployError};
+use crate::triton::ApiError;
+use crate::triton::imgapi::{Image, Imgapi};
+use crate::triton::job::JobError;
+
+/// IMGAPI's workflow.
+const TASK: &str = "import-remote-image";
+/// How often its job is asked for.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long an import may take: some hundred MB, with all origins, by a slow
+/// line.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// Why an image could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// An API said no, or nothing.
+    #[error(transparent)]
+    Deploy(#[from] DeployError),
+    /// No image is what was asked for.
+    #[error("image {wanted}: saw none {place}, wanted one named {names}")]
+    None {
+        /// What was asked for.
+        wanted: Wanted,
+        /// Where it was looked for.
+        place: String,
+        /// What its name may be.
+        names: String,
+    },
+    /// It is another service's.
+    #[error("image {uuid}: saw name {seen:?}, wanted {names}")]
+    Name {
+        /// The image.
+        uuid: Uuid,
+        /// Its name.
+        seen: String,
+        /// What it may be.
+        names: String,
+    },
+    /// It was not imported.
+    #[error("could not import image {uuid}")]
+    Import {
+        /// The image.
+        uuid: Uuid,
+        /// Why.
+        #[source]
+        source: Box<JobError>,
+    },
+    /// It is here, or should be, and is of no use.
+    #[error("image {uuid}: saw state {state:?}, wanted active")]
+    State {
+        /// The image.
+        uuid: Uuid,
+        /// Its state; empty without an image.
+        state: String,
+    },
+}
+
+/// What an operator may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The newest on the updates server.
+    Latest,
+    /// The newest that is here.
+    Current,
+    /// This one.
+    Uuid(Uuid),
+    /// The one with this version.
+    Version(String),
+}
+
+impl std::str::FromStr for Wanted {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match (text, text.parse()) {
+            ("latest", _) => Self::Latest,
+            ("current", _) => Self::Current,
+            (_, Ok(uuid)) => Self::Uuid(uuid),
+            _ => Self::Version(text.to_owned()),
+        })
+    }
+}
+
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::Current => f.write_str("current"),
+            Self::Uuid(uuid) => uuid.fmt(f),
+            Self::Version(version) => version.fmt(f),
+        }
+    }
+}
+
+/// Names of a service's images; none for a service that is not ours.
+///
+/// Assumed: an Alertmanager in zones of its own has the image of Thanos, which
+/// brings it along.
+pub fn names(service: &str) -> &'static [&'static str] {
+    match service {
+        "prometheus" => &["mantav2-prometheus", "manta-prometheus"],
+        "thanos" | "alertmanager" => &["thanos"],
+        "grafana" => &["grafana"],
+        _ => &[],
+    }
+}
+
+/// The server that new images come from.
+#[derive(Clone, Debug)]
+pub struct Updates {
+    /// It.
+    pub imgapi: Imgapi,
+    /// Its base URL.
+    pub url: String,
+    /// One of its channels; `None` is its default.
+    pub channel: Option<String>,
+}
+
+impl Updates {
+    fn channel(&self) -> Option<&str> {
+        self.channel.as_deref()
+    }
+
+    fn place(&self) -> String {
+        match &self.channel {
+            Some(channel) => format!("at {}, channel {channel}", self.url),
+            None => format!("at {}", self.url),
+        }
+    }
+
+    fn source(&self) -> String {
+        match &self.channel {
+            Some(channel) => format!("{}?channel={channel}", self.url),
+            None => self.url.clone(),
+        }
+    }
+}
+
+/// The image to be, and whether it must be fetched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The image.
+    pub image: Image,
+    /// It is not here, or not whole.
+    pub fetch: bool,
+}
+
+/// Finds the image that is `wanted` for a service. The updates server is asked
+/// for `latest`, and for what is not here.
+pub async fn choose(
+    apis: &Apis,
+    updates: &Updates,
+    service: &str,
+    wanted: &Wanted,
+) -> Result<Choice, ImageError> {
+    let names = names(service);
+    let none = |place: String| ImageError::None {
+        wanted: wanted.clone(),
+        place,
+        names: names.join(" or "),
+    };
+    let here = || "in the datacenter's IMGAPI".to_owned();
+    let image = match wanted {
+        Wanted::Uuid(uuid) => {
+            let asked = apis.imgapi.image(*uuid, None).await;
+            let local = asked.map_err(own("ask IMGAPI for an image"))?;
+            let found = match local.filter(is_active) {
+                Some(local) => Some(local),
+                None => {
+                    let asked = updates.imgapi.image(*uuid, updates.channel());
+                    asked.await.map_err(own("ask the updates server"))?
+                }
+            };
+            let place = format!("{} or {}", here(), updates.place());
+            let found = found.ok_or_else(|| none(place))?;
+            if !names.contains(&found.name.as_str()) {
+                let (uuid, seen) = (*uuid, found.name);
+                let names = names.join(" or ");
+                return Err(ImageError::Name { uuid, seen, names });
+            }
+            found
+        }
+        Wanted::Current => {
+            newest(named(&apis.imgapi, names, None).await?, |_| true)
+                .ok_or_else(|| none(here()))?
+        }
+        Wanted::Latest => {
+            let all = named(&updates.imgapi, names, updates.channel()).await?;
+            newest(all, |_| true).ok_or_else(|| none(updates.place()))?
+        }
+        Wanted::Version(version) => {
+            let fits = |image: &Image| image.version == *version;
+            let local = named(&apis.imgapi, names, None).await?;
+            match newest(local, fits) {
+                Some(local) => local,
+                None => {
+                    let remote =
+                        named(&updates.imgapi, names, updates.channel());
+                    let place = format!("{} or {}", here(), updates.place());
+                    newest(remote.await?, fits).ok_or_else(|| none(place))?
+                }
+            }
+        }
+    };
+    let asked = apis.imgapi.image(image.uuid, None).await;
+    let local = asked.map_err(own("ask IMGAPI for an image"))?;
+    let fetch = !local.as_ref().is_some_and(is_active);
+    Ok(Choice { image, fetch })
+}
+
+async fn named(
+    imgapi: &Imgapi,
+    names: &[&str],
+    channel: Option<&str>,
+) -> Result<Vec<Image>, ImageError> {
+    let mut all = Vec::new();
+    for name in names {
+        let found = imgapi.images(name, channel).await;
+        all.extend(found.map_err(own("ask for the images there are"))?);
+    }
+    Ok(all)
+}
+
+/// By the day it was published, which is what `latest` means.
+fn newest(all: Vec<Image>, fits: impl Fn(&Image) -> bool) -> Option<Image> {
+    let fitting = all.into_iter().filter(fits);
+    fitting.max_by(|a, b| a.published_at.cmp(&b.published_at))
+}
+
+fn is_active(image: &Image) -> bool {
+    image.state == "active"
+}
+
+fn own(step: &'static str) -> impl FnOnce(ApiError) -> ImageError {
+    move |source| ImageError::Deploy(DeployError::api(step)(source))
+}
+
+/// Has IMGAPI fetch an image and what it is built on, unless it is here. A
+/// job that is at it already is waited for instead.
+pub async fn fetch(
+    apis: &Apis,
+    updates: &Updates,
+    uuid: Uuid,
+) -> Result<(), ImageError> {
+    let asked = apis.vmapi.pending(TASK, uuid).await;
+    let mut job = asked.map_err(own("ask VMAPI for jobs"))?;
+    if job.is_none() {
+        if clear(apis, updates, uuid).await? {
+            return Ok(());
+        }
+        let started = apis.imgapi.import_remote(uuid, &updates.source()).await;
+        let started = started.map_err(own("have an image imported"))?;
+        job = Some(started.job_uuid);
+    }
+    let over = match job {
+        Some(job) => apis.vmapi.wait(job, EVERY, LIMIT).await,
+        None => Ok(()),
+    };
+    // What a job says of itself counts less than the image.
+    let asked = apis.imgapi.image(uuid, None).await;
+    let found = asked.map_err(own("ask IMGAPI for an image"))?;
+    let state = found.map(|image| image.state).unwrap_or_default();
+    match over {
+        _ if state == "active" => Ok(()),
+        Ok(()) => Err(ImageError::State { uuid, state }),
+        Err(error) => {
+            let source = Box::new(error);
+            Err(ImageError::Import { uuid, source })
+        }
+    }
+}
+
+/// Deletes what lies unfinished of the image and what it is built on: nobody
+/// is at it any more, and IMGAPI takes neither a second copy nor an unfinished
+/// origin. True: there is nothing to be fetched.
+async fn clear(
+    apis: &Apis,
+    updates: &Updates,
+    uuid: Uuid,
+) -> Result<bool, ImageError> {
+    let chain = updates.imgapi.chain(uuid, updates.channel()).await;
+    let chain = chain.map_err(own("ask the updates server"))?;
+    // Itself first: IMGAPI deletes none that another is built on.
+    let chain = chain.map_or(vec![uuid], |all| {
+        all.into_iter().map(|image| image.uuid).collect()
+    });
+    for (at, part) in chain.into_iter().enumerate() {
+        let asked = apis.imgapi.image(part, None).await;
+        match asked.map_err(own("ask IMGAPI for an image"))? {
+            Some(image) if is_active(&image) => return Ok(at == 0),
+            // Somebody took it out of use, who knows why.
+            Some(image) if image.state == "disabled" => {
+                let (uuid, state) = (part, image.state);
+                return Err(ImageError::State { uuid, state });
+            }
+            Some(_) => {
+                let gone = apis.imgapi.delete(part).await;
+                gone.map_err(own("delete an unfinished image"))?;
+            }
+            None => {}
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_reads_back() {
+        let uuid = "f0000000-0000-4000-8000-000000000020";
+        for (text, wanted) in [
+            ("latest", Wanted::Latest),
+            ("current", Wanted::Current),
+            (uuid, Wanted::Uuid(uuid.parse().unwrap())),
+            ("main-2030", Wanted::Version("main-2030".into())),
+        ] {
+            assert_eq!(text.parse(), Ok(wanted.clone()));
+            assert_eq!(wanted.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Another image for a service's zones, and back: facts of SAPI, VMAPI and the
+//! zones themselves; a plan; its steps, one zone at a time.
+//!
+//! What never changes: a zone that is well is taken down only while another of
+//! its pair is well, and the next one only after it is well again, with its
+//! data and its metrics. So one is down at most, whatever happens, and what
+//! happens leaves the run there: the next run goes on, `rollback` goes back.
+//!
+//! What each zone had before is written into SAPI first, in one piece (see
+//! `record`): it outlives the run and the machine it ran on. All else is
+//! looked at anew by each run, so there is no journal that could be wrong.
+//!
+//! The service's own image, that of zones to come, is set when all zones have
+//! proved it; on the way back before anything else. sdcadm sets it first, and
+//! a zone made meanwhile would have an image that nobody has seen run.
+
+mod apply;
+mod plan;
+mod record;
+mod sight;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::health::Check;
+use super::roster::{self, Roster, rosters};
+use super::{Apis, DeployError, shards};
+use crate::log::chain;
+use crate::triton::Http;
+
+pub use self::apply::{Event, UpdateError, apply};
+pub use self::plan::{Goal, Plan, Step, plan};
+pub use self::record::Record;
+
+/// Longest answer of a zone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A key of metadata, in SAPI and in the zone.
+const SCRIPT: &str = "user-script";
+
+/// What there is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// The service's name.
+    pub service: String,
+    /// Its uuid.
+    pub uuid: Uuid,
+    /// Image of zones to come.
+    pub image: Option<Uuid>,
+    /// What the last update found.
+    pub record: Option<Record>,
+    /// The user-script it should have, where it has another.
+    pub script: Option<String>,
+    /// Its instances, by alias.
+    pub instances: Vec<Instance>,
+}
+
+/// An instance and its zone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Instance {
+    /// Uuid.
+    pub uuid: Uuid,
+    /// What people call it.
+    pub alias: String,
+    /// Account that owns the zone; `None`: there is no zone.
+    pub owner: Option<Uuid>,
+    /// The zone's image.
+    pub image: Option<Uuid>,
+    /// The zone's state.
+    pub state: String,
+    /// The zone's brand.
+    pub brand: String,
+    /// Address on the admin network.
+    pub address: Option<IpAddr>,
+    /// Those with the same text have the same data, and stand in for each
+    /// other: the groups of a Prometheus pair.
+    pub group: String,
+    /// Why it is not well; `None` when it is.
+    pub unwell: Option<String>,
+    /// It has nothing from before its daemon started; `None`, where that is
+    /// not to be seen.
+    pub fresh: Option<bool>,
+    /// Its delegate datasets.
+    pub datasets: Vec<String>,
+    /// The user-script it should have, where it has another.
+    pub script: Option<String>,
+}
+
+/// Gathers what there is of a service of application `sdc`, whose zones are to
+/// have this user-script, or the one that the service says.
+///
+/// Errors: an API's own; not one service of this name.
+pub async fn gather(
+    apis: &Apis,
+    service: &str,
+    script: Option<&str>,
+) -> Result<Facts, DeployError> {
+    let mut found = rosters(apis, apis.sdc, service).await?;
+    let seen = found.len();
+    let (Some(roster), 1) = (found.pop(), seen) else {
+        return Err(DeployError::Odd {
+            what: format!("SAPI's services named {service}"),
+            seen: seen.to_string(),
+            wanted: "one, as post-setup makes it",
+        });
+    };
+    let http = Http::trusting_anyone(PATIENCE);
+    let mut instances = Vec::new();
+    for member in &roster.members {
+        let mut instance = instance(&roster, member, script);
+        instance.unwell = unwell(&http, service, &instance).await;
+        if let (None, Some(address)) = (&instance.unwell, instance.address) {
+            instance.fresh = sight::fresh(&http, service, address).await;
+        }
+        instances.push(instance);
+    }
+    instances.sort_by(|a, b| a.alias.cmp(&b.alias));
+    let image = roster.service.params.get("image_uuid");
+    let has = roster.service.metadata.get(SCRIPT).and_then(Value::as_str);
+    Ok(Facts {
+        service: service.to_owned(),
+        uuid: roster.service.uuid,
+        image: image.and_then(Value::as_str).and_then(|t| t.parse().ok()),
+        script: script.filter(|_| has != script).map(str::to_owned),
+        record: Record::of(&roster.service.metadata),
+        instances,
+    })
+}
+
+fn instance(
+    roster: &Roster,
+    member: &roster::Member,
+    script: Option<&str>,
+) -> Instance {
+    let text = |value: Option<&Value>| {
+        value.and_then(Value::as_str).map(str::to_owned)
+    };
+    let groups = shards::names(member.metadata(&roster.service, "groups"));
+    let own = text(member.instance.metadata.get(SCRIPT));
+    let wanted = own
+        .or(script.map(str::to_owned))
+        .or_else(|| text(roster.service.metadata.get(SCRIPT)));
+    let mut instance = Instance {
+        uuid: member.instance.uuid,
+        alias: member.alias(),
+        address: member.admin_ip(),
+        group: groups.join(","),
+        state: "no zone".to_owned(),
+        ..Instance::default()
+    };
+    let Some(vm) = &member.vm else { return instance };
+    let has = text(vm.customer_metadata.get(SCRIPT));
+    instance.owner = vm.owner_uuid;
+    instance.image = vm.image_uuid;
+    instance.state.clone_from(&vm.state);
+    instance.brand.clone_from(&vm.brand);
+    instance.datasets.clone_from(&vm.datasets);
+    instance.script = wanted.filter(|wanted| has.as_ref() != Some(wanted));
+    instance
+}
+
+async fn unwell(
+    http: &Http,
+    service: &str,
+    instance: &Instance,
+) -> Option<String> {
+    if instance.state != "running" {
+        return Some(format!("its zone is: {}", instance.state));
+    }
+    let Some(address) = instance.address else {
+        return Some("it has no address on the admin network".to_owned());
+    };
+    let check = Check::of(service)?;
+    let asked = check.ask(http, address).await;
+    asked.err().map(|error| chain(&error))
+}
+
+/// One key and its value, as SAPI and VMAPI take them.
+fn only(key: &str, value: impl Into<Value>) -> Map<String, Value> {
+    Map::from_iter([(key.to_owned(), value.into())])
+}

@@ -1,0 +1,154 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! What holds of any service: a plan done is a plan of nothing, cut off
+//! anywhere the next one ends there too, and back is where it began.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+const NEW: Uuid = Uuid::from_u128(0xff);
+
+fn goal() -> Goal {
+    let kind = "zone-dataset".to_owned();
+    Goal::To { image: NEW, kind, fetch: false, lose_data: false }
+}
+
+fn instance(number: usize, image: u128, group: u8, unwell: bool) -> Instance {
+    let uuid = Uuid::from_u128(number as u128 + 1);
+    Instance {
+        uuid,
+        alias: format!("prometheus{number}"),
+        owner: Some(Uuid::nil()),
+        image: Some(Uuid::from_u128(image)),
+        state: "running".to_owned(),
+        brand: "joyent-minimal".to_owned(),
+        group: format!("shard-{group}"),
+        unwell: unwell.then(|| "it is dead".to_owned()),
+        fresh: Some(false),
+        datasets: vec![format!("zones/{uuid}/data")],
+        ..Instance::default()
+    }
+}
+
+fn facts() -> impl Strategy<Value = Facts> {
+    // On images of long ago, or the new one already.
+    let image = prop_oneof![Just(0xa_u128), Just(0xb), Just(0xff)];
+    vec((image, 0..3_u8, proptest::bool::ANY), 0..6).prop_map(|all| {
+        let all = all.into_iter().enumerate();
+        let instances = all
+            .map(|(n, (image, group, sick))| instance(n, image, group, sick));
+        Facts {
+            service: "prometheus".to_owned(),
+            image: Some(Uuid::from_u128(0xa)),
+            instances: instances.collect(),
+            ..Facts::default()
+        }
+    })
+}
+
+/// What is there when these steps have been taken.
+fn done(facts: &Facts, steps: &[Step]) -> Facts {
+    let mut facts = facts.clone();
+    for step in steps {
+        match step {
+            Step::Record(record) => facts.record = Some(record.clone()),
+            Step::ServiceImage { to, .. } => facts.image = Some(*to),
+            Step::Reprovision { uuid, to, .. } => {
+                let mut all = facts.instances.iter_mut();
+                let one = all.find(|one| one.uuid == *uuid).unwrap();
+                (one.image, one.unwell) = (Some(*to), None);
+            }
+            Step::Watch { uuid, .. } => {
+                let mut all = facts.instances.iter_mut();
+                all.find(|one| one.uuid == *uuid).unwrap().unwell = None;
+            }
+            _ => {}
+        }
+    }
+    facts
+}
+
+fn images(facts: &Facts) -> (Option<Uuid>, Vec<Option<Uuid>>) {
+    (facts.image, facts.instances.iter().map(|one| one.image).collect())
+}
+
+proptest! {
+    #[test]
+    fn wherever_it_is_cut_off_it_ends_there_and_leads_back(
+        facts in facts(),
+        cut in 0..9_usize,
+    ) {
+        let whole = plan(&facts, &goal());
+        let cut = cut.min(whole.steps.len());
+        let part = done(&facts, &whole.steps[..cut]);
+        let rest = plan(&part, &goal());
+        let end = done(&part, &rest.steps);
+        prop_assert_eq!(images(&end), images(&done(&facts, &whole.steps)));
+        prop_assert_eq!(plan(&end, &goal()).steps, vec![]);
+        for there in [&part, &end] {
+            if there.record.is_none() {
+                continue;
+            }
+            let back = plan(there, &Goal::Back);
+            let back = done(there, &back.steps);
+            prop_assert_eq!(images(&back), images(&facts));
+            prop_assert_eq!(plan(&back, &Goal::Back).steps, vec![]);
+        }
+    }
+
+    #[test]
+    fn the_sick_come_first_and_then_one_of_each_pair(facts in facts()) {
+        let steps = plan(&facts, &goal()).steps;
+        let sick = |step: &Step| match step {
+            Step::Reprovision { unwell, .. } => Some(*unwell),
+            Step::Watch { .. } => Some(true),
+            _ => None,
+        };
+        let order: Vec<bool> = steps.iter().filter_map(sick).collect();
+        prop_assert!(order.is_sorted_by(|a, b| a >= b), "{steps:?}");
+        // New zones' image is the last that changes, the record the first.
+        let last = steps.last();
+        let to = NEW;
+        let from = facts.image;
+        prop_assert_eq!(last, Some(&Step::ServiceImage { from, to }));
+        prop_assert!(matches!(steps[0], Step::Record(_)));
+    }
+}
+
+#[test]
+fn a_plan_reads_as_what_will_be_done() {
+    let mut all = [(0, 0), (1, 0), (2, 1)]
+        .map(|(number, group)| instance(number, 0xa, group, number == 1));
+    all[0].script = Some("x".to_owned());
+    let facts = Facts {
+        service: "prometheus".to_owned(),
+        image: Some(Uuid::from_u128(0xa)),
+        instances: all.into(),
+        ..Facts::default()
+    };
+    let kind = "zone-dataset".to_owned();
+    let goal = Goal::To { image: NEW, kind, fetch: true, lose_data: false };
+    let plan = plan(&facts, &goal);
+    assert_eq!(plan.disturbed(), ["prometheus1", "prometheus0", "prometheus2"]);
+    let lines: Vec<String> = plan.steps.iter().map(Step::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            format!("fetch image {NEW}"),
+            "write down in SAPI what 3 zones have now".to_owned(),
+            format!("prometheus1: reprovision to {NEW}; not well"),
+            "prometheus0: the service's user-script".to_owned(),
+            format!("prometheus0: reprovision to {NEW}"),
+            format!("prometheus2: reprovision to {NEW}; alone"),
+            format!("new zones: image {NEW}"),
+        ]
+    );
+    assert_eq!(
+        plan.notes,
+        ["alone: nobody stands in for prometheus2 while it is down"]
+    );
+}

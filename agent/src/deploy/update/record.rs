@@ -1,0 +1,140 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! What the zones of a service had before its last update, kept in SAPI, in
+//! the service's metadata: it is there for whoever comes next, and written
+//! whole by one call. Metadata and not params: SAPI hands params on to VMAPI,
+//! and sdcadm puts back the params it knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::Facts;
+
+/// The key in the service's metadata.
+pub(super) const KEY: &str = "monadm_update";
+
+/// The record of an update.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// What it went to.
+    pub image: Uuid,
+    /// What the service had; `None` when it had none.
+    pub service: Option<Uuid>,
+    /// What each zone had.
+    pub zones: BTreeMap<Uuid, Uuid>,
+    /// Zones that had data.
+    #[serde(default)]
+    pub kept: BTreeSet<Uuid>,
+}
+
+impl Record {
+    /// The record in a service's metadata; one that makes no sense is none.
+    pub(super) fn of(metadata: &Map<String, Value>) -> Option<Self> {
+        serde_json::from_value(metadata.get(KEY)?.clone()).ok()
+    }
+
+    /// The record of an update to `image`, before anything is done. What is
+    /// there already came there by an earlier run of this update: of it, the
+    /// old record knows more than the zones do.
+    pub(super) fn before(facts: &Facts, image: Uuid) -> Self {
+        let old = facts.record.as_ref().filter(|old| old.image == image);
+        let known = |zone: &Uuid| old?.zones.get(zone).copied();
+        let zones = facts.instances.iter().filter_map(|instance| {
+            let now = instance.image?;
+            let before = match now == image {
+                true => known(&instance.uuid).unwrap_or(now),
+                false => now,
+            };
+            Some((instance.uuid, before))
+        });
+        let kept = facts.instances.iter().filter(|instance| {
+            match instance.image == Some(image) {
+                true => {
+                    old.is_some_and(|old| old.kept.contains(&instance.uuid))
+                }
+                false => instance.fresh == Some(false),
+            }
+        });
+        let kept = kept.map(|instance| instance.uuid).collect();
+        let service = match (facts.image == Some(image), old) {
+            (true, Some(old)) => old.service,
+            _ => facts.image,
+        };
+        Self { image, service, zones: zones.collect(), kept }
+    }
+
+    /// Where a zone goes back to. One made since has the image that the
+    /// service would have given it.
+    pub(super) fn way_back(&self, zone: Uuid) -> Option<Uuid> {
+        self.zones.get(&zone).copied().or(self.service)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Instance;
+    use super::*;
+
+    const A: Uuid = Uuid::from_u128(0xa);
+    const B: Uuid = Uuid::from_u128(0xb);
+    const C: Uuid = Uuid::from_u128(0xc);
+
+    fn facts(images: [Uuid; 2], service: Uuid, old: Option<Record>) -> Facts {
+        let instance = |(number, image): (u128, Uuid)| Instance {
+            uuid: Uuid::from_u128(number),
+            image: Some(image),
+            fresh: Some(image == B),
+            ..Instance::default()
+        };
+        Facts {
+            image: Some(service),
+            record: old,
+            instances: (1..).zip(images).map(instance).collect(),
+            ..Facts::default()
+        }
+    }
+
+    fn zones(record: &Record) -> Vec<Uuid> {
+        record.zones.values().copied().collect()
+    }
+
+    #[test]
+    fn a_second_run_does_not_take_its_own_work_for_what_was_before() {
+        let first = Record::before(&facts([A, A], A, None), B);
+        assert_eq!((zones(&first), first.service), (vec![A, A], Some(A)));
+        assert_eq!(first.kept.len(), 2);
+        for (images, service) in [([B, A], A), ([B, B], A), ([B, B], B)] {
+            let again = facts(images, service, Some(first.clone()));
+            assert_eq!(Record::before(&again, B), first, "{images:?}");
+        }
+        // Given up half way for another image: back is where each was.
+        let other = facts([B, A], A, Some(first.clone()));
+        let other = Record::before(&other, C);
+        assert_eq!((zones(&other), other.service), (vec![B, A], Some(A)));
+        // Back at A, on to C by other means, and to B again.
+        let later = Record::before(&facts([C, C], C, Some(first)), B);
+        assert_eq!((zones(&later), later.service), (vec![C, C], Some(C)));
+    }
+
+    #[test]
+    fn it_survives_its_place_in_sapi_and_odd_ones_are_none() {
+        let record = Record::before(&facts([A, B], A, None), C);
+        let stored = Map::from_iter([(KEY.to_owned(), record.json())]);
+        assert_eq!(Record::of(&stored), Some(record.clone()));
+        for odd in [json!(null), json!("x"), json!({"image": 7})] {
+            let stored = Map::from_iter([(KEY.to_owned(), odd)]);
+            assert_eq!(Record::of(&stored), None);
+        }
+        assert_eq!(record.way_back(Uuid::from_u128(2)), Some(B));
+        assert_eq!(record.way_back(Uuid::from_u128(9)), Some(A));
+    }
+}

@@ -1,0 +1,137 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Every call fails, every job, and the run is killed at every moment: the
+//! next run ends where the first was to, object by object.
+
+use localdc::datacenter::Fate as JobFate;
+use localdc::http::{Fault, When};
+use serde_json::{Value, json};
+
+use super::super::killed_at;
+use super::site::{NEW, OLD, Site, Watch};
+
+/// Import, record, user-script and reprovision of each, the service's image.
+const WRITES: usize = 7;
+
+/// A pair whose zones have another user-script than the service.
+async fn site() -> Site {
+    let site = Site::pair().await;
+    for number in 0..2 {
+        let mut zone = site.zone(number);
+        zone.customer_metadata.insert("user-script".into(), json!("old"));
+        let uuid = super::uuid(number);
+        site.triton.datacenter.stock().zones.insert(uuid, zone);
+    }
+    site
+}
+
+/// Where an update ends that nothing befalls.
+async fn wanted() -> Value {
+    let site = site().await;
+    let done = site.update(&[]).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(site.writes(), WRITES);
+    site.state()
+}
+
+/// The first run says what failed, the second ends well; and back is where
+/// all began.
+async fn converges(site: &Site, wanted: &Value, what: &str) {
+    let watch = Watch::over(site);
+    let first = site.update(&[]).await;
+    if first.code != Some(0) {
+        assert_eq!(first.code, Some(1), "{what}: {first:?}");
+        assert!(first.stderr.contains("monadm: stopped"), "{what}: {first:?}");
+    }
+    site.triton.datacenter.gate().mend();
+    ends(site, wanted, what).await;
+    assert!(watch.most_down() <= 1, "{what}: both were down");
+}
+
+async fn ends(site: &Site, wanted: &Value, what: &str) {
+    let again = site.update(&[]).await;
+    assert_eq!(again.code, Some(0), "{what}: {again:?}");
+    assert_eq!(&site.state(), wanted, "{what}");
+    let back = site.rollback().await;
+    assert_eq!(back.code, Some(0), "{what}: {back:?}");
+    let old = (vec![OLD.to_owned(), OLD.to_owned()], OLD.to_owned());
+    assert_eq!(site.images(), old, "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_call_fails_the_next_run_ends_the_same() {
+    let wanted = wanted().await;
+    let invalid = json!({"code": "ValidationFailed", "message": "no",
+        "errors": [{"field": "image_uuid", "code": "Invalid",
+            "message": "why"}]});
+    let faults = [
+        (When::Before, Fault::Refusal(409, Some(invalid))),
+        (When::Before, Fault::Refusal(404, None)),
+        (When::Before, Fault::Status(500)),
+        (When::Before, Fault::Status(503)),
+        (When::After, Fault::Close),
+    ];
+    for nth in 1..=WRITES {
+        for (when, fault) in &faults {
+            let site = site().await;
+            let what = format!("call {nth}, {when:?} {fault:?}");
+            site.triton.datacenter.gate().fail(nth, *when, fault.clone());
+            converges(&site, &wanted, &what).await;
+        }
+        for when in [When::Before, When::After] {
+            let site = site().await;
+            site.triton.datacenter.gate().cut_at(nth, when);
+            converges(&site, &wanted, &format!("cut at {nth}, {when:?}")).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_a_job_ends_the_next_run_ends_the_same() {
+    let wanted = wanted().await;
+    let fates = [
+        JobFate::Fails("disk full".into()),
+        JobFate::Canceled,
+        JobFate::Vanishes { done: true },
+        JobFate::Vanishes { done: false },
+        JobFate::Stalls,
+    ];
+    for fate in fates {
+        for task in ["import-remote-image", "update", "reprovision"] {
+            // An import that stalls is waited for most of an hour.
+            if fate == JobFate::Stalls && task == "import-remote-image" {
+                continue;
+            }
+            let site = site().await;
+            let what = format!("{task} {fate:?}");
+            site.triton.datacenter.stock().next_job(task, fate.clone());
+            converges(&site, &wanted, &what).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_write_the_next_run_ends_where_the_first_was_to() {
+    let wanted = wanted().await;
+    for at in 1..=WRITES {
+        let site = site().await;
+        // Jobs go on without the run.
+        site.triton.datacenter.stock().job_polls = 2;
+        let sapi = site.triton.sapi.url();
+        let url = site.triton.updates.url();
+        let words = site.words(&["--updates", &url]);
+        killed_at(at, &sapi, &words, || site.writes()).await;
+        let watch = Watch::over(&site);
+        ends(&site, &wanted, &format!("killed at {at}")).await;
+        assert!(watch.most_down() <= 1, "killed at {at}: both were down");
+        // The job of the run that died was waited for, not started again.
+        let mutations = site.triton.datacenter.gate().mutations();
+        let ups = mutations.iter().filter(|call| {
+            call.query.contains("action=reprovision")
+                && call.body["image_uuid"] == NEW
+        });
+        assert_eq!(ups.count(), 2, "killed at {at}");
+    }
+}
