@@ -9,6 +9,7 @@
 
 pub mod health;
 pub mod roster;
+pub mod setup;
 pub mod shards;
 
 use serde_json::Value;
