@@ -4,6 +4,7 @@
 
 //! monadm as an operator runs it, against all of Triton's APIs.
 
+mod post_setup;
 mod shard;
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,9 @@
 //! The command line of monadm.
 
 mod ask;
+mod post_setup;
 mod shard;
+mod state;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -17,12 +19,13 @@ use crate::log::{self, Stream};
 
 const AFTER_HELP: &str = "\
 EXIT STATUS
-  0   done, or nothing to do; of status and plan, all is as planned
+  0   done, or nothing to do; of status, plan and --dry-run, all is as planned
   1   failed, or something is not as it should be; run it again
   64  the command line makes no sense
 
 ENVIRONMENT
-  SAPI_URL  SAPI's base URL, where --sapi does not say it";
+  SAPI_URL      SAPI's base URL, where --sapi does not say it
+  MONADM_STATE  folder of the journal [default: /var/db/monadm]";
 
 /// Deploys the monitoring of a datacenter and keeps it in shape.
 ///
@@ -38,6 +41,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Set a service up: from nothing, after sdcadm, or after a run cut off
+    ///
+    /// Prints the steps, asks if any of them disturbs something, and runs
+    /// them. What is as it should be is left alone.
+    PostSetup(Box<post_setup::PostSetupArgs>),
     /// Say which Prometheus pair scrapes which zone
     #[command(subcommand)]
     Shard(shard::ShardVerb),
@@ -56,6 +64,7 @@ pub fn monadm(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     log::start("monadm", tracing::Level::WARN, Stream::Stderr);
     let done = match cli.verb {
+        Verb::PostSetup(args) => super::block_on(post_setup::post_setup(*args)),
         Verb::Shard(verb) => super::block_on(shard::shard(verb)),
         Verb::Completion { shell } => {
             front::complete::<Cli>(shell, "monadm");
