@@ -11,6 +11,7 @@ pub mod health;
 pub mod images;
 pub mod manta;
 pub mod roster;
+pub mod setup;
 pub mod shards;
 pub mod status;
 pub mod update;

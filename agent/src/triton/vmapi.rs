@@ -226,6 +226,15 @@ impl Vmapi {
         self.act(uuid, owner, "add_nics", &body).await
     }
 
+    /// Starts a zone that is stopped.
+    pub async fn start_vm(
+        &self,
+        uuid: Uuid,
+        owner: Uuid,
+    ) -> Result<Started, ApiError> {
+        self.act(uuid, owner, "start", &json!({})).await
+    }
+
     /// Takes the NICs with these MAC addresses away.
     pub async fn remove_nics(
         &self,

@@ -51,7 +51,7 @@ async fn create_in(
 ) -> (Ground, LxZone) {
     let ground = Ground::lay(world, &mut |_| ()).await.unwrap();
     let mut spec = pick(&ground);
-    let script = include_str!("../../fixtures/user-script.sh");
+    let script = include_str!("../../../boot/user-script.sh");
     spec.mdata.insert("user-script".into(), script.into());
     let zone = LxZone::create(ground.network(), spec);
     (ground, zone.unwrap())

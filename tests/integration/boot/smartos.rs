@@ -47,7 +47,7 @@ fn image(spec: &mut ZoneSpec) {
     let mut file = |path: &str, text: &str| {
         spec.files.insert(path.into(), text.to_owned());
     };
-    let script = include_str!("../../fixtures/user-script.sh");
+    let script = include_str!("../../../boot/user-script.sh");
     file("/var/svc/mdata-user-script", script);
     let boot = "/opt/smartdc/boot";
     let setup = include_str!("../../../boot/setup.sh");

@@ -6,6 +6,7 @@
 
 mod doctor;
 mod manta;
+mod post_setup;
 mod shard;
 mod site;
 mod status;

@@ -71,7 +71,7 @@ impl ServerIdentity {
         Ok(Self { certificate: certificate.der().clone(), key })
     }
 
-    pub(super) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let verifier = AnyCertificate { provider: provider.clone() };
         let config = ServerConfig::builder_with_provider(provider)

@@ -41,6 +41,10 @@ pub mod ids {
     /// An older one, in channel `dev` alone, of the same origin.
     pub const OLD_PROMETHEUS_IMAGE: &str =
         "f0000000-0000-4000-8000-000000000021";
+    /// Image `thanos`, as `PROMETHEUS_IMAGE`.
+    pub const THANOS_IMAGE: &str = "f0000000-0000-4000-8000-000000000022";
+    /// Image `grafana`, as `PROMETHEUS_IMAGE`.
+    pub const GRAFANA_IMAGE: &str = "f0000000-0000-4000-8000-000000000023";
     /// Image `triton-origin`, on the updates server alone. Its origin is
     /// `BASE`.
     pub const ORIGIN: &str = "f0000000-0000-4000-8000-000000000030";
@@ -220,6 +224,8 @@ pub(crate) fn fill(stock: &mut Stock) {
             origin,
             &["dev", "release"],
         ),
+        image(ids::THANOS_IMAGE, "thanos", 6, origin, &["dev", "release"]),
+        image(ids::GRAFANA_IMAGE, "grafana", 7, origin, &["dev", "release"]),
     ] {
         stock.put_update(image);
     }

@@ -6,6 +6,7 @@
 //! an operator's tool is run against. They agree with each other, since what
 //! one writes the others read; all stand behind the datacenter's gate.
 
+mod doors;
 mod example;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::papi::Papi;
 use crate::sapi::{Kind, Sapi};
 use crate::vmapi::Vmapi;
 
+pub use doors::Doors;
 pub(crate) use example::fill;
 pub use example::{facts, ids};
 

@@ -7,8 +7,10 @@
 mod ask;
 mod doctor;
 mod manta;
+mod post_setup;
 mod screen;
 mod shard;
+mod state;
 mod status;
 mod update;
 
@@ -22,14 +24,15 @@ use crate::log::{self, Stream};
 
 const AFTER_HELP: &str = "\
 EXIT STATUS
-  0   done, or nothing to do; of status and plan, all is as planned
+  0   done, or nothing to do; of status, plan and --dry-run, all is as planned
   1   failed, or something is not as it should be; run it again
   2   of status and doctor: something could not be looked at, and all that
       was is well
   64  the command line makes no sense
 
 ENVIRONMENT
-  SAPI_URL  SAPI's base URL, where --sapi does not say it";
+  SAPI_URL      SAPI's base URL, where --sapi does not say it
+  MONADM_STATE  folder of the journal [default: /var/db/monadm]";
 
 /// Deploys the monitoring of a datacenter and keeps it in shape.
 ///
@@ -45,6 +48,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Set a service up: from nothing, after sdcadm, or after a run cut off
+    ///
+    /// Prints the steps, asks if any of them disturbs something, and runs
+    /// them. What is as it should be is left alone.
+    PostSetup(Box<post_setup::PostSetupArgs>),
     /// Say which Prometheus pair scrapes which zone
     #[command(subcommand)]
     Shard(Box<shard::ShardVerb>),
@@ -91,6 +99,7 @@ pub fn monadm(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Update(args) => super::block_on(update::update(args)),
         Verb::Rollback(args) => super::block_on(update::rollback(args)),
         Verb::Manta(verb) => super::block_on(manta::manta(verb)),
+        Verb::PostSetup(args) => super::block_on(post_setup::post_setup(*args)),
         Verb::Completion { shell } => {
             front::complete::<Cli>(shell, "monadm");
             Ok(true)

@@ -1,0 +1,335 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Verb post-setup: facts, a plan that is shown, and its steps. Where one
+//! fails, what is done and what is not is said; running it again goes on.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::ask::{Connect, confirmed};
+use super::state::State;
+use crate::deploy::Apis;
+use crate::deploy::setup::{
+    self, Hands, Journal, Outcome, Plan, Request, Shelves, Target, Wish,
+};
+use crate::log::chain;
+use crate::triton::Http;
+use crate::triton::imgapi::Imgapi;
+
+/// The server that Triton's images are published on; sdcadm's default.
+const UPDATES: &str = "https://updates.tritondatacenter.com";
+/// Longest answer of the updates server.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Columns of a terminal.
+const WIDTH: usize = 80;
+/// Longest answer of a zone that is asked whether it is well.
+const HEALTH: Duration = Duration::from_secs(5);
+
+/// What to set up, and how.
+#[derive(Args)]
+pub(super) struct PostSetupArgs {
+    /// What to set up
+    #[arg(value_enum)]
+    service: Service,
+    #[command(flatten)]
+    connect: Connect,
+    /// Zones in all, or of each shard [default: those there are, or 1; 2 of
+    /// each shard]
+    #[arg(long, value_name = "COUNT", value_parser = count())]
+    replicas: Option<usize>,
+    /// Shards of Prometheus, a pair each; `monadm shard apply` then says which
+    /// zones each scrapes
+    #[arg(long, value_name = "COUNT", value_parser = count())]
+    shards: Option<usize>,
+    /// Servers for new zones, by uuid or host name [default: all, the headnode
+    /// first, and never two of a pair on one]
+    #[arg(long, short, value_name = "SERVER", value_delimiter = ',')]
+    servers: Vec<String>,
+    /// latest, current (the newest that is here), a uuid or a version
+    /// [default: the service's own, or latest]
+    #[arg(long, short, value_name = "IMAGE", value_parser = wish)]
+    image: Option<Wish>,
+    /// Channel of the updates server [default: metadata update_channel of sdc,
+    /// or the server's own]
+    #[arg(long, short = 'C', value_name = "NAME")]
+    channel: Option<String>,
+    /// The updates server
+    #[arg(long, value_name = "URL", default_value = UPDATES)]
+    updates: String,
+    /// Package of new zones [default: sdc_1024]
+    #[arg(long, value_name = "NAME")]
+    package: Option<String>,
+    /// Least quota of each zone [default: 100, of grafana 25]
+    #[arg(long, value_name = "GIB")]
+    quota: Option<u64>,
+    /// Destroy this zone, which never ran, and make another; may be said again
+    #[arg(long, value_name = "UUID")]
+    replace: Vec<Uuid>,
+    /// Longest wait for a job, and for a zone to be well
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    wait: u64,
+    /// Show what would be done, and end
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Do not ask before something is disturbed
+    #[arg(long, short)]
+    yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Service {
+    /// Scrapes CMON; zones of its own
+    Prometheus,
+    /// Joins the series of all Prometheus servers; zones of its own
+    Thanos,
+    /// Shows them; zones of its own
+    Grafana,
+    /// Tells people of alerts; in the zones of prometheus
+    Alertmanager,
+}
+
+impl From<Service> for Target {
+    fn from(service: Service) -> Self {
+        match service {
+            Service::Prometheus => Self::Prometheus,
+            Service::Thanos => Self::Thanos,
+            Service::Grafana => Self::Grafana,
+            Service::Alertmanager => Self::Alertmanager,
+        }
+    }
+}
+
+/// No more zones of a service than anybody has.
+fn count() -> impl clap::builder::TypedValueParser<Value = usize> {
+    use clap::builder::TypedValueParser as _;
+    clap::value_parser!(u16).range(1..=1000).map(usize::from)
+}
+
+fn wish(text: &str) -> Result<Wish, String> {
+    Ok(match (text, text.parse()) {
+        ("latest", _) => Wish::Latest,
+        ("current", _) => Wish::Current,
+        (_, Ok(uuid)) => Wish::Uuid(uuid),
+        _ => Wish::Version(text.to_owned()),
+    })
+}
+
+/// Whom a run asks, and about what.
+struct Run {
+    apis: Apis,
+    http: Http,
+    updates: Imgapi,
+    channel: Option<String>,
+    request: Request,
+}
+
+impl Run {
+    async fn new(args: &PostSetupArgs) -> Result<Self> {
+        let target = Target::from(args.service);
+        if args.shards.is_some() && target != Target::Prometheus {
+            return Err(anyhow!("--shards: only prometheus has shards"));
+        }
+        let apis = args.connect.apis().await?;
+        let channel = match &args.channel {
+            Some(channel) => Some(channel.clone()),
+            None => {
+                let sdc = apis.sapi.application(apis.sdc).await?;
+                let set = sdc.and_then(|mut sdc| {
+                    sdc.metadata.shift_remove("update_channel")
+                });
+                set.and_then(|set| Some(set.as_str()?.to_owned()))
+            }
+        };
+        let web = match args.updates.starts_with("https:") {
+            true => Http::trusting_system(PATIENCE, None)?,
+            false => Http::new(PATIENCE, None),
+        };
+        Ok(Self {
+            apis,
+            http: Http::trusting_anyone(HEALTH),
+            updates: Imgapi::new(web, &args.updates),
+            channel: channel.filter(|channel| !channel.is_empty()),
+            request: Request {
+                target,
+                replicas: args.replicas,
+                shards: args.shards,
+                servers: args.servers.clone(),
+                package: args.package.clone(),
+                quota_gib: args.quota,
+                image: args.image.clone(),
+                replace: args.replace.clone(),
+            },
+        })
+    }
+
+    async fn plan(&self, journal: &Journal) -> Result<Plan> {
+        let shelves = Shelves {
+            here: &self.apis.imgapi,
+            updates: &self.updates,
+            channel: self.channel.as_deref(),
+        };
+        let pending = journal.zones(self.request.target.blueprint().service);
+        let (apis, http, request) = (&self.apis, &self.http, &self.request);
+        let facts = setup::gather(apis, http, &shelves, request, pending);
+        Ok(setup::plan(&facts.await?, request, &mut Uuid::new_v4)?)
+    }
+
+    /// The updates server as IMGAPI is told of it.
+    fn source(&self, url: &str) -> String {
+        let url = url.trim_end_matches('/');
+        match &self.channel {
+            Some(channel) => format!("{url}?channel={channel}"),
+            None => url.to_owned(),
+        }
+    }
+}
+
+/// Runs the verb. `false`, where not all is as it should be.
+pub(super) async fn post_setup(args: PostSetupArgs) -> Result<bool> {
+    let run = Run::new(&args).await?;
+    let name = run.request.target.name();
+    let state = match args.dry_run {
+        true => State::look(run.apis.sdc),
+        false => State::hold(run.apis.sdc)?,
+    };
+    let mut journal = state.journal()?;
+    let plan = run.plan(&journal).await?;
+    let nothing = plan.steps.is_empty();
+    if args.dry_run || nothing {
+        match args.json {
+            true => say_json(&summary(name, &plan, None)),
+            false => show(name, &plan),
+        }
+        return Ok(nothing);
+    }
+    if !args.json {
+        show(name, &plan);
+    }
+    let disturbed: Vec<String> =
+        plan.steps.iter().filter_map(setup::Step::disturbs).collect();
+    let asks = !disturbed.is_empty() && !args.yes;
+    if asks && !confirmed(&disturbed.join("; "))? {
+        return Ok(false);
+    }
+    let total = plan.steps.len();
+    let mut hands = Hands {
+        apis: &run.apis,
+        http: &run.http,
+        source: run.source(&args.updates),
+        target: run.request.target,
+        patience: Duration::from_secs(args.wait),
+        journal: &mut journal,
+    };
+    let outcome = hands
+        .run(&plan, |nth, step| {
+            eprintln!("[{}/{total}] {}", nth + 1, step.what());
+        })
+        .await;
+    complain(name, &plan, &outcome);
+    let mut good = outcome.failed.is_none();
+    if good {
+        // What was done must leave nothing to do but what may fail.
+        let left = run.plan(&journal).await?;
+        let left = left.steps.iter().filter(|step| !step.is_soft());
+        let left: Vec<_> = left.map(setup::Step::what).collect();
+        good = left.is_empty();
+        if !good {
+            eprintln!("monadm: still to be done: {}", left.join("; "));
+        }
+    }
+    match args.json {
+        true => say_json(&summary(name, &plan, Some(&outcome))),
+        false if good => say!("{name} is set up: {} steps done", outcome.done),
+        false => {}
+    }
+    Ok(good)
+}
+
+fn say_json(value: &Value) {
+    say!("{value:#}");
+}
+
+fn show(name: &str, plan: &Plan) {
+    match plan.steps.len() {
+        0 => say!("{name} is set up: nothing to do"),
+        count => say!("To set up {name}, {count} steps:\n"),
+    }
+    for (nth, step) in plan.steps.iter().enumerate() {
+        fill(&format!("{:>3}. ", nth + 1), &step.what());
+        for why in step.why() {
+            fill("       ", &why);
+        }
+    }
+    let disturbed: Vec<_> =
+        plan.steps.iter().filter_map(setup::Step::disturbs).collect();
+    if !disturbed.is_empty() {
+        say!();
+    }
+    for what in disturbed {
+        fill("disturbs: ", &what);
+    }
+    for note in &plan.notes {
+        fill("note: ", note);
+    }
+}
+
+/// Prints a text after its head, in lines that a terminal holds; what has no
+/// spaces stays whole.
+fn fill(head: &str, text: &str) {
+    let mut line = head.to_owned();
+    let mut begun = false;
+    for word in text.split_whitespace() {
+        if begun && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            say!("{line}");
+            line = " ".repeat(head.chars().count());
+            begun = false;
+        }
+        if begun {
+            line.push(' ');
+        }
+        line.push_str(word);
+        begun = true;
+    }
+    say!("{line}");
+}
+
+/// What went wrong, what is done, and how to go on.
+fn complain(name: &str, plan: &Plan, outcome: &Outcome) {
+    for (nth, error) in &outcome.warnings {
+        let what = plan.steps[*nth].what();
+        eprintln!("monadm: {what}: {}; run it again later", chain(error));
+    }
+    let Some((nth, error)) = &outcome.failed else { return };
+    eprintln!("monadm: {}: {}", plan.steps[*nth].what(), chain(error));
+    eprintln!(
+        "monadm: {} of {} steps of {name} are done. Not done:",
+        outcome.done,
+        plan.steps.len()
+    );
+    for step in &plan.steps[*nth..] {
+        eprintln!("  {}", step.what());
+    }
+    eprintln!("monadm: to go on, run it again");
+}
+
+fn summary(name: &str, plan: &Plan, outcome: Option<&Outcome>) -> Value {
+    let steps: Vec<_> = plan.steps.iter().map(setup::Step::json).collect();
+    let mut said =
+        json!({"service": name, "steps": steps, "notes": plan.notes});
+    if let Some(outcome) = outcome {
+        let fault = |(nth, error): &(usize, setup::SetupError)| json!({"step": nth + 1, "error": chain(error)});
+        said["done"] = json!(outcome.done);
+        said["warnings"] = outcome.warnings.iter().map(fault).collect();
+        said["failed"] = outcome.failed.as_ref().map_or(Value::Null, fault);
+    }
+    said
+}

@@ -1,0 +1,253 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Instances and their zones.
+
+use std::net::IpAddr;
+
+use serde_json::{Map, json};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{EVERY, Hands, api};
+use crate::deploy::DeployError;
+use crate::deploy::health::Check;
+use crate::deploy::setup::SetupError;
+use crate::deploy::setup::blueprint::ADMIN;
+use crate::deploy::setup::journal::Pending;
+use crate::deploy::setup::step::{Named, NewZone};
+use crate::triton::job::JobError;
+use crate::triton::sapi::NewInstance;
+use crate::triton::vmapi::Vm;
+
+/// A zone's address on the admin network.
+pub(super) fn admin_ip(vm: &Vm) -> Option<IpAddr> {
+    let mut admin = vm.nics.iter().filter(|nic| nic.nic_tag == ADMIN);
+    admin.find_map(|nic| nic.ip.parse().ok())
+}
+
+impl Hands<'_> {
+    pub(super) async fn drop_instance(
+        &mut self,
+        zone: &Named,
+    ) -> Result<(), SetupError> {
+        let gone =
+            self.apis.sapi.delete_instance(zone.uuid, self.patience).await;
+        // False: an earlier try did it, and its answer was lost.
+        gone.map_err(api("delete an instance"))?;
+        Ok(self.journal.end_zone(zone.uuid)?)
+    }
+
+    pub(super) async fn adopt_instance(
+        &mut self,
+        zone: &Named,
+    ) -> Result<(), SetupError> {
+        let params = [("alias".to_owned(), json!(zone.alias))];
+        let (params, metadata) = (params.into_iter().collect(), Map::new());
+        let service_uuid = self.service().await?;
+        let new = NewInstance {
+            service_uuid,
+            uuid: Some(zone.uuid),
+            params: &params,
+            metadata: &metadata,
+            master: false,
+        };
+        let done = self.apis.sapi.adopt_instance(&new).await;
+        done.map_err(api("write an instance down"))?;
+        Ok(())
+    }
+
+    pub(super) async fn create_instance(
+        &mut self,
+        new: &NewZone,
+    ) -> Result<(), SetupError> {
+        let zone = &new.zone;
+        let uuid = zone.uuid;
+        let service = self.target.blueprint().service.to_owned();
+        let pending = Pending { service, alias: zone.alias.clone() };
+        self.journal.begin_zone(uuid, pending)?;
+        let known = self.apis.sapi.instance(uuid).await;
+        let known = known.map_err(api("ask SAPI for an instance"))?;
+        let there = self.vm(uuid).await?;
+        let instance = NewInstance {
+            service_uuid: self.service().await?,
+            uuid: Some(uuid),
+            params: &new.params,
+            metadata: &new.metadata,
+            master: false,
+        };
+        let sapi = &self.apis.sapi;
+        let job = match (known, there) {
+            (Some(_), Some(_)) => None,
+            (None, Some(_)) => {
+                let done = sapi.adopt_instance(&instance).await;
+                done.map_err(api("write an instance down"))?;
+                None
+            }
+            (_, None) => {
+                let made = sapi.create_instance(&instance).await;
+                made.map_err(api("create an instance"))?.job_uuid
+            }
+        };
+        if let Some(job) = job {
+            let ended = self.apis.vmapi.wait(job, EVERY, self.patience).await;
+            if let Err(source) = ended {
+                self.after_all(zone, source).await?;
+            }
+        }
+        self.running(zone).await?;
+        Ok(self.journal.end_zone(uuid)?)
+    }
+
+    /// A job did not end well, or nobody knows how: the zone does.
+    async fn after_all(
+        &self,
+        zone: &Named,
+        source: JobError,
+    ) -> Result<(), SetupError> {
+        let vm = self.vm(zone.uuid).await?;
+        match vm.is_some_and(|vm| vm.state == "running") {
+            true => Ok(()),
+            false => Err(SetupError::Job {
+                what: format!("make zone {} {}", zone.alias, zone.uuid),
+                source,
+            }),
+        }
+    }
+
+    /// The zone, as soon as it runs.
+    ///
+    /// Errors: it does not within `patience`, or will not.
+    pub(super) async fn running(&self, zone: &Named) -> Result<Vm, SetupError> {
+        let end = Instant::now() + self.patience;
+        loop {
+            let vm = self.vm(zone.uuid).await?;
+            let seen = match &vm {
+                Some(vm) => vm.state.as_str(),
+                None => "unknown to VMAPI",
+            };
+            let hint = match seen {
+                "running" => match vm {
+                    Some(vm) => return Ok(vm),
+                    None => continue,
+                },
+                "failed" | "destroyed" | "unknown to VMAPI" => {
+                    "; run it again to have another made"
+                }
+                "stopped" => "; start it",
+                _ if Instant::now() < end => {
+                    sleep(EVERY).await;
+                    continue;
+                }
+                "provisioning" => "; if nobody makes it any more, --replace it",
+                _ => "",
+            };
+            return Err(SetupError::Zone {
+                uuid: zone.uuid,
+                alias: zone.alias.clone(),
+                seen: seen.to_owned(),
+                hint: hint.to_owned(),
+            });
+        }
+    }
+
+    pub(super) async fn await_well(
+        &mut self,
+        zone: &Named,
+    ) -> Result<(), SetupError> {
+        let vm = self.running(zone).await?;
+        self.journal.end_zone(zone.uuid)?;
+        let check = Check::of(self.target.name());
+        let (Some(address), Some(check)) = (admin_ip(&vm), check) else {
+            return Ok(());
+        };
+        let well = check.wait(self.http, address, self.patience).await;
+        well.map_err(|source| SetupError::Unwell {
+            uuid: zone.uuid,
+            alias: zone.alias.clone(),
+            source,
+        })
+    }
+
+    pub(super) async fn raise_quota(
+        &self,
+        zone: &Named,
+        quota_gib: u64,
+    ) -> Result<(), SetupError> {
+        let vmapi = &self.apis.vmapi;
+        let change = [("quota".to_owned(), json!(quota_gib))];
+        let change = change.into_iter().collect();
+        let begun = vmapi.update(zone.uuid, self.apis.admin, &change).await;
+        let begun = begun.map_err(api("raise a quota"))?;
+        let ended = vmapi.wait(begun.job_uuid, EVERY, self.patience).await;
+        let vm = self.vm(zone.uuid).await?;
+        match ended {
+            Err(source) if vm.is_none_or(|vm| vm.quota < quota_gib) => {
+                Err(SetupError::Job {
+                    what: format!("raise the quota of {}", zone.alias),
+                    source,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn add_nic(
+        &self,
+        zone: &Named,
+        nic_tag: &str,
+        network: Uuid,
+    ) -> Result<(), SetupError> {
+        let has = |vm: &Vm| vm.nics.iter().any(|nic| nic.nic_tag == nic_tag);
+        if has(&self.running(zone).await?) {
+            return Ok(());
+        }
+        let vmapi = &self.apis.vmapi;
+        let begun =
+            vmapi.add_nics(zone.uuid, self.apis.admin, &[network]).await;
+        let begun = begun.map_err(api("add a NIC"))?;
+        let ended = vmapi.wait(begun.job_uuid, EVERY, self.patience).await;
+        let vm = self.vm(zone.uuid).await?;
+        if vm.as_ref().is_some_and(|vm| vm.state == "stopped") {
+            // It was stopped for the NIC, and the job did not come so far as
+            // to start it again.
+            let begun = vmapi.start_vm(zone.uuid, self.apis.admin).await;
+            let job = begun.map_err(api("start a zone"))?.job_uuid;
+            let started = vmapi.wait(job, EVERY, self.patience).await;
+            started.map_err(|source| SetupError::Job {
+                what: format!("start {}", zone.alias),
+                source,
+            })?;
+        }
+        match ended {
+            Err(source) if !vm.is_some_and(|vm| has(&vm)) => {
+                Err(SetupError::Job {
+                    what: format!("add a NIC to {}", zone.alias),
+                    source,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn vm(&self, uuid: Uuid) -> Result<Option<Vm>, SetupError> {
+        let vm = self.apis.vmapi.vm(uuid, None).await;
+        vm.map_err(api("ask VMAPI for a zone"))
+    }
+
+    /// The service, which is there by now.
+    async fn service(&self) -> Result<Uuid, SetupError> {
+        let name = self.target.blueprint().service;
+        let known = self.apis.sapi.services_named(self.apis.sdc, name).await;
+        let known = known.map_err(api("ask SAPI for a service"))?;
+        match &known[..] {
+            [service] => Ok(service.uuid),
+            other => Err(SetupError::Deploy(DeployError::Odd {
+                what: format!("SAPI's services named {name}"),
+                seen: other.len().to_string(),
+                wanted: "one",
+            })),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! What there is, asked of all APIs; nothing is changed.
+//!
+//! Not looked at: `triton_cns_enabled` of account admin, which UFDS alone
+//! knows. CNS lists zones of admin's that have a role either way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::blueprint::{ADMIN, Blueprint, MANTA};
+use super::image::{Found, Shelves, Wish};
+use super::journal::Pending;
+use super::{Request, SetupError};
+use crate::deploy::health::Check;
+use crate::deploy::roster::{Roster, rosters};
+use crate::deploy::{Apis, DeployError};
+use crate::triton::Http;
+use crate::triton::cnapi::Server;
+use crate::triton::fwapi::Rule;
+use crate::triton::napi::Network;
+use crate::triton::papi::Package;
+use crate::triton::sapi::Service;
+use crate::triton::vmapi::Vm;
+
+/// What a plan is made of.
+pub struct Facts {
+    /// Account `admin`.
+    pub admin: Uuid,
+    /// `<datacenter>.<dns domain>`.
+    pub domain: String,
+    /// The services of that name: one, none, or too many.
+    pub rosters: Vec<Roster>,
+    /// What VMAPI has of instances and of what was begun, where that is no
+    /// zone: failed or destroyed.
+    pub remains: BTreeMap<Uuid, Vm>,
+    /// Zones of this role that no instance stands for.
+    pub strays: Vec<Vm>,
+    /// Zones that answered that they are well.
+    pub well: BTreeSet<Uuid>,
+    /// Services that must be there, with their number of instances.
+    pub needed: BTreeMap<&'static str, usize>,
+    /// Packages of the wanted name.
+    pub packages: Vec<Package>,
+    /// Networks by name.
+    pub networks: BTreeMap<&'static str, Vec<Network>>,
+    /// Servers.
+    pub servers: Vec<Server>,
+    /// The image.
+    pub image: Found,
+    /// The image that the service has, where that is not asked to change.
+    pub kept_image: bool,
+    /// Admin's rules about roles.
+    pub rules: Vec<Rule>,
+    /// Manta's Prometheus.
+    pub manta: Option<Manta>,
+    /// Who may transfer CNS' zones.
+    pub transfer: Option<Transfer>,
+    /// What earlier runs began.
+    pub pending: BTreeMap<Uuid, Pending>,
+}
+
+/// Manta as far as its Prometheus is asked by zones of Triton's.
+pub struct Manta {
+    /// Account `poseidon`.
+    pub owner: Uuid,
+    /// Its rules about roles.
+    pub rules: Vec<Rule>,
+}
+
+/// Whom CNS lets transfer its zones.
+pub struct Transfer {
+    /// Service `cns`.
+    pub service: Uuid,
+    /// Metadata `allow_transfer`.
+    pub allowed: Vec<String>,
+    /// Admin addresses that zones of this service had and nobody has now.
+    pub gone: BTreeSet<IpAddr>,
+}
+
+/// Gathers them.
+///
+/// Errors: an API's own.
+pub async fn gather(
+    apis: &Apis,
+    http: &Http,
+    shelves: &Shelves<'_>,
+    request: &Request,
+    pending: BTreeMap<Uuid, Pending>,
+) -> Result<Facts, SetupError> {
+    let blueprint = request.target.blueprint();
+    let name = blueprint.service;
+    is_whole(apis).await?;
+    let rosters = rosters(apis, apis.sdc, name).await?;
+    let mut facts = Facts {
+        admin: apis.admin,
+        domain: apis.domain.clone(),
+        remains: BTreeMap::new(),
+        strays: Vec::new(),
+        well: BTreeSet::new(),
+        needed: BTreeMap::new(),
+        packages: Vec::new(),
+        networks: BTreeMap::new(),
+        servers: Vec::new(),
+        image: Found::default(),
+        kept_image: false,
+        rules: Vec::new(),
+        manta: manta(apis).await?,
+        transfer: None,
+        pending,
+        rosters,
+    };
+    facts.members(apis, http, request).await?;
+    facts.stock(apis, blueprint, request).await?;
+    facts.image(shelves, request).await?;
+    for need in blueprint.needs {
+        let found = self::rosters(apis, apis.sdc, need).await?;
+        let count = found.iter().map(|one| one.members.len()).sum();
+        facts.needed.insert(need, count);
+    }
+    facts.transfer = transfer(apis, name).await?;
+    Ok(facts)
+}
+
+impl Facts {
+    /// Instances without zones, zones without instances, and who is well.
+    async fn members(
+        &mut self,
+        apis: &Apis,
+        http: &Http,
+        request: &Request,
+    ) -> Result<(), DeployError> {
+        let check = Check::of(request.target.name());
+        let members = self.rosters.iter().flat_map(|one| &one.members);
+        for member in members {
+            let uuid = member.instance.uuid;
+            if member.vm.is_none() {
+                let vm = apis.vmapi.vm(uuid, None).await;
+                let vm =
+                    vm.map_err(DeployError::api("ask VMAPI for a zone"))?;
+                self.remains.extend(vm.map(|vm| (uuid, vm)));
+            }
+            if let (Some(address), Some(check)) = (member.admin_ip(), check)
+                && check.ask(http, address).await.is_ok()
+            {
+                self.well.insert(uuid);
+            }
+        }
+        let known = |vm: &Vm| {
+            let mut all = self.rosters.iter().flat_map(|one| &one.members);
+            all.any(|member| member.instance.uuid == vm.uuid)
+        };
+        // SAPI would take it for made: VMAPI knows the uuid.
+        for uuid in self.pending.keys() {
+            let vm = apis.vmapi.vm(*uuid, None).await;
+            let vm = vm.map_err(DeployError::api("ask VMAPI for a zone"))?;
+            let over = vm.filter(|vm| {
+                matches!(vm.state.as_str(), "destroyed" | "failed")
+            });
+            self.remains.extend(over.map(|vm| (*uuid, vm)));
+        }
+        let role = request.target.blueprint().service;
+        let filter = [("tag.smartdc_role", role), ("state", "active")];
+        let vms = apis.vmapi.vms(apis.admin, &filter).await;
+        let vms = vms.map_err(DeployError::api("ask VMAPI for zones"))?;
+        self.strays = vms.into_iter().filter(|vm| !known(vm)).collect();
+        Ok(())
+    }
+
+    /// What zones are made of.
+    async fn stock(
+        &mut self,
+        apis: &Apis,
+        blueprint: &Blueprint,
+        request: &Request,
+    ) -> Result<(), DeployError> {
+        let package = request.package.as_deref().unwrap_or(blueprint.package);
+        let packages = apis.papi.packages(package).await;
+        self.packages =
+            packages.map_err(DeployError::api("ask PAPI for a package"))?;
+        let mut names = blueprint.networks.to_vec();
+        names.extend(blueprint.manta_nic.then_some(MANTA));
+        for name in names {
+            let found = apis.napi.networks(name).await;
+            let found =
+                found.map_err(DeployError::api("ask NAPI for a network"))?;
+            self.networks.insert(name, found);
+        }
+        let servers = apis.cnapi.servers().await;
+        self.servers =
+            servers.map_err(DeployError::api("ask CNAPI for servers"))?;
+        let rules = apis.fwapi.rules(apis.admin, Some("smartdc_role")).await;
+        self.rules = rules.map_err(DeployError::api("ask FWAPI for rules"))?;
+        Ok(())
+    }
+
+    /// The image asked for; else the one that the service has, if it can be
+    /// had; else the newest.
+    async fn image(
+        &mut self,
+        shelves: &Shelves<'_>,
+        request: &Request,
+    ) -> Result<(), DeployError> {
+        let names = request.target.blueprint().images;
+        let set = self.rosters.first().and_then(|one| {
+            let image = one.service.params.get("image_uuid")?.as_str()?;
+            image.parse().ok()
+        });
+        let wish = match (&request.image, set) {
+            (Some(wish), _) => wish.clone(),
+            (None, Some(uuid)) => {
+                self.kept_image = true;
+                Wish::Uuid(uuid)
+            }
+            (None, None) => Wish::Latest,
+        };
+        self.image = shelves.find(names, &wish).await?;
+        Ok(())
+    }
+}
+
+/// Lists of a SAPI that has lost its store are up to an hour old: what they
+/// lack may be there, and a twin would be made.
+async fn is_whole(apis: &Apis) -> Result<(), DeployError> {
+    let ping = apis.sapi.ping().await;
+    let ping = ping.map_err(DeployError::api("ask SAPI how it is"))?;
+    let seen = match (ping.stored, ping.full) {
+        (true, true) => return Ok(()),
+        (false, _) => "without its store",
+        (_, false) => "in proto mode",
+    };
+    Err(DeployError::Odd {
+        what: "SAPI".into(),
+        seen: seen.into(),
+        wanted: "one in full mode, with its store",
+    })
+}
+
+async fn manta(apis: &Apis) -> Result<Option<Manta>, DeployError> {
+    let found = apis.sapi.applications("manta", true).await;
+    let found = found.map_err(DeployError::api("ask SAPI for manta"))?;
+    for application in found {
+        let Some(owner) = application.owner_uuid else { continue };
+        let services = apis.sapi.services(application.uuid, true).await;
+        let services =
+            services.map_err(DeployError::api("ask SAPI for services"))?;
+        if services.iter().any(|one| one.name == "prometheus") {
+            let rules = apis.fwapi.rules(owner, Some("manta_role")).await;
+            let rules =
+                rules.map_err(DeployError::api("ask FWAPI for rules"))?;
+            return Ok(Some(Manta { owner, rules }));
+        }
+    }
+    Ok(None)
+}
+
+/// Metadata `allow_transfer` of a service `cns`.
+///
+/// Errors: it is no list of texts.
+pub(super) fn allowed(cns: &Service) -> Result<Vec<String>, DeployError> {
+    let odd = |seen: &Value| DeployError::Odd {
+        what: "service cns, metadata allow_transfer".into(),
+        seen: seen.to_string(),
+        wanted: "a list of addresses",
+    };
+    match cns.metadata.get("allow_transfer") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(all @ Value::Array(list)) => {
+            let text = |one: &Value| one.as_str().map(str::to_owned);
+            let texts: Option<Vec<String>> = list.iter().map(text).collect();
+            texts.ok_or_else(|| odd(all))
+        }
+        Some(other) => Err(odd(other)),
+    }
+}
+
+async fn transfer(
+    apis: &Apis,
+    role: &str,
+) -> Result<Option<Transfer>, DeployError> {
+    let services = apis.sapi.services_named(apis.sdc, "cns").await;
+    let services = services.map_err(DeployError::api("ask SAPI for cns"))?;
+    let [cns] = &services[..] else { return Ok(None) };
+    let zones = |filter: Vec<(&'static str, String)>| async move {
+        let filter: Vec<(&str, &str)> =
+            filter.iter().map(|(key, value)| (*key, &**value)).collect();
+        let vms = apis.vmapi.vms(apis.admin, &filter).await;
+        vms.map_err(DeployError::api("ask VMAPI for zones"))
+    };
+    let destroyed = zones(vec![
+        ("tag.smartdc_role", role.to_owned()),
+        ("state", "destroyed".to_owned()),
+    ])
+    .await?;
+    // Assumed: VMAPI keeps the NICs of zones that are destroyed. If not, their
+    // addresses stay, which is what every other tool leaves behind.
+    // An address may be another zone's by now, who may be let in on purpose.
+    let alive = zones(vec![("state", "active".to_owned())]).await?;
+    let mut gone = addresses(&destroyed);
+    let alive = addresses(&alive);
+    gone.retain(|address| !alive.contains(address));
+    let allowed = allowed(cns)?;
+    Ok(Some(Transfer { service: cns.uuid, allowed, gone }))
+}
+
+fn addresses(vms: &[Vm]) -> BTreeSet<IpAddr> {
+    let nics = vms.iter().flat_map(|vm| &vm.nics);
+    let admin = nics.filter(|nic| nic.nic_tag == ADMIN);
+    admin.filter_map(|nic| nic.ip.parse().ok()).collect()
+}

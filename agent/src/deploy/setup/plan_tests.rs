@@ -1,0 +1,319 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Plans of facts written down here: what an operator reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::facts::{Facts, Transfer};
+use super::image::Found;
+use super::journal::Pending;
+use super::{Plan, Refused, Request, Target, plan};
+use crate::deploy::roster::{Member, Roster};
+use crate::triton::vmapi::Vm;
+
+fn uuid(kind: u8, number: u8) -> Uuid {
+    Uuid::from_u128(u128::from(kind) << 120 | u128::from(number))
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+/// A datacenter with three servers, in which nothing monitors yet.
+fn facts() -> Facts {
+    let network = |number: u8, name: &str, subnet: &str| {
+        json!({"uuid": uuid(0x10, number), "name": name, "nic_tag": name,
+            "subnet": subnet})
+    };
+    let networks = [
+        ("admin", network(1, "admin", "10.88.0.0/24")),
+        ("external", network(2, "external", "192.0.2.0/24")),
+        ("manta", network(3, "manta", "10.77.77.0/24")),
+    ];
+    let networks = networks.map(|(name, one)| (name, vec![read(one)]));
+    let server = |number: u8, hostname: &str| {
+        read(json!({"uuid": uuid(0x90, number), "hostname": hostname,
+            "setup": true, "status": "running", "headnode": number == 1}))
+    };
+    let rule = |number: u8, protocol: &str| {
+        read(json!({"uuid": uuid(0x11, number), "enabled": true,
+            "owner_uuid": uuid(0xe0, 1), "rule": format!("FROM subnet \
+            10.88.0.0/24 TO tag \"smartdc_role\" ALLOW {protocol} PORT all")}))
+    };
+    Facts {
+        admin: uuid(0xe0, 1),
+        domain: "dc1.triton.test".to_owned(),
+        rosters: Vec::new(),
+        remains: BTreeMap::new(),
+        strays: Vec::new(),
+        well: BTreeSet::new(),
+        needed: [("cns", 1), ("cmon", 1)].into(),
+        packages: vec![read(json!({"uuid": uuid(0x47, 1), "active": true,
+            "name": "sdc_1024", "max_physical_memory": 1024,
+            "quota": 25600}))],
+        networks: networks.into(),
+        servers: vec![
+            server(3, "cn2"),
+            server(2, "cn1"),
+            server(1, "headnode"),
+        ],
+        image: Found {
+            image: Some(read(json!({"uuid": uuid(0xf0, 2), "version": "v2",
+                "name": "mantav2-prometheus", "type": "zone-dataset",
+                "origin": uuid(0xf0, 1)}))),
+            missing: Vec::new(),
+            stale: Vec::new(),
+            broken: false,
+        },
+        kept_image: false,
+        rules: vec![rule(1, "tcp"), rule(2, "udp")],
+        manta: None,
+        transfer: Some(Transfer {
+            service: uuid(0x5e, 9),
+            allowed: Vec::new(),
+            gone: BTreeSet::new(),
+        }),
+        pending: BTreeMap::new(),
+    }
+}
+
+fn request() -> Request {
+    Request {
+        target: Target::Prometheus,
+        replicas: None,
+        shards: None,
+        servers: Vec::new(),
+        package: None,
+        quota_gib: None,
+        image: None,
+        replace: Vec::new(),
+    }
+}
+
+fn vm(number: u8, state: &str) -> Vm {
+    read(json!({
+        "uuid": uuid(0xd0, number), "alias": format!("prometheus{number}"),
+        "state": state, "server_uuid": uuid(0x90, 1), "quota": 100,
+        "image_uuid": uuid(0xf0, 2), "datasets": ["zones/x/data"],
+        "nics": [{"nic_tag": "admin", "ip": format!("10.88.0.{number}")}],
+    }))
+}
+
+/// With instances of these zones.
+fn with(mut facts: Facts, zones: Vec<(Option<Vm>, Value)>) -> Facts {
+    let service = uuid(0x5e, 1);
+    let blueprint = Target::Prometheus.blueprint();
+    let mut members = Vec::new();
+    for (number, (vm, metadata)) in (0..).zip(zones) {
+        let instance = json!({"uuid": uuid(0xd0, number),
+            "service_uuid": service, "metadata": metadata, "params": {
+                "alias": format!("prometheus{number}"),
+                "server_uuid": uuid(0x90, 1)}});
+        let gone = |vm: &Vm| ["failed", "destroyed"].contains(&&*vm.state);
+        if let Some(vm) = vm.clone().filter(gone) {
+            facts.remains.insert(vm.uuid, vm);
+        }
+        let vm = vm.filter(|vm| !gone(vm));
+        members.push(Member { instance: read(instance), vm });
+    }
+    let service = json!({"uuid": service, "name": "prometheus",
+        "application_uuid": uuid(0xa0, 1),
+        "params": blueprint.params(uuid(0xf0, 2), uuid(0x47, 1)),
+        "metadata": blueprint.metadata("dc1.triton.test")});
+    facts.kept_image = true;
+    facts.rosters = vec![Roster { service: read(service), members }];
+    facts
+}
+
+fn planned(facts: &Facts, request: &Request) -> Result<Plan, Refused> {
+    let mut number = 100;
+    let mut fresh = || {
+        number += 1;
+        uuid(0xd0, number)
+    };
+    plan(facts, request, &mut fresh)
+}
+
+/// As it is printed.
+fn text(planned: Result<Plan, Refused>) -> String {
+    let plan = match planned {
+        Ok(plan) => plan,
+        Err(refused) => return refused.to_string(),
+    };
+    let mut lines = Vec::new();
+    for step in &plan.steps {
+        lines.push(step.what());
+        lines.extend(step.why().iter().map(|why| format!("    {why}")));
+        lines.extend(step.disturbs().map(|what| format!("    ! {what}")));
+    }
+    lines.extend(plan.notes.iter().map(|note| format!("note: {note}")));
+    lines.join("\n")
+}
+
+#[test]
+fn two_shards_from_nothing() {
+    let request = Request { shards: Some(2), ..request() };
+    insta::assert_snapshot!(text(planned(&facts(), &request)), @r"
+    create service prometheus
+        SAPI has none
+    create prometheus0 on headnode
+        for shard 0
+    create prometheus1 on cn1
+        for shard 0
+    create prometheus2 on cn2
+        for shard 1
+    create prometheus3 on headnode
+        for shard 1
+    CNS transfers: add prometheus0, add prometheus1, add prometheus2, add prometheus3
+        each zone is a secondary of CNS, by its admin address
+        ! CNS restarts: transfers under way begin anew
+    see prometheus0 well
+    see prometheus1 well
+    see prometheus2 well
+    see prometheus3 well
+    ");
+}
+
+#[test]
+fn what_is_as_it_should_be_is_left_alone() {
+    let zones = vec![(Some(vm(0, "running")), json!({}))];
+    let mut facts = with(facts(), zones);
+    facts.well.insert(uuid(0xd0, 0));
+    let transfer = facts.transfer.as_mut().unwrap();
+    transfer.allowed = vec!["10.88.0.0/28".to_owned()];
+    assert_eq!(planned(&facts, &request()).unwrap(), Plan::default());
+    // What somebody chose stays, as long as nobody says otherwise.
+    let service = &mut facts.rosters[0].service;
+    service.params.insert("billing_id".to_owned(), json!(uuid(0x47, 2)));
+    let script = json!("#!/bin/bash");
+    service.metadata.insert("user-script".to_owned(), script);
+    assert_eq!(planned(&facts, &request()).unwrap(), Plan::default());
+    let asked = Request { package: Some("sdc_1024".to_owned()), ..request() };
+    let asked = text(planned(&facts, &asked));
+    assert!(asked.contains("params billing_id: "), "{asked}");
+}
+
+#[test]
+fn what_a_run_left_behind_is_mended_by_what_it_wrote_down() {
+    let zones = vec![
+        (Some(vm(0, "failed")), json!({"groups": ["shard-0"]})),
+        (None, json!({"groups": "edge,shard-0"})),
+        (Some(vm(2, "destroyed")), json!({"groups": ["shard-1"]})),
+    ];
+    let mut facts = with(facts(), zones);
+    let pending = |alias: &str| Pending {
+        service: "prometheus".to_owned(),
+        alias: alias.to_owned(),
+    };
+    facts.pending = [
+        (uuid(0xd0, 0), pending("prometheus0")),
+        (uuid(0xd0, 33), pending("prometheus3")),
+    ]
+    .into();
+    let request = Request { shards: Some(2), ..request() };
+    let made = planned(&facts, &request);
+    insta::assert_snapshot!(text(made.clone()), @r"
+    delete instance prometheus0 d0000000-0000-0000-0000-000000000000
+        its zone is failed
+        ! what the zone of prometheus0 may hold is destroyed
+    delete instance prometheus2 d0000000-0000-0000-0000-000000000002
+        its zone is destroyed
+    create prometheus0 on headnode
+        for shard 0
+    create prometheus1 on cn1
+        for shard 0
+    create prometheus2 on headnode
+        for shard 1
+    create prometheus3 on cn2
+        for shard 1
+    CNS transfers: add prometheus0, add prometheus1, add prometheus2, add prometheus3
+        each zone is a secondary of CNS, by its admin address
+        ! CNS restarts: transfers under way begin anew
+    see prometheus0 well
+    see prometheus1 well
+    see prometheus2 well
+    see prometheus3 well
+    ");
+    let uuids: Vec<Uuid> = made
+        .unwrap()
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            super::Step::CreateInstance(new) => Some(new.zone.uuid),
+            _ => None,
+        })
+        .collect();
+    // One that VMAPI knows as failed or destroyed is never asked for again;
+    // one it never heard of, and one that was begun, are.
+    let wanted = [101, 1, 102, 33].map(|number| uuid(0xd0, number));
+    assert_eq!(uuids, wanted);
+    // Without the journal a failed zone may be anybody's.
+    facts.pending.clear();
+    let refused = text(planned(&facts, &request));
+    assert!(refused.contains("saw its zone failed"), "{refused}");
+}
+
+#[test]
+fn images_come_oldest_first_after_what_was_left_halfway() {
+    let mut facts = facts();
+    let image = facts.image.image.clone().unwrap();
+    let origin = read(json!({"uuid": uuid(0xf0, 1), "version": "v1",
+        "name": "triton-origin"}));
+    facts.image.missing = vec![origin, image];
+    facts.image.stale = vec![uuid(0xf0, 2), uuid(0xf0, 1)];
+    let text = text(planned(&facts, &request()));
+    let first: Vec<_> = text.lines().take(8).collect();
+    insta::assert_snapshot!(first.join("\n"), @r"
+    delete image f0000000-0000-0000-0000-000000000002
+        an import left it halfway
+    delete image f0000000-0000-0000-0000-000000000001
+        an import left it halfway
+    import image triton-origin v1
+        origin of mantav2-prometheus v2
+    import image mantav2-prometheus v2
+        it is not in this datacenter
+    ");
+}
+
+#[test]
+fn everything_in_the_way_is_said_at_once() {
+    let mut facts = facts();
+    facts.needed = [("cns", 0), ("cmon", 1)].into();
+    facts.packages.clear();
+    facts.servers.truncate(1);
+    if let Some(image) = &mut facts.image.image {
+        image.kind = "lx-dataset".to_owned();
+    }
+    let request = Request { replicas: Some(2), ..request() };
+    insta::assert_snapshot!(text(planned(&facts, &request)), @r#"
+    it cannot be set up:
+      service cns: saw no instance in application sdc, wanted one at least, set up before
+      image f0000000-0000-0000-0000-000000000002: saw type "lx-dataset", wanted zone-dataset
+      package sdc_1024: saw 0 active ones in PAPI, wanted one
+      servers: saw 1 that can take zones, wanted one more, as those should not share one; --servers names one for all
+    "#);
+}
+
+#[test]
+fn who_scraped_everything_takes_a_place_in_a_shard() {
+    let zones = vec![(Some(vm(0, "running")), json!({}))];
+    let mut facts = with(facts(), zones);
+    facts.well.insert(uuid(0xd0, 0));
+    let request = Request { shards: Some(1), ..request() };
+    insta::assert_snapshot!(text(planned(&facts, &request)), @r"
+    give prometheus0 shard 0
+        it scrapes everything
+        ! prometheus0 scrapes its shard alone: zones without the tag are scraped by nobody until `monadm shard apply`
+    create prometheus1 on cn1
+        for shard 0
+    CNS transfers: add prometheus0, add prometheus1
+        each zone is a secondary of CNS, by its admin address
+        ! CNS restarts: transfers under way begin anew
+    see prometheus1 well
+    ");
+}

@@ -1,0 +1,382 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! The instances: how many there are to be, which shard and which server each
+//! belongs to, and what those that are there lack. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::blueprint::{ADMIN, MANTA};
+use super::facts::Transfer;
+use super::place::Places;
+use super::plan::Draft;
+use super::service::package;
+use super::step::{Named, NewZone, Step};
+use super::{Facts, Request};
+use crate::deploy::roster::Member;
+use crate::triton::vmapi::Vm;
+
+/// Quota of Triton's packages, GiB: too little for metrics.
+const TRAP_GIB: u64 = 25;
+/// Prometheus servers of a shard, unless it is said.
+const PAIR: usize = 2;
+/// A shard's group begins so, as `monadm shard` has it.
+const PREFIX: &str = "shard-";
+
+/// An instance that stays.
+struct Kept<'a> {
+    zone: Named,
+    vm: &'a Vm,
+    shard: Option<usize>,
+}
+
+/// An instance to be.
+struct Wanted {
+    alias: Option<String>,
+    shard: Option<usize>,
+    /// Where its forerunner was.
+    server: Option<Uuid>,
+    /// That of a record whose zone VMAPI never heard of.
+    uuid: Option<Uuid>,
+}
+
+/// Plans them.
+pub(super) fn zones(
+    facts: &Facts,
+    request: &Request,
+    fresh: &mut dyn FnMut() -> Uuid,
+    draft: &mut Draft,
+) {
+    let (mut kept, mut wanted) = standing(facts, request, draft);
+    for vm in &facts.strays {
+        let zone = Named { uuid: vm.uuid, alias: vm.alias.clone() };
+        draft.step(Step::AdoptInstance(zone.clone()));
+        kept.push(Kept { zone, vm, shard: None });
+    }
+    for (uuid, pending) in &facts.pending {
+        let failed = facts.remains.get(uuid).filter(|vm| vm.state == "failed");
+        if failed.is_some() && !is_member(facts, *uuid) {
+            draft.note(format!(
+                "zone {uuid} failed when it was made as {}, and no instance \
+                 stands for it: delete it with VMAPI",
+                pending.alias
+            ));
+        }
+    }
+    number(request, &mut kept, &mut wanted, draft);
+    let new = place(facts, request, &kept, wanted, fresh, draft);
+    let names = new.iter().map(|one| one.zone.clone()).collect::<Vec<_>>();
+    for one in new {
+        draft.step(Step::CreateInstance(one));
+    }
+    for zone in &kept {
+        condition(facts, request, zone, draft);
+    }
+    nics(facts, request, &kept, &names, draft);
+    transfer(facts, &kept, &names, draft);
+    let unwell = kept.iter().filter(|one| !facts.well.contains(&one.zone.uuid));
+    let unwell = unwell.map(|one| one.zone.clone());
+    for zone in unwell.chain(names).collect::<Vec<_>>() {
+        draft.step(Step::Await(zone));
+    }
+}
+
+fn is_member(facts: &Facts, uuid: Uuid) -> bool {
+    let mut members = facts.rosters.iter().flat_map(|one| &one.members);
+    members.any(|member| member.instance.uuid == uuid)
+}
+
+/// The instances that are there; and those to be made anew, as their zones are
+/// none.
+fn standing<'a>(
+    facts: &'a Facts,
+    request: &Request,
+    draft: &mut Draft,
+) -> (Vec<Kept<'a>>, Vec<Wanted>) {
+    let (mut kept, mut anew) = (Vec::new(), Vec::new());
+    let members = facts.rosters.first().map_or(&[][..], |one| &one.members);
+    for member in members {
+        let uuid = member.instance.uuid;
+        let zone = Named { uuid, alias: member.alias() };
+        let shard = shard_of(member);
+        let replace = request.replace.contains(&uuid);
+        let vm = member.vm.as_ref().or_else(|| facts.remains.get(&uuid));
+        let state = vm.map_or("", |vm| vm.state.as_str());
+        let drop = match state {
+            "destroyed" => true,
+            // Its setup failed; it may have been reprovisioned, with data.
+            "failed" => replace || facts.pending.contains_key(&uuid),
+            "provisioning" => replace,
+            _ => false,
+        };
+        match vm {
+            Some(vm) if drop => {
+                let state = state.to_owned();
+                let alias = Some(zone.alias.clone());
+                draft.step(Step::DropInstance { zone, state });
+                let server = vm.server_uuid;
+                anew.push(Wanted { alias, shard, server, uuid: None });
+            }
+            Some(_) if state == "failed" => draft.problem(format!(
+                "{} {uuid}: saw its zone failed, wanted running; see \
+                 /var/svc/setup.log in it. If it holds nothing, --replace \
+                 {uuid} makes another",
+                zone.alias
+            )),
+            Some(vm) => {
+                if replace {
+                    draft.problem(format!(
+                        "--replace {uuid}: saw its zone {state}, wanted one \
+                         that never ran: provisioning or failed"
+                    ));
+                }
+                kept.push(Kept { zone, vm, shard });
+            }
+            None => {
+                let server = member.instance.params.get("server_uuid");
+                let server = server.and_then(Value::as_str);
+                anew.push(Wanted {
+                    alias: Some(zone.alias),
+                    shard,
+                    server: server.and_then(|text| text.parse().ok()),
+                    uuid: Some(uuid),
+                });
+            }
+        }
+    }
+    (kept, anew)
+}
+
+/// The shard of an instance, by its own groups.
+fn shard_of(member: &Member) -> Option<usize> {
+    let groups = member.instance.metadata.get("groups")?;
+    let list = groups.as_array().into_iter().flatten();
+    let texts = list.filter_map(Value::as_str).chain(groups.as_str());
+    let mut names = texts.flat_map(|text| text.split(','));
+    names.find_map(|name| name.trim().strip_prefix(PREFIX)?.parse().ok())
+}
+
+/// How many there are to be of each shard, or in all.
+fn number(
+    request: &Request,
+    kept: &mut [Kept<'_>],
+    wanted: &mut Vec<Wanted>,
+    draft: &mut Draft,
+) {
+    let all = kept.iter().map(|one| one.shard);
+    let all = all.chain(wanted.iter().map(|one| one.shard));
+    let mut count: BTreeMap<Option<usize>, usize> = BTreeMap::new();
+    for shard in all {
+        *count.entry(shard).or_default() += 1;
+    }
+    let of = |count: &BTreeMap<_, usize>, shard| {
+        count.get(&shard).copied().unwrap_or(0)
+    };
+    let highest = count.keys().flatten().max().map(|highest| highest + 1);
+    let shards: Vec<Option<usize>> = match (request.shards, highest) {
+        (None, None) => vec![None],
+        (None, Some(shards)) => (0..shards).map(Some).collect(),
+        (Some(shards), highest) => {
+            if let Some(there) = highest.filter(|there| *there > shards) {
+                draft.problem(format!(
+                    "--shards: saw {there} shards, wanted {shards}; it \
+                     takes none away"
+                ));
+            }
+            (0..shards).map(Some).collect()
+        }
+    };
+    let each = |there: usize| match (request.replicas, request.shards) {
+        (Some(replicas), _) => replicas,
+        (None, Some(_)) => PAIR.max(there),
+        (None, None) => there.max(1),
+    };
+    if request.shards.is_some() {
+        // Those that scrape everything take a place first.
+        for one in kept.iter_mut().filter(|one| one.shard.is_none()) {
+            let lacks = |shard: &&Option<usize>| {
+                let there = of(&count, **shard);
+                there < each(there)
+            };
+            let Some(Some(shard)) = shards.iter().find(lacks) else {
+                draft.problem(format!(
+                    "{}: it has no shard, and none of {} lacks one; more \
+                     --replicas or --shards make room",
+                    one.zone.alias,
+                    shards.len()
+                ));
+                continue;
+            };
+            one.shard = Some(*shard);
+            *count.entry(Some(*shard)).or_default() += 1;
+            draft.step(Step::SetShard {
+                zone: one.zone.clone(),
+                metadata: metadata(Some(*shard)),
+            });
+        }
+    }
+    for shard in shards {
+        let there = of(&count, shard);
+        let each = each(there);
+        if there > each {
+            let of = shard.map_or(String::new(), |n| format!(" of shard {n}"));
+            draft.problem(format!(
+                "--replicas: saw {there} instances{of}, wanted {each}; it \
+                 takes none away"
+            ));
+        }
+        for _ in there..each {
+            let (alias, server, uuid) = (None, None, None);
+            wanted.push(Wanted { alias, shard, server, uuid });
+        }
+    }
+}
+
+/// Metadata of an instance of this shard: what it scrapes, and the label of
+/// its series.
+fn metadata(shard: Option<usize>) -> Map<String, Value> {
+    let Some(shard) = shard else { return Map::new() };
+    let groups = json!([format!("{PREFIX}{shard}")]);
+    let label = json!(shard.to_string());
+    [("groups".to_owned(), groups), ("shard".to_owned(), label)]
+        .into_iter()
+        .collect()
+}
+
+/// Gives each its alias, server and uuid.
+fn place(
+    facts: &Facts,
+    request: &Request,
+    kept: &[Kept<'_>],
+    wanted: Vec<Wanted>,
+    fresh: &mut dyn FnMut() -> Uuid,
+    draft: &mut Draft,
+) -> Vec<NewZone> {
+    let blueprint = request.target.blueprint();
+    let mut places = Places::new(facts, request, draft);
+    for one in kept {
+        places.take(one.shard, one.vm.server_uuid);
+    }
+    let mut aliases: BTreeSet<String> =
+        kept.iter().map(|one| one.zone.alias.clone()).collect();
+    aliases.extend(wanted.iter().filter_map(|one| one.alias.clone()));
+    let quota = request.quota_gib.unwrap_or(blueprint.quota_gib);
+    let of_package = package(facts).map_or(0, |one| one.quota_mib / 1024);
+    let mut new = Vec::new();
+    for one in wanted {
+        let alias = one.alias.unwrap_or_else(|| {
+            let mut all =
+                (0..).map(|n: usize| format!("{}{n}", blueprint.service));
+            all.find(|alias| !aliases.contains(alias)).unwrap_or_default()
+        });
+        aliases.insert(alias.clone());
+        let Some(server) = places.choose(one.shard, one.server, draft) else {
+            continue;
+        };
+        let begun = facts.pending.iter().find(|(uuid, pending)| {
+            // One that has an instance is kept, or is to go.
+            pending.alias == alias
+                && !facts.remains.contains_key(uuid)
+                && !is_member(facts, **uuid)
+        });
+        let uuid = one.uuid.or(begun.map(|(uuid, _)| *uuid));
+        let mut params = Map::new();
+        params.insert("alias".to_owned(), json!(alias));
+        params.insert("server_uuid".to_owned(), json!(server.uuid));
+        if of_package < quota {
+            params.insert("quota".to_owned(), json!(quota));
+        }
+        new.push(NewZone {
+            zone: Named { uuid: uuid.unwrap_or_else(&mut *fresh), alias },
+            hostname: server.hostname.clone(),
+            params,
+            metadata: metadata(one.shard),
+        });
+    }
+    new
+}
+
+/// What a zone that is there lacks.
+fn condition(
+    facts: &Facts,
+    request: &Request,
+    one: &Kept<'_>,
+    draft: &mut Draft,
+) {
+    let blueprint = request.target.blueprint();
+    let (vm, alias) = (one.vm, &one.zone.alias);
+    let least = match request.quota_gib {
+        Some(quota) => quota,
+        // What somebody chose is enough.
+        None if vm.quota > TRAP_GIB => 0,
+        None => blueprint.quota_gib,
+    };
+    // 0 is no limit at all.
+    if vm.quota != 0 && vm.quota < least && vm.state != "provisioning" {
+        let zone = one.zone.clone();
+        draft.step(Step::RaiseQuota { zone, from: vm.quota, to: least });
+    }
+    if vm.datasets.is_empty() && vm.state != "provisioning" {
+        draft.note(format!(
+            "{alias} has no delegate dataset: all it keeps is lost when it is \
+             reprovisioned"
+        ));
+    }
+    let image = facts.image.image.as_ref().map(|image| image.uuid);
+    if vm.image_uuid != image {
+        draft.note(format!(
+            "{alias} runs another image than new zones get: monadm update {}",
+            blueprint.service
+        ));
+    }
+}
+
+fn nics(
+    facts: &Facts,
+    request: &Request,
+    kept: &[Kept<'_>],
+    new: &[Named],
+    draft: &mut Draft,
+) {
+    if !request.target.blueprint().manta_nic {
+        return;
+    }
+    let manta = facts.networks.get(MANTA).map_or(&[][..], Vec::as_slice);
+    let [manta] = manta else { return };
+    let lacks = |one: &&Kept<'_>| {
+        !one.vm.nics.iter().any(|nic| nic.nic_tag == manta.nic_tag)
+    };
+    let old = kept.iter().filter(lacks).map(|one| (&one.zone, true));
+    for (zone, in_use) in old.chain(new.iter().map(|zone| (zone, false))) {
+        let (zone, network, uuid) = (zone.clone(), MANTA, manta.uuid);
+        draft.step(Step::AddNic { zone, network, uuid, in_use });
+    }
+}
+
+fn transfer(
+    facts: &Facts,
+    kept: &[Kept<'_>],
+    new: &[Named],
+    draft: &mut Draft,
+) {
+    let Some(Transfer { service, allowed, gone }) = &facts.transfer else {
+        return;
+    };
+    let may = |one: &&Kept<'_>| {
+        let mut nics = one.vm.nics.iter().filter(|nic| nic.nic_tag == ADMIN);
+        let address = nics.find_map(|nic| nic.ip.parse().ok());
+        address.is_some_and(|ip: IpAddr| super::transfer::holds(allowed, ip))
+    };
+    let old = kept.iter().filter(|one| !may(one)).map(|one| &one.zone);
+    let zones: Vec<Named> = old.chain(new).cloned().collect();
+    let mut gone = gone.clone();
+    gone.retain(|address| allowed.contains(&address.to_string()));
+    if !zones.is_empty() || !gone.is_empty() {
+        draft.step(Step::AllowTransfer { service: *service, zones, gone });
+    }
+}

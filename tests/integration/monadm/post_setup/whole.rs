@@ -1,0 +1,177 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! From nothing to a pair of Prometheus, Thanos, Grafana and Alertmanager.
+
+use localdc::datacenter::Fate;
+use localdc::triton::ids;
+use serde_json::{Value, json};
+
+use super::{PAIR, Site};
+
+#[tokio::test]
+async fn from_nothing_to_a_pair_with_thanos_grafana_and_alertmanager() {
+    let site = Site::new().await;
+    site.triton.datacenter.stock().job_polls = 2;
+
+    // First it is only shown.
+    let plan = site.run(&[PAIR, &["--dry-run"]].concat()).await;
+    assert_eq!(plan.code, Some(1), "{plan:?}");
+    assert!(plan.stdout.contains("import image minimal-64"), "{plan:?}");
+    let json = site.run(&[PAIR, &["-n", "--json"]].concat()).await;
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    let steps = json["steps"].as_array().unwrap();
+    let kinds: Vec<_> =
+        steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
+    let wanted = [
+        "import-image",
+        "import-image",
+        "import-image",
+        "create-service",
+        "create-instance",
+        "create-instance",
+        "allow-transfer",
+        "await",
+        "await",
+    ];
+    assert_eq!(kinds, wanted);
+    // CNS restarts: nobody is there to be asked.
+    let asked = site.run(PAIR).await;
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    assert!(asked.stderr.contains("say --yes"), "{asked:?}");
+    assert_eq!(site.writes(), 0, "written unasked");
+
+    let done = site.set_up(PAIR).await;
+    assert!(done.stderr.contains("[9/9] see prometheus1 well"), "{done:?}");
+    let services = site.list("services?name=prometheus").await;
+    let [service] = &services[..] else { panic!("{services:?}") };
+    let script = include_str!("../../../../boot/user-script.sh");
+    assert_eq!(
+        service["params"],
+        json!({
+            "billing_id": ids::SDC_1024,
+            "image_uuid": ids::PROMETHEUS_IMAGE,
+            "archive_on_delete": true,
+            "delegate_dataset": true,
+            "maintain_resolvers": true,
+            "networks": [
+                {"name": "admin"}, {"name": "external", "primary": true}
+            ],
+            "firewall_enabled": true,
+            "tags": {"smartdc_role": "prometheus", "smartdc_type": "core"},
+        })
+    );
+    assert_eq!(
+        service["metadata"],
+        json!({
+            "SERVICE_NAME": "prometheus",
+            "SERVICE_DOMAIN": "prometheus.dc1.triton.test",
+            "user-script": script,
+        })
+    );
+    let pair = [site.vm("prometheus0"), site.vm("prometheus1")];
+    let servers = pair.clone().map(|vm| vm.server_uuid);
+    assert_eq!(servers, [ids::HEADNODE, ids::SERVER1]);
+    for vm in &pair {
+        let zone = site.triton.datacenter.stock().zone(&vm.uuid);
+        assert_eq!(zone.quota_gib, 100, "the trap of 25");
+        assert!(zone.firewall_enabled && zone.data.is_some());
+        assert_eq!(zone.primary, Some(vm.nics[1].ip));
+        assert_eq!(vm.nics[1].nic_tag, "external");
+    }
+    let admin = pair.map(|vm| vm.nics[0].ip.to_string());
+    assert_eq!(site.cns()["allow_transfer"], json!(admin));
+
+    for (name, nics) in [("thanos", 2), ("grafana", 3)] {
+        site.set_up(&[name]).await;
+        let vm = site.vm(&format!("{name}0"));
+        assert_eq!(vm.nics.len(), nics, "{vm:?}");
+        assert_eq!(vm.nics[nics - 1].nic_tag, "manta");
+    }
+    // Nothing is disturbed, so nobody is asked.
+    let told = site.run(&["alertmanager"]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.stdout.contains("alertmanager_config"), "{told:?}");
+
+    let before = site.everything().await;
+    for words in [PAIR, &["prometheus"], &["thanos"], &["grafana"]] {
+        site.is_settled(words).await;
+    }
+    site.is_settled(&["alertmanager"]).await;
+    assert_eq!(site.everything().await, before);
+    // Also without the journal.
+    let journal = format!("{}.json", ids::SDC);
+    std::fs::remove_file(site.state.path().join(journal)).unwrap();
+    site.is_settled(PAIR).await;
+}
+
+#[tokio::test]
+async fn shards_are_pairs_and_prometheus_that_scraped_all_joins_one() {
+    let site = Site::new().await;
+    site.set_up(&["prometheus"]).await;
+    let plan = site.run(&["prometheus", "--shards", "2", "-n"]).await;
+    assert!(plan.stdout.contains("scrapes its shard alone"), "{plan:?}");
+    site.set_up(&["prometheus", "--shards", "2"]).await;
+    let groups = |alias: &str| {
+        let uuid = site.vm(alias).uuid;
+        let (config, _) = site.triton.sapi.handle.config(&uuid).unwrap();
+        let all = &config["metadata"];
+        (all["groups"].clone(), all["shard"].clone())
+    };
+    for (number, shard) in [(0, 0), (1, 0), (2, 1), (3, 1)] {
+        let wanted =
+            (json!([format!("shard-{shard}")]), json!(shard.to_string()));
+        assert_eq!(groups(&format!("prometheus{number}")), wanted);
+    }
+    for [one, other] in
+        [["prometheus0", "prometheus1"], ["prometheus2", "prometheus3"]]
+    {
+        assert_ne!(site.vm(one).server_uuid, site.vm(other).server_uuid);
+    }
+    site.is_settled(&["prometheus", "--shards", "2"]).await;
+    site.is_settled(&["prometheus"]).await;
+    let sapi = site.triton.sapi.url();
+    let status = super::super::monadm(&sapi, &["shard", "status"]).await;
+    assert!(status.stdout.contains("shard-1     2"), "{status:?}");
+}
+
+#[tokio::test]
+async fn who_is_gone_may_transfer_no_more_and_others_may() {
+    let site = Site::new().await;
+    site.triton.sapi.handle.edit_metadata(
+        localdc::sapi::Kind::Service,
+        ids::CNS,
+        |all| {
+            all.insert("allow_transfer".into(), json!(["198.51.100.0/24"]));
+        },
+    );
+    site.set_up(PAIR).await;
+    let gone = site.vm("prometheus1");
+    site.triton.sapi.handle.remove(localdc::sapi::Kind::Instance, &gone.uuid);
+    site.triton.datacenter.update(|facts| {
+        let vm = facts.vms.iter_mut().find(|vm| vm.uuid == gone.uuid);
+        vm.unwrap().state = "destroyed".to_owned();
+    });
+    site.set_up(&["prometheus"]).await;
+    let left = site.vm("prometheus0").nics[0].ip.to_string();
+    assert_eq!(site.cns()["allow_transfer"], json!(["198.51.100.0/24", left]));
+    site.is_settled(&["prometheus"]).await;
+}
+
+#[tokio::test]
+async fn a_nic_that_cannot_be_had_is_nobodys_end() {
+    let site = Site::new().await;
+    site.set_up(&["prometheus"]).await;
+    let fate = Fate::Fails("no address".into());
+    site.triton.datacenter.stock().next_job("add-nics", fate);
+    let done = site.set_up(&["grafana"]).await;
+    assert!(done.stderr.contains("no address; run it again"), "{done:?}");
+    assert_eq!(site.vm("grafana0").nics.len(), 2);
+    // It runs by now: somebody may be looking.
+    let asked = site.run(&["grafana"]).await;
+    assert!(asked.stderr.contains("grafana0 restarts"), "{asked:?}");
+    site.set_up(&["grafana"]).await;
+    assert_eq!(site.vm("grafana0").nics.len(), 3);
+    site.is_settled(&["grafana"]).await;
+}
