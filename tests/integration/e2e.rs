@@ -14,6 +14,7 @@ mod faults;
 mod names;
 mod notify;
 mod outage;
+mod site;
 mod upgrade;
 
 use std::path::Path;

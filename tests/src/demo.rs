@@ -9,6 +9,7 @@ mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,8 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::world::{
-    Ports, Programs, Target, World, WorldError, WorldSpec, eventually, joined,
+    Daemons, Doors, Instance, Ports, Programs, Site, Target, WorldError,
+    WorldSpec, eventually, joined,
 };
+use crate::zone::Forward;
 use words::Paper;
 
 /// How long one step may take.
@@ -33,6 +36,26 @@ const PORTS: Ports = Ports {
     vmapi: 18081,
     dns: 10053,
 };
+const GRAFANA_PORT: u16 = 19443;
+
+/// What is shown.
+struct Shown {
+    // Fields are dropped in this order.
+    doors: Doors,
+    grafana: Forward,
+    first: Arc<Instance>,
+    site: Site,
+}
+
+impl Shown {
+    fn daemons(&self) -> &Daemons {
+        self.first.daemons()
+    }
+
+    async fn all_up(&self, limit: Duration) -> Result<Vec<Target>, WorldError> {
+        self.site.ground().all_up(self.daemons(), limit).await
+    }
+}
 
 /// Options of the verb.
 #[derive(Clone, Debug, Args)]
@@ -76,16 +99,16 @@ async fn demo(options: &Demo, programs: Programs) -> anyhow::Result<ExitCode> {
     let end = options.seconds.map(|n| begin + Duration::from_secs(n));
     let told = told_to_end()?;
     tokio::pin!(told);
-    let mut spec = WorldSpec::new(programs);
-    spec.ports = Some(PORTS);
+    let spec = WorldSpec::new(programs);
     paper.title();
     let up = async {
-        let world = World::start(spec, |step| paper.step(step)).await?;
-        come_up(&world, &mut paper).await?;
-        Ok::<_, WorldError>(world)
+        let site = Site::start(spec, |step| paper.step(step)).await?;
+        let shown = set_up(site, &mut paper).await?;
+        come_up(&shown, &mut paper).await?;
+        Ok::<_, WorldError>(shown)
     };
-    let world = tokio::select! {
-        world = up => world,
+    let shown = tokio::select! {
+        shown = up => shown,
         why = &mut told => {
             paper.ends(why);
             return Ok(ExitCode::FAILURE);
@@ -95,24 +118,24 @@ async fn demo(options: &Demo, programs: Programs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let world = match world {
-        Ok(world) => world,
+    let shown = match shown {
+        Ok(shown) => shown,
         Err(error) => {
             paper.failed(&joined(&error));
             return Ok(ExitCode::FAILURE);
         }
     };
     paper.done();
-    paper.places(&world);
-    paper.to_try(&world);
+    paper.places(&shown);
+    paper.to_try(&shown);
     paper.stays(options.seconds);
     let why = tokio::select! {
         why = &mut told => why,
         () = until(end) => "time is over",
     };
     // A scrape that has just failed is made up for by the next one.
-    let good = world.all_up(Duration::from_secs(10)).await.is_ok();
-    let targets = world.daemons().targets().await;
+    let good = shown.all_up(Duration::from_secs(10)).await.is_ok();
+    let targets = shown.daemons().targets().await;
     let good = match &targets {
         Ok(targets) => {
             paper.targets(targets);
@@ -124,7 +147,7 @@ async fn demo(options: &Demo, programs: Programs) -> anyhow::Result<ExitCode> {
         }
     };
     paper.ends(why);
-    drop(world);
+    drop(shown);
     paper.gone();
     Ok(if good || options.seconds.is_none() {
         ExitCode::SUCCESS
@@ -133,9 +156,23 @@ async fn demo(options: &Demo, programs: Programs) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// An operator's part: from nothing to a pair, what joins and what shows it.
+async fn set_up(site: Site, paper: &mut Paper) -> Result<Shown, WorldError> {
+    for words in
+        [&["prometheus", "--replicas", "2"][..], &["thanos"], &["grafana"]]
+    {
+        paper.step(&format!("monadm post-setup {}", words.join(" ")));
+        site.post_setup(words).await?;
+    }
+    let first = "prometheus0";
+    let doors = site.doors(first, PORTS).await?;
+    let grafana = site.door("grafana0", GRAFANA_PORT, 443).await?;
+    Ok(Shown { doors, grafana, first: site.zone(first)?, site })
+}
+
 /// The steps after the zone's boot, as the agent's own status tells them.
 async fn come_up(
-    world: &World,
+    shown: &Shown,
     paper: &mut Paper,
 ) -> Result<Vec<Target>, WorldError> {
     type Look = fn(&StatusReport) -> Result<(), String>;
@@ -162,7 +199,7 @@ async fn come_up(
     ];
     for (step, look) in steps {
         paper.step(step);
-        let daemons = world.daemons();
+        let daemons = shown.daemons();
         let asked =
             eventually(step, STEP, async || match daemons.status().await {
                 Ok(report) => look(&report),
@@ -172,12 +209,12 @@ async fn come_up(
     }
     paper.step("Prometheus: started by the agent");
     let asked = eventually("Prometheus answers", STEP, async || {
-        let time = world.daemons().start_time().await;
+        let time = shown.daemons().start_time().await;
         time.map(drop).map_err(|error| joined(&error))
     });
     asked.await?;
     paper.step("all targets scraped");
-    world.all_up(STEP).await
+    shown.all_up(STEP).await
 }
 
 async fn until(end: Option<Instant>) {

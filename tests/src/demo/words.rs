@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use crate::sapi::ids;
-use crate::world::{ADMIN, Target, World};
+use super::Shown;
+use crate::triton::ids::CORE_IMAGE;
+use crate::world::{ADMIN, MONADM, Target};
 
 const BOLD: &str = "1";
 const GREEN: &str = "32";
@@ -72,9 +73,9 @@ impl Paper {
         self.failed(&format!("not done within {seconds} s"));
     }
 
-    pub(super) fn places(&self, world: &World) {
-        let doors = world.doors();
-        let zone = world.zone();
+    pub(super) fn places(&self, shown: &Shown) {
+        let doors = &shown.doors;
+        let zone = shown.first.zone();
         let url = |door: &crate::zone::Forward, path: &str| {
             format!("http://{}{path}", door.local_addr())
         };
@@ -85,6 +86,11 @@ impl Paper {
                 "Prometheus".to_owned(),
                 url(&doors.prometheus, "/targets"),
                 format!("http://{}:9090", zone.spec().ip),
+            ],
+            [
+                "Grafana's nginx".to_owned(),
+                format!("https://{}/ping", shown.grafana.local_addr()),
+                "https://grafana.dc1.triton.test".to_owned(),
             ],
             [
                 "status page".to_owned(),
@@ -114,18 +120,21 @@ impl Paper {
         ]);
     }
 
-    pub(super) fn to_try(&self, world: &World) {
-        let doors = world.doors();
+    pub(super) fn to_try(&self, shown: &Shown) {
+        let doors = &shown.doors;
         let (sapi, vmapi) = (doors.sapi.local_addr(), doors.vmapi.local_addr());
         let prometheus = doors.prometheus.local_addr();
         let (dns, vm) = (doors.dns.local_addr(), Uuid::new_v4());
         let json = "-H 'content-type: application/json'";
-        let service = ids::PROMETHEUS;
+        let sapi_inside = shown.site.sapi_url();
+        let service = shown.site.services().sapi.service_uuid("prometheus");
+        let service = service.unwrap_or_default();
         let sudo = match std::env::var_os("SUDO_USER") {
             Some(_) => "sudo ",
             None => "",
         };
-        let enter = world.zone().enter_command();
+        let enter = shown.first.zone().enter_command();
+        let headnode = shown.site.headnode().enter_command();
         self.line("");
         let all = [
             (
@@ -149,6 +158,7 @@ impl Paper {
                     "curl -sS {json} -d '{{\"uuid\": \"{vm}\", \
                      \"alias\": \"web0\", \"owner_uuid\": \"{ADMIN}\", \
                      \"tags\": {{\"smartdc_role\": \"web\"}}, \
+                     \"image_uuid\": \"{CORE_IMAGE}\", \
                      \"networks\": [\"external\"]}}' http://{vmapi}/vms"
                 ),
             ),
@@ -166,6 +176,13 @@ impl Paper {
                 format!(
                     "{sudo}{enter} \
                      /opt/triton/config-agent/bin/config-agent status"
+                ),
+            ),
+            (
+                "what is left to set up, as an operator asks",
+                format!(
+                    "{sudo}{headnode} {MONADM} post-setup alertmanager \
+                     --dry-run --sapi {sapi_inside}"
                 ),
             ),
         ];

@@ -109,6 +109,20 @@ impl Sapi {
         sapi
     }
 
+    /// Uuid of application `sdc`'s service of this name.
+    pub fn service_uuid(&self, name: &str) -> Option<String> {
+        let state = self.state();
+        let of = [
+            ("name".to_owned(), json!(name)),
+            ("application_uuid".to_owned(), json!(ids::SDC)),
+        ];
+        let version = super::route::Version::V2;
+        let all = Map::new();
+        let mut found = state.store.list(Kind::Service, &all, version);
+        found.retain(|s| of.iter().all(|(key, v)| s.get(key) == Some(v)));
+        Some(super::objects::text(found.first()?, "uuid").to_owned())
+    }
+
     /// Uuid of the example's instance whose alias is this.
     pub fn instance_uuid(&self, alias: &str) -> Option<String> {
         let state = self.state();

@@ -51,11 +51,6 @@ impl Doors {
         dc: &Namespace,
         zone: &Zone,
     ) -> Result<Self, WorldError> {
-        let open = async |port: Option<u16>, inside: &Namespace, to| {
-            let listener = listen(port).await.map_err(WorldError::Listen)?;
-            let to: SocketAddr = to;
-            Ok::<_, WorldError>(Forward::start(listener, inside, to)?)
-        };
         let own = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let of = |ip: Ipv4Addr| SocketAddr::from((ip, 80));
         let inside = zone.namespace();
@@ -72,6 +67,16 @@ impl Doors {
             _dns_udp: ForwardUdp::start(udp, inside, own(53)),
         })
     }
+}
+
+/// A way to an address in there.
+pub(super) async fn open(
+    port: Option<u16>,
+    inside: &Namespace,
+    to: SocketAddr,
+) -> Result<Forward, WorldError> {
+    let listener = listen(port).await.map_err(WorldError::Listen)?;
+    Ok(Forward::start(listener, inside, to)?)
 }
 
 /// The wanted port of 127.0.0.1 if it is free, else any.

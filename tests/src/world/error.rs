@@ -77,6 +77,17 @@ pub enum WorldError {
         /// The answer, shortened.
         answer: String,
     },
+    /// A zone that should run does not.
+    #[error("{0}")]
+    NoZone(String),
+    /// monadm failed.
+    #[error("monadm {words}: {said}")]
+    Monadm {
+        /// Its arguments.
+        words: String,
+        /// What it said.
+        said: String,
+    },
     /// Something did not come true in time.
     #[error("not within {limit:?}: {what}; last seen: {seen}")]
     TooLate {

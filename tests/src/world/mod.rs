@@ -48,7 +48,7 @@ pub use instance::{Instance, Ways};
 pub use platform::Platform;
 pub use programs::Programs;
 pub use services::{Service, Services};
-pub use site::Site;
+pub use site::{MONADM, Site};
 
 /// Pause between two looks at something awaited.
 const LOOK: Duration = Duration::from_millis(100);
@@ -71,8 +71,6 @@ pub struct WorldSpec {
     pub transfers: bool,
     /// Small file systems in the zone, for full-disk tests.
     pub limits: Vec<SizeLimit>,
-    /// Ports on 127.0.0.1 that are taken if they are free.
-    pub ports: Option<Ports>,
 }
 
 impl WorldSpec {
@@ -86,7 +84,6 @@ impl WorldSpec {
             thanos: None,
             transfers: true,
             limits: Vec::new(),
-            ports: None,
         }
     }
 }
@@ -156,7 +153,7 @@ impl World {
             thanos = Some(booted.await?);
         }
         let first = instances[0].zone();
-        let doors = Doors::open(spec.ports, network.dc(), first).await?;
+        let doors = Doors::open(None, network.dc(), first).await?;
         Ok(Self { doors, instances, thanos, ground })
     }
 

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ struct Slot {
 /// The servers at work; dropping it ends them and their zones.
 pub struct Platform {
     zones: Zones,
+    loses_data: Arc<AtomicBool>,
     work: JoinHandle<()>,
 }
 
@@ -64,16 +66,24 @@ impl Platform {
         network: Arc<Network>,
     ) -> Self {
         let zones = Zones::default();
+        let loses_data = Arc::<AtomicBool>::default();
         let worker = Worker {
             spec,
             datacenter,
             services,
             network,
             zones: Arc::clone(&zones),
+            loses_data: Arc::clone(&loses_data),
             allowed: Value::Null,
         };
         let work = tokio::spawn(worker.run());
-        Self { zones, work }
+        Self { zones, loses_data, work }
+    }
+
+    /// From now on what daemons keep on a delegate dataset does not outlive a
+    /// reprovision.
+    pub fn lose_data(&self) {
+        self.loses_data.store(true, Ordering::Relaxed);
     }
 
     /// The zone with this alias, if it runs. Not to be kept over a
@@ -102,6 +112,7 @@ struct Worker {
     services: Services,
     network: Arc<Network>,
     zones: Zones,
+    loses_data: Arc<AtomicBool>,
     /// CNS' `allow_transfer`, as it was last seen.
     allowed: Value,
 }
@@ -181,6 +192,12 @@ impl Worker {
                 slot => slot.map(|slot| slot.data.clone()),
             }
         };
+        if let Some(data) = &data
+            && self.loses_data.load(Ordering::Relaxed)
+        {
+            let role = role(vm).expect("others are not wanted");
+            let _ = std::fs::remove_dir_all(data.join(role).join("data"));
+        }
         let booted = self.boot_on(facts, vm, data).await;
         let (data, booted) = match booted {
             Ok((data, instance)) => (data, Ok(Arc::new(instance))),

@@ -6,23 +6,27 @@
 //! Triton's APIs, servers that boot what these make, and a headnode on which
 //! an operator runs monadm.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::facts;
-use super::{Ground, Platform, Services, WorldError, WorldSpec, core_zone};
+use super::{
+    Doors, Ground, Instance, Platform, Ports, Services, WorldError, WorldSpec,
+    core_zone, doors, facts,
+};
 use crate::datacenter::Datacenter;
 use crate::sapi::{Kind, ids};
 use crate::triton;
-use crate::zone::{Bind, ExecOutput, Zone, ZoneError, ZoneSpec};
+use crate::zone::{Bind, ExecOutput, Forward, Zone, ZoneError, ZoneSpec};
 
 /// The headnode's global zone.
 const HEADNODE: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 2);
+/// How long it may take to set a service up.
+const SETTING_UP: Duration = Duration::from_secs(120);
 /// Where it has monadm.
-const MONADM: &str = "/opt/triton/monadm/bin/monadm";
+pub const MONADM: &str = "/opt/triton/monadm/bin/monadm";
 
 /// A running datacenter; dropping it ends all of it.
 pub struct Site {
@@ -67,10 +71,63 @@ impl Site {
         words: &[&str],
         limit: Duration,
     ) -> Result<ExecOutput, ZoneError> {
-        let sapi = core_zone::sapi_url(self.ground.facts());
-        let url = ["--sapi", sapi.as_str()];
-        let command = [MONADM].iter().chain(words).chain(&url).copied();
+        let url = self.sapi_url();
+        let sapi = ["--sapi", url.as_str()];
+        let command = [MONADM].iter().chain(words).chain(&sapi).copied();
         self.headnode.exec(command, limit).await
+    }
+
+    /// Has monadm set a service up.
+    ///
+    /// Errors: `Monadm` with what it said.
+    pub async fn post_setup(&self, words: &[&str]) -> Result<(), WorldError> {
+        let updates = format!("http://{}", facts::UPDATES);
+        let more = ["--yes", "--updates", updates.as_str()];
+        let words = [&["post-setup"], words, &more].concat();
+        let ended = self.monadm(&words, SETTING_UP).await?;
+        match ended.success() {
+            true => Ok(()),
+            false => Err(WorldError::Monadm {
+                words: words.join(" "),
+                said: ended.stdout + &ended.stderr,
+            }),
+        }
+    }
+
+    /// SAPI's base URL in the datacenter.
+    pub fn sapi_url(&self) -> String {
+        core_zone::sapi_url(self.ground.facts())
+    }
+
+    /// Opens the ways to the zone with this alias and to the APIs, on `ports`
+    /// where those are free.
+    pub async fn doors(
+        &self,
+        alias: &str,
+        ports: Ports,
+    ) -> Result<Doors, WorldError> {
+        let zone = self.zone(alias)?;
+        let dc = self.ground.network().dc();
+        Doors::open(Some(ports), dc, zone.zone()).await
+    }
+
+    /// Opens a way to a port of the zone with this alias.
+    pub async fn door(
+        &self,
+        alias: &str,
+        wanted: u16,
+        port: u16,
+    ) -> Result<Forward, WorldError> {
+        let zone = self.zone(alias)?;
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        doors::open(Some(wanted), zone.zone().namespace(), to).await
+    }
+
+    /// The zone with this alias; see `Platform::zone`.
+    ///
+    /// Errors: `NoZone` with why it does not run.
+    pub fn zone(&self, alias: &str) -> Result<Arc<Instance>, WorldError> {
+        self.platform.zone(alias).map_err(WorldError::NoZone)
     }
 
     /// The headnode.
