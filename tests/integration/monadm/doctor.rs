@@ -128,7 +128,7 @@ async fn what_cannot_be_asked_is_said_and_hides_nothing() {
         ("NAPI", ["wrong NAPI: is not well", "well firewall: "]),
         ("VMAPI", ["wrong VMAPI: is not well", "unseen zone (VMAPI)"]),
     ] {
-        for fault in [Fault::Hang, Fault::Garbage] {
+        for fault in [Fault::Hang, Fault::Close] {
             site.ill(api, fault.clone());
             let (code, said) = site.json(&["doctor"]).await;
             assert_eq!(code, 1, "{api} {fault:?}");
