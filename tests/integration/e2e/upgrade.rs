@@ -234,14 +234,14 @@ async fn a_pair_is_updated_and_whoever_asks_it_notices_nothing() {
     assert_eq!(done.status.code(), Some(0), "{said}");
     assert_eq!(asker.silent, [""; 0], "of {} questions", asker.answered);
     assert!(asker.answered > 20, "asked {} times", asker.answered);
-    for number in 0..2 {
+    for (number, before) in before.iter().enumerate() {
         let uuid = prometheus_uuid(number);
         let image = world
             .datacenter()
             .read(|all| all.vm(&uuid).unwrap().image_uuid.clone());
         assert_eq!(image, NEW);
         assert!(!mark(&world, number).exists(), "the root is the old one");
-        assert_eq!(kept(&world, number), before[number]);
+        assert_eq!(&kept(&world, number), before);
     }
 
     // Back; but the platform loses the first one's data on the way.
