@@ -133,7 +133,7 @@ pub struct Updates {
 }
 
 impl Updates {
-    fn channel(&self) -> Option<&str> {
+    pub(super) fn channel(&self) -> Option<&str> {
         self.channel.as_deref()
     }
 
@@ -144,7 +144,8 @@ impl Updates {
         }
     }
 
-    fn source(&self) -> String {
+    /// It as IMGAPI is told of it: the channel is in the query.
+    pub fn source(&self) -> String {
         match &self.channel {
             Some(channel) => format!("{}?channel={channel}", self.url),
             None => self.url.clone(),
@@ -161,8 +162,10 @@ pub struct Choice {
     pub fetch: bool,
 }
 
-/// Finds the image that is `wanted` for a service. The updates server is asked
-/// for `latest`, and for what is not here.
+/// Finds the image that is `wanted` for a service, and looks whether it is
+/// here.
+///
+/// Errors: there is none such, or it is another service's.
 pub async fn choose(
     apis: &Apis,
     updates: &Updates,
@@ -170,77 +173,76 @@ pub async fn choose(
     wanted: &Wanted,
 ) -> Result<Choice, ImageError> {
     let names = names(service);
-    let none = |place: String| ImageError::None {
-        wanted: wanted.clone(),
-        place,
-        names: names.join(" or "),
+    let listed = || names.join(" or ");
+    let Some(image) = find(&apis.imgapi, updates, names, wanted).await? else {
+        let here = "in the datacenter's IMGAPI".to_owned();
+        let place = match wanted {
+            Wanted::Latest => updates.place(),
+            Wanted::Current => here,
+            _ => format!("{here} or {}", updates.place()),
+        };
+        let (wanted, names) = (wanted.clone(), listed());
+        return Err(ImageError::None { wanted, place, names });
     };
-    let here = || "in the datacenter's IMGAPI".to_owned();
-    let image = match wanted {
-        Wanted::Uuid(uuid) => {
-            let asked = apis.imgapi.image(*uuid, None).await;
-            let local = asked.map_err(own("ask IMGAPI for an image"))?;
-            let found = match local.filter(is_active) {
-                Some(local) => Some(local),
-                None => {
-                    let asked = updates.imgapi.image(*uuid, updates.channel());
-                    asked.await.map_err(own("ask the updates server"))?
-                }
-            };
-            let place = format!("{} or {}", here(), updates.place());
-            let found = found.ok_or_else(|| none(place))?;
-            if !names.contains(&found.name.as_str()) {
-                let (uuid, seen) = (*uuid, found.name);
-                let names = names.join(" or ");
-                return Err(ImageError::Name { uuid, seen, names });
-            }
-            found
-        }
-        Wanted::Current => {
-            newest(named(&apis.imgapi, names, None).await?, |_| true)
-                .ok_or_else(|| none(here()))?
-        }
-        Wanted::Latest => {
-            let all = named(&updates.imgapi, names, updates.channel()).await?;
-            newest(all, |_| true).ok_or_else(|| none(updates.place()))?
-        }
-        Wanted::Version(version) => {
-            let fits = |image: &Image| image.version == *version;
-            let local = named(&apis.imgapi, names, None).await?;
-            match newest(local, fits) {
-                Some(local) => local,
-                None => {
-                    let remote =
-                        named(&updates.imgapi, names, updates.channel());
-                    let place = format!("{} or {}", here(), updates.place());
-                    newest(remote.await?, fits).ok_or_else(|| none(place))?
-                }
-            }
-        }
-    };
+    if !names.contains(&image.name.as_str()) {
+        let (uuid, seen) = (image.uuid, image.name);
+        return Err(ImageError::Name { uuid, seen, names: listed() });
+    }
     let asked = apis.imgapi.image(image.uuid, None).await;
     let local = asked.map_err(own("ask IMGAPI for an image"))?;
     let fetch = !local.as_ref().is_some_and(is_active);
     Ok(Choice { image, fetch })
 }
 
-async fn named(
+/// The image that is `wanted`: `here` is the datacenter's own IMGAPI. The
+/// updates server is asked for `latest`, and for what is not here. One that is
+/// given by its uuid may have any name.
+///
+/// Errors: either IMGAPI's own.
+pub(super) async fn find(
+    here: &Imgapi,
+    updates: &Updates,
+    names: &[&str],
+    wanted: &Wanted,
+) -> Result<Option<Image>, DeployError> {
+    let (there, channel) = (&updates.imgapi, updates.channel());
+    match wanted {
+        Wanted::Latest => newest(there, names, channel, |_| true).await,
+        Wanted::Current => newest(here, names, None, |_| true).await,
+        Wanted::Version(version) => {
+            let fits = |image: &Image| image.version == *version;
+            match newest(here, names, None, fits).await? {
+                Some(image) => Ok(Some(image)),
+                None => newest(there, names, channel, fits).await,
+            }
+        }
+        Wanted::Uuid(uuid) => {
+            let asked = DeployError::api("ask IMGAPI for an image");
+            let local = here.image(*uuid, None).await.map_err(asked)?;
+            if let Some(local) = local.filter(is_active) {
+                return Ok(Some(local));
+            }
+            let asked = DeployError::api("ask the updates server");
+            there.image(*uuid, channel).await.map_err(asked)
+        }
+    }
+}
+
+/// The newest that fits, by the day it was published, which is what `latest`
+/// means.
+async fn newest(
     imgapi: &Imgapi,
     names: &[&str],
     channel: Option<&str>,
-) -> Result<Vec<Image>, ImageError> {
+    fits: impl Fn(&Image) -> bool,
+) -> Result<Option<Image>, DeployError> {
     let mut all = Vec::new();
     for name in names {
         let found = imgapi.images(name, channel).await;
-        all.extend(found.map_err(own("ask for the images there are"))?);
+        let asked = DeployError::api("ask for the images there are");
+        all.extend(found.map_err(asked)?.into_iter().filter(&fits));
     }
-    Ok(all)
-}
-
-/// By the day it was published, which is what `latest` means.
-fn newest(all: Vec<Image>, fits: impl Fn(&Image) -> bool) -> Option<Image> {
-    let fitting = all.into_iter().filter(fits);
-    fitting.max_by(|a, b| a.published_at.cmp(&b.published_at))
+    Ok(all.into_iter().max_by(|a, b| a.published_at.cmp(&b.published_at)))
 }
 
 fn is_active(image: &Image) -> bool {

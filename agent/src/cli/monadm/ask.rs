@@ -9,12 +9,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde_json::Value;
 
 use crate::deploy::Apis;
+use crate::deploy::images::Updates;
 use crate::triton::Http;
+use crate::triton::imgapi::Imgapi;
 
 /// Longest answer of an API: a page of a thousand zones on a busy headnode.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where Triton's images are published; as sdcadm has it (assumed).
+const UPDATES: &str = "https://updates.tritondatacenter.com";
 
 /// Whom to ask.
 #[derive(Args)]
@@ -38,6 +44,40 @@ impl Connect {
                 .context("neither --sapi nor SAPI_URL says where SAPI is")?,
         };
         Ok(Apis::find(&Http::new(limit, None), &url).await?)
+    }
+}
+
+/// Where new images come from.
+#[derive(Args)]
+pub(super) struct Source {
+    /// Channel of the updates server [default: metadata update_channel of sdc,
+    /// or the server's own]
+    #[arg(long, short = 'C', value_name = "NAME")]
+    channel: Option<String>,
+    /// The updates server
+    #[arg(long, value_name = "URL", default_value = UPDATES)]
+    updates: String,
+}
+
+impl Source {
+    /// The server, and the channel that is meant.
+    pub(super) async fn updates(&self, apis: &Apis) -> Result<Updates> {
+        let url = self.updates.trim_end_matches('/').to_owned();
+        let http = match url.starts_with("https:") {
+            true => Http::trusting_system(PATIENCE, None)?,
+            false => Http::new(PATIENCE, None),
+        };
+        let channel = match &self.channel {
+            Some(channel) => Some(channel.clone()),
+            None => {
+                let sdc = apis.sapi.application(apis.sdc).await?;
+                let sdc = sdc.context("SAPI has lost application sdc")?;
+                let set = sdc.metadata.get("update_channel");
+                set.and_then(Value::as_str).map(str::to_owned)
+            }
+        };
+        let channel = channel.filter(|channel| !channel.is_empty());
+        Ok(Updates { imgapi: Imgapi::new(http, &url), url, channel })
     }
 }
 

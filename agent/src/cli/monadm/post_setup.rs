@@ -12,20 +12,16 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::ask::{Connect, confirmed};
+use super::ask::{Connect, Source, confirmed};
 use super::state::State;
 use crate::deploy::Apis;
+use crate::deploy::images::{Updates, Wanted};
 use crate::deploy::setup::{
-    self, Hands, Journal, Outcome, Plan, Request, Shelves, Target, Wish,
+    self, Hands, Journal, Outcome, Plan, Request, Target,
 };
 use crate::log::chain;
 use crate::triton::Http;
-use crate::triton::imgapi::Imgapi;
 
-/// The server that Triton's images are published on; sdcadm's default.
-const UPDATES: &str = "https://updates.tritondatacenter.com";
-/// Longest answer of the updates server.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Columns of a terminal.
 const WIDTH: usize = 80;
 /// Longest answer of a zone that is asked whether it is well.
@@ -53,15 +49,10 @@ pub(super) struct PostSetupArgs {
     servers: Vec<String>,
     /// latest, current (the newest that is here), a uuid or a version
     /// [default: the service's own, or latest]
-    #[arg(long, short, value_name = "IMAGE", value_parser = wish)]
-    image: Option<Wish>,
-    /// Channel of the updates server [default: metadata update_channel of sdc,
-    /// or the server's own]
-    #[arg(long, short = 'C', value_name = "NAME")]
-    channel: Option<String>,
-    /// The updates server
-    #[arg(long, value_name = "URL", default_value = UPDATES)]
-    updates: String,
+    #[arg(long, short, value_name = "IMAGE")]
+    image: Option<Wanted>,
+    #[command(flatten)]
+    source: Source,
     /// Package of new zones [default: sdc_1024]
     #[arg(long, value_name = "NAME")]
     package: Option<String>,
@@ -114,21 +105,11 @@ fn count() -> impl clap::builder::TypedValueParser<Value = usize> {
     clap::value_parser!(u16).range(1..=1000).map(usize::from)
 }
 
-fn wish(text: &str) -> Result<Wish, String> {
-    Ok(match (text, text.parse()) {
-        ("latest", _) => Wish::Latest,
-        ("current", _) => Wish::Current,
-        (_, Ok(uuid)) => Wish::Uuid(uuid),
-        _ => Wish::Version(text.to_owned()),
-    })
-}
-
 /// Whom a run asks, and about what.
 struct Run {
     apis: Apis,
     http: Http,
-    updates: Imgapi,
-    channel: Option<String>,
+    updates: Updates,
     request: Request,
 }
 
@@ -139,25 +120,11 @@ impl Run {
             return Err(anyhow!("--shards: only prometheus has shards"));
         }
         let apis = args.connect.apis().await?;
-        let channel = match &args.channel {
-            Some(channel) => Some(channel.clone()),
-            None => {
-                let sdc = apis.sapi.application(apis.sdc).await?;
-                let set = sdc.and_then(|mut sdc| {
-                    sdc.metadata.shift_remove("update_channel")
-                });
-                set.and_then(|set| Some(set.as_str()?.to_owned()))
-            }
-        };
-        let web = match args.updates.starts_with("https:") {
-            true => Http::trusting_system(PATIENCE, None)?,
-            false => Http::new(PATIENCE, None),
-        };
+        let updates = args.source.updates(&apis).await?;
         Ok(Self {
             apis,
             http: Http::trusting_anyone(HEALTH),
-            updates: Imgapi::new(web, &args.updates),
-            channel: channel.filter(|channel| !channel.is_empty()),
+            updates,
             request: Request {
                 target,
                 replicas: args.replicas,
@@ -172,24 +139,10 @@ impl Run {
     }
 
     async fn plan(&self, journal: &Journal) -> Result<Plan> {
-        let shelves = Shelves {
-            here: &self.apis.imgapi,
-            updates: &self.updates,
-            channel: self.channel.as_deref(),
-        };
         let pending = journal.zones(self.request.target.blueprint().service);
         let (apis, http, request) = (&self.apis, &self.http, &self.request);
-        let facts = setup::gather(apis, http, &shelves, request, pending);
+        let facts = setup::gather(apis, http, &self.updates, request, pending);
         Ok(setup::plan(&facts.await?, request, &mut Uuid::new_v4)?)
-    }
-
-    /// The updates server as IMGAPI is told of it.
-    fn source(&self, url: &str) -> String {
-        let url = url.trim_end_matches('/');
-        match &self.channel {
-            Some(channel) => format!("{url}?channel={channel}"),
-            None => url.to_owned(),
-        }
     }
 }
 
@@ -224,7 +177,7 @@ pub(super) async fn post_setup(args: PostSetupArgs) -> Result<bool> {
     let mut hands = Hands {
         apis: &run.apis,
         http: &run.http,
-        source: run.source(&args.updates),
+        source: run.updates.source(),
         target: run.request.target,
         patience: Duration::from_secs(args.wait),
         journal: &mut journal,

@@ -13,18 +13,11 @@ use clap::Args;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::ask::{Connect, confirmed};
+use super::ask::{Connect, Source, confirmed};
 use crate::deploy::Apis;
 use crate::deploy::images::{self, Updates, Wanted};
 use crate::deploy::update::{Event, Facts, Goal, Plan, apply, gather, plan};
 use crate::log::chain;
-use crate::triton::Http;
-use crate::triton::imgapi::Imgapi;
-
-/// Where Triton's images are published; as sdcadm has it (assumed).
-const UPDATES: &str = "https://updates.tritondatacenter.com";
-/// Longest answer of the updates server.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is updated, and how.
 #[derive(Args)]
@@ -57,13 +50,8 @@ pub(super) struct UpdateArgs {
     /// here), a UUID or a VERSION
     #[arg(long, short, default_value = "latest", value_name = "IMAGE")]
     image: Wanted,
-    /// Channel of the updates server [default: update_channel of sdc, else
-    /// the server's]
-    #[arg(long, short = 'C', value_name = "CHANNEL")]
-    channel: Option<String>,
-    /// The updates server
-    #[arg(long, default_value = UPDATES, value_name = "URL")]
-    updates: String,
+    #[command(flatten)]
+    source: Source,
     /// Boot script for the service and its zones [default: the service's]
     #[arg(long, value_name = "FILE")]
     user_script: Option<PathBuf>,
@@ -83,7 +71,7 @@ pub(super) async fn update(args: UpdateArgs) -> Result<bool> {
         None => None,
     };
     let apis = args.run.connect.apis().await?;
-    let updates = updates(&apis, &args).await?;
+    let updates = args.source.updates(&apis).await?;
     let service = &args.run.service;
     let facts = gather(&apis, service, script.as_deref()).await?;
     let choice = images::choose(&apis, &updates, service, &args.image).await?;
@@ -126,24 +114,6 @@ pub(super) async fn rollback(args: RunArgs) -> Result<bool> {
     run(&args, &apis, &none, &facts, &plan, &head).await
 }
 
-async fn updates(apis: &Apis, args: &UpdateArgs) -> Result<Updates> {
-    let url = args.updates.trim_end_matches('/').to_owned();
-    let http = match url.starts_with("https:") {
-        true => Http::trusting_system(PATIENCE, None)?,
-        false => Http::new(PATIENCE, None),
-    };
-    let channel = match &args.channel {
-        Some(channel) => Some(channel.clone()),
-        None => {
-            let sdc = apis.sapi.application(apis.sdc).await?;
-            let sdc = sdc.context("SAPI has lost application sdc")?;
-            let text = sdc.metadata.get("update_channel");
-            text.and_then(Value::as_str).map(str::to_owned)
-        }
-    };
-    Ok(Updates { imgapi: Imgapi::new(http, &url), url, channel })
-}
-
 async fn run(
     args: &RunArgs,
     apis: &Apis,
@@ -155,7 +125,7 @@ async fn run(
     let idle = plan.steps.is_empty() && plan.faults.is_empty();
     if args.dry_run || idle || !plan.faults.is_empty() {
         show(args, facts, Some(plan), head, None)?;
-        return Ok(plan.faults.is_empty());
+        return Ok(idle);
     }
     if !args.json {
         show(args, facts, Some(plan), head, None)?;

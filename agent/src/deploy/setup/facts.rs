@@ -14,10 +14,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::blueprint::{ADMIN, Blueprint, MANTA};
-use super::image::{Found, Shelves, Wish};
+use super::image::{Found, find};
 use super::journal::Pending;
 use super::{Request, SetupError};
 use crate::deploy::health::Check;
+use crate::deploy::images::{Updates, Wanted};
 use crate::deploy::roster::{Roster, rosters};
 use crate::deploy::{Apis, DeployError};
 use crate::triton::Http;
@@ -89,7 +90,7 @@ pub struct Transfer {
 pub async fn gather(
     apis: &Apis,
     http: &Http,
-    shelves: &Shelves<'_>,
+    updates: &Updates,
     request: &Request,
     pending: BTreeMap<Uuid, Pending>,
 ) -> Result<Facts, SetupError> {
@@ -117,7 +118,7 @@ pub async fn gather(
     };
     facts.members(apis, http, request).await?;
     facts.stock(apis, blueprint, request).await?;
-    facts.image(shelves, request).await?;
+    facts.image(apis, updates, request).await?;
     for need in blueprint.needs {
         let found = self::rosters(apis, apis.sdc, need).await?;
         let count = found.iter().map(|one| one.members.len()).sum();
@@ -203,7 +204,8 @@ impl Facts {
     /// had; else the newest.
     async fn image(
         &mut self,
-        shelves: &Shelves<'_>,
+        apis: &Apis,
+        updates: &Updates,
         request: &Request,
     ) -> Result<(), DeployError> {
         let names = request.target.blueprint().images;
@@ -215,11 +217,11 @@ impl Facts {
             (Some(wish), _) => wish.clone(),
             (None, Some(uuid)) => {
                 self.kept_image = true;
-                Wish::Uuid(uuid)
+                Wanted::Uuid(uuid)
             }
-            (None, None) => Wish::Latest,
+            (None, None) => Wanted::Latest,
         };
-        self.image = shelves.find(names, &wish).await?;
+        self.image = find(apis, updates, names, &wish).await?;
         Ok(())
     }
 }

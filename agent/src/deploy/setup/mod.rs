@@ -33,11 +33,11 @@ use uuid::Uuid;
 pub use self::apply::{Hands, Outcome};
 pub use self::blueprint::{Blueprint, Target};
 pub use self::facts::{Facts, gather};
-pub use self::image::{Shelves, Wish};
 pub use self::journal::{Journal, Save};
 pub use self::plan::{Plan, Refused, plan};
 pub use self::step::Step;
 use super::DeployError;
+use super::images::Wanted;
 use crate::triton::job::JobError;
 
 /// What is asked for.
@@ -57,7 +57,7 @@ pub struct Request {
     /// Least quota of a zone, GiB.
     pub quota_gib: Option<u64>,
     /// Image; `None` keeps the one that the service has.
-    pub image: Option<Wish>,
+    pub image: Option<Wanted>,
     /// Zones that never ran, to be destroyed and made anew.
     pub replace: Vec<Uuid>,
 }

@@ -53,12 +53,10 @@ impl Record {
             Some((instance.uuid, before))
         });
         let kept = facts.instances.iter().filter(|instance| {
-            match instance.image == Some(image) {
-                true => {
-                    old.is_some_and(|old| old.kept.contains(&instance.uuid))
-                }
-                false => instance.fresh == Some(false),
-            }
+            let had = old.is_some_and(|old| old.kept.contains(&instance.uuid));
+            // One that is down says nothing now.
+            had || instance.image != Some(image)
+                && instance.fresh == Some(false)
         });
         let kept = kept.map(|instance| instance.uuid).collect();
         let service = match (facts.image == Some(image), old) {
@@ -116,6 +114,9 @@ mod tests {
             let again = facts(images, service, Some(first.clone()));
             assert_eq!(Record::before(&again, B), first, "{images:?}");
         }
+        let mut down = facts([A, A], A, Some(first.clone()));
+        down.instances[0].fresh = None;
+        assert_eq!(Record::before(&down, B), first);
         // Given up half way for another image: back is where each was.
         let other = facts([B, A], A, Some(first.clone()));
         let other = Record::before(&other, C);
