@@ -77,6 +77,17 @@ fn images(site: &Site) -> [String; 2] {
     })
 }
 
+/// A newer image than this one is in the datacenter; jobs take their time.
+fn newer(site: &Site, image: &str) {
+    let mut stock = site.datacenter().stock();
+    let mut newer = stock.images[image].clone();
+    newer["uuid"] = json!(NEW);
+    newer["version"] = json!("main-20300201T030405Z-g1a2b3c4");
+    newer["published_at"] = json!("2030-02-01T03:04:05.000Z");
+    stock.put_image(newer);
+    stock.job_polls = 3;
+}
+
 /// Runs it while somebody asks the pair.
 async fn run(site: &Site, words: &[&str]) -> (ExecOutput, Asker) {
     let mut asker = Asker::default();
@@ -100,15 +111,7 @@ async fn a_pair_is_updated_and_whoever_asks_it_notices_nothing() {
         })
         .await;
     }
-    {
-        let mut stock = site.datacenter().stock();
-        let mut newer = stock.images[ids::PROMETHEUS_IMAGE].clone();
-        newer["uuid"] = json!(NEW);
-        newer["version"] = json!("main-20300201T030405Z-g1a2b3c4");
-        newer["published_at"] = json!("2030-02-01T03:04:05.000Z");
-        stock.put_image(newer);
-        stock.job_polls = 3;
-    }
+    newer(&site, ids::PROMETHEUS_IMAGE);
     let before = PAIR.map(|alias| {
         let zone = site.zone(alias).unwrap();
         std::fs::write(mark(&zone), "old root").unwrap();
@@ -140,4 +143,35 @@ async fn a_pair_is_updated_and_whoever_asks_it_notices_nothing() {
     // The other one was let be.
     assert_eq!(images(&site), [ids::PROMETHEUS_IMAGE, NEW]);
     assert_eq!(asker.silent, [""; 0], "of {} questions", asker.answered);
+}
+
+/// Who has no partner is down for a moment, and comes back with its users.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_grafana_knows_outlives_an_update() {
+    let site = site().await;
+    set_up(&site, &["grafana"]).await;
+    let users = |zone: &Instance| {
+        zone.zone().data_folder().join("grafana/data/grafana.db")
+    };
+    {
+        let zone = site.zone("grafana0").unwrap();
+        std::fs::write(users(&zone), "users").unwrap();
+        std::fs::write(mark(&zone), "old root").unwrap();
+    }
+    newer(&site, ids::GRAFANA_IMAGE);
+    let words = ["update", "grafana", "--image", "current"];
+    let asked = site.monadm(&words, LIMIT).await.unwrap();
+    let said = "1 of 1 zones reprovisioned, one at a time: grafana0";
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    assert!(asked.stderr.contains(said), "{asked:?}");
+    let words = [&words[..], &["--yes"]].concat();
+    let done = site.monadm(&words, LIMIT).await.unwrap();
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let zone = site.zone("grafana0").unwrap();
+    assert!(!mark(&zone).exists(), "the root is the old one");
+    assert_eq!(std::fs::read_to_string(users(&zone)).unwrap(), "users");
+    drop(zone);
+    let again = site.monadm(&words, LIMIT).await.unwrap();
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(again.stderr, "", "nothing is done a second time");
 }

@@ -179,10 +179,9 @@ impl Paper {
                 ),
             ),
             (
-                "what is left to set up, as an operator asks",
+                "how the datacenter fares, as an operator asks",
                 format!(
-                    "{sudo}{headnode} {MONADM} post-setup alertmanager \
-                     --dry-run --sapi {sapi_inside}"
+                    "{sudo}{headnode} {MONADM} status --sapi {sapi_inside}"
                 ),
             ),
         ];

@@ -34,8 +34,8 @@ pub(super) enum ShardVerb {
     /// Give zones the tags that a plan says
     ///
     /// A zone that changes shard has its series in two Prometheus servers for
-    /// as long as these keep them: Thanos joins them, a pair by itself does
-    /// not. Jobs of VMAPI write the tags; run it again after any failure.
+    /// as long as these keep them. Thanos shows both, as two series that differ
+    /// in label shard: sum by instance to have one. Jobs of VMAPI write the tags; run it again after any failure.
     Apply(ApplyArgs),
     /// Empty shards, whose zones go to the others; nothing else moves
     ///
