@@ -80,7 +80,7 @@ impl Zone {
         bench.write(&bench.path("units/nginx.reload"), reload);
         let run = bench.file(RUN);
         let grafana = Socket::grafana(&run.join("grafana/grafana.sock"));
-        let sign_in = Socket::sign_in(&run.join("sign-in.sock"));
+        let sign_in = Socket::sign_in(&run.join("sign-in/sign-in.sock"));
         let agent = bench.start();
         let zone = Self {
             bench,
