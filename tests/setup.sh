@@ -23,12 +23,14 @@ demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
 # What tests and checks add; bind9, knot and nsd are primaries to transfer
 # from and to compare with, bind9-dnsutils has nsupdate, too; golang-go and
 # musl-tools build programs that resolve names; libfaketime moves clocks.
-# systemd-container boots LX images. Alertmanager's sources are compiled for
+# systemd-container boots LX images. chromium signs in; slapd is a second
+# opinion on LDAP. Alertmanager's sources are compiled for
 # illumos.
 test_packages=(bind9 binutils golang-github-prometheus-alertmanager-dev
     golang-go knot libfaketime libxml2-utils
-    musl-tools nginx nsd openssh-client openssl
-    prometheus-alertmanager shellcheck systemd-container)
+    chromium chromium-driver ldap-utils
+    musl-tools nginx nodejs nsd openssh-client openssl
+    prometheus-alertmanager shellcheck slapd systemd-container)
 # What zone-image starts: git for the version, ssh-keygen for signatures, patch
 # before a compiler, pip and unzip to bring that, mmdebstrap for LX.
 image_packages=(gcc git libc6-dev mmdebstrap openssh-client patch python3-pip
@@ -83,7 +85,7 @@ install_packages() {
         return 1
     fi
     for unit in knot named nginx nsd prometheus prometheus-alertmanager \
-        prometheus-node-exporter unbound
+        prometheus-node-exporter slapd unbound
     do
         [[ " $* " == *" ${unit/#named/bind9} "* ]] || continue
         # Both kinds of init: containers often have neither running.

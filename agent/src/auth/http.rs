@@ -65,7 +65,8 @@ pub(super) fn routes(door: Arc<Door>) -> Router {
         .route("/refused", get(refused))
         .route("/sign-in", get(sign_in_page).post(sign_in))
         .route("/logout", get(sign_out_page).post(sign_out))
-        .route("/ready", get(ready))
+        .route("/ready", get(async || "ok\n"))
+        .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .with_state(door)
 }
@@ -306,8 +307,9 @@ async fn signed_out(door: &Arc<Door>, headers: &HeaderMap) -> Response {
     answer
 }
 
-/// Whether it can do its work: UFDS answered last.
-async fn ready(State(door): Shared) -> Response {
+/// Whether it can do its work: UFDS answered last. Apart from whether it runs:
+/// the agent would take its files back for what is UFDS' fault.
+async fn health(State(door): Shared) -> Response {
     match door.ufds.trouble() {
         None => "ok\n".into_response(),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "UFDS does not answer\n")

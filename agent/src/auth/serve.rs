@@ -110,8 +110,9 @@ fn is_peer(stream: &UnixStream, peers: &[u32]) -> bool {
     if peers.is_empty() {
         return true;
     }
+    let own = nix::unistd::geteuid().as_raw();
     match stream.peer_cred() {
-        Ok(from) if peers.contains(&from.uid()) => true,
+        Ok(from) if from.uid() == own || peers.contains(&from.uid()) => true,
         Ok(from) => {
             warn!(uid = from.uid(), "somebody else than nginx was sent away");
             false

@@ -212,8 +212,9 @@ pub(super) fn sign_in(
         format!("ufds.{}.{}", place.datacenter, place.dns_domain)
     });
     let own_password = reader.get(&ROOT_PW);
+    let remote_password = reader.get(&REMOTE_ROOT_PW);
     let password = match &remote {
-        Some(_) => reader.get(&REMOTE_ROOT_PW).or(own_password),
+        Some(_) => remote_password.or(own_password),
         None => own_password,
     };
     let listed = reader.get(&UFDS).filter(|listed| !listed.is_empty());
