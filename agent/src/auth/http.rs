@@ -20,7 +20,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{
     ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, LOCATION, ORIGIN,
-    RETRY_AFTER, SET_COOKIE, UPGRADE, WWW_AUTHENTICATE,
+    RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -370,7 +370,7 @@ fn is_from_here(headers: &HeaderMap, strictly: bool) -> bool {
 fn changes(headers: &HeaderMap) -> bool {
     let method = header(headers, "x-original-method");
     !matches!(method, "GET" | "HEAD" | "OPTIONS")
-        || headers.contains_key(UPGRADE)
+        || headers.contains_key("x-original-upgrade")
 }
 
 /// Tokens pass to Grafana's API, where metadata says so.

@@ -43,7 +43,7 @@ async fn a_kill_lets_nobody_in() {
         (house.with(&cookie).await.status == 503).then_some(())
     })
     .await;
-    house.zone.bench.shell("systemctl restart auth").await;
+    house.restart().await;
     eventually("sessions go on", async || {
         (house.with(&cookie).await.status == 200).then_some(())
     })

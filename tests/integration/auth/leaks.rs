@@ -27,6 +27,7 @@ async fn every_no_is_the_same_no() {
         house.ufds.account(&uuid, login, PASSWORD, attributes);
         house.ufds.operator(&uuid);
     }
+    house.restart().await;
     house.ufds.asked();
     let mut answers = Vec::new();
     for (at, pair) in [

@@ -111,6 +111,17 @@ impl House {
         house
     }
 
+    /// Starts the sign-in proxy anew: it knows nothing of before.
+    async fn restart(&self) {
+        let ended = self.zone.bench.shell("systemctl restart auth").await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let socket = self.socket();
+        eventually("the sign-in proxy runs again", async || {
+            UnixStream::connect(&socket).await.ok()
+        })
+        .await;
+    }
+
     fn socket(&self) -> PathBuf {
         self.zone.bench.file(RUN).join("sign-in/sign-in.sock")
     }

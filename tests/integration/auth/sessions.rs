@@ -54,7 +54,7 @@ async fn people_sign_in_by_a_page_and_out_again() {
     assert!(out.all("set-cookie")[0].contains("Max-Age=0"), "{out:?}");
     // A copy of the cookie is worth nothing any more, nor after a restart.
     assert_eq!(house.with(&cookie).await.status, 401);
-    house.zone.bench.shell("systemctl restart auth").await;
+    house.restart().await;
     super::eventually("it runs again", async || {
         let answer = house.with(&cookie).await;
         (answer.status == 401).then_some(())
@@ -69,7 +69,7 @@ async fn a_session_outlives_a_restart_and_has_an_end() {
         "grafana_session_length": 120});
     let house = House::open_with(short).await;
     let cookie = house.session("boss").await;
-    house.zone.bench.shell("systemctl restart auth").await;
+    house.restart().await;
     super::eventually("it lets in again", async || {
         (house.with(&cookie).await.status == 200).then_some(())
     })
@@ -86,7 +86,7 @@ async fn a_session_outlives_a_restart_and_has_an_end() {
     // The agent would put it back.
     house.zone.agent.signal(nix::sys::signal::Signal::SIGSTOP);
     house.zone.bench.shell(&shorter).await;
-    house.zone.bench.shell("systemctl restart auth").await;
+    house.restart().await;
     let cookie = super::eventually("a new session", async || {
         let answer = house.form("boss", PASSWORD, "/").await;
         cookie_of(&answer)
