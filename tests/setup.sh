@@ -23,12 +23,12 @@ demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
 # What tests and checks add; bind9, knot and nsd are primaries to transfer
 # from and to compare with, bind9-dnsutils has nsupdate, too; golang-go and
 # musl-tools build programs that resolve names; libfaketime moves clocks.
-# systemd-container boots LX images. chromium signs in; slapd is a second
-# opinion on LDAP. Alertmanager's sources are compiled for
-# illumos.
+# systemd-container boots LX images. chromium signs in, slapd and Triton's
+# client of UFDS (nodejs) are second opinions on LDAP. Alertmanager's sources
+# are compiled for illumos.
 test_packages=(bind9 binutils golang-github-prometheus-alertmanager-dev
     golang-go knot libfaketime libxml2-utils
-    chromium chromium-driver ldap-utils
+    chromium chromium-driver
     musl-tools nginx nodejs nsd openssh-client openssl
     prometheus-alertmanager shellcheck slapd systemd-container)
 # What zone-image starts: git for the version, ssh-keygen for signatures, patch
@@ -127,6 +127,17 @@ ensure_machine() {
     as_root "$PWD/tests/tools/zfs-vm.sh" build
 }
 
+# The client of UFDS that Triton's services use, as an oracle for ours.
+ensure_ufds_client() {
+    local folder=target/ufds-client
+    [[ ! -d $folder/node_modules/ufds ]] || return 0
+    [[ -n $(type -P npm) ]] || ensure_packages npm
+    say "installing ufds 1.9.1 from npm into $folder"
+    mkdir -p "$folder"
+    npm install --prefix "$folder" --ignore-scripts --no-audit --no-fund \
+        --silent ufds@1.9.1
+}
+
 ensure_rust() {
     PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
     [[ -n $(type -P cargo) ]] ||
@@ -154,6 +165,7 @@ test)
         "${image_packages[@]}"
     ensure_illumos
     ensure_zfs_receive
+    ensure_ufds_client
     for tool in "${test_tools[@]}"; do ensure_tool "$tool"; done
     ;;
 test-zfs)

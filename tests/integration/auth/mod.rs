@@ -15,6 +15,7 @@ mod browser;
 mod directory;
 mod identity;
 mod leaks;
+mod opinions;
 mod outage;
 mod revoked;
 mod sessions;

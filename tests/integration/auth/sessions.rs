@@ -80,9 +80,8 @@ async fn a_session_outlives_a_restart_and_has_an_end() {
     let text = text.replace(":120,", ":3,");
     let file = house.zone.bench.path("short.json");
     house.zone.bench.write(&file, text);
-    let shorter = format!("cat {} > {}", file.display(), {
-        house.zone.bench.file(path).display()
-    });
+    let there = house.zone.bench.file(path);
+    let shorter = format!("cat {} > {}", file.display(), there.display());
     // The agent would put it back.
     house.zone.agent.signal(nix::sys::signal::Signal::SIGSTOP);
     house.zone.bench.shell(&shorter).await;

@@ -38,6 +38,8 @@ pub struct Certificate {
     key: Arc<PrivateKeyDer<'static>>,
     /// In PEM.
     pub pem: String,
+    /// Its key, in PEM.
+    pub key_pem: String,
 }
 
 impl Certificate {
@@ -55,6 +57,7 @@ impl Certificate {
             cert: cert.der().clone(),
             key: Arc::new(der),
             pem: cert.pem(),
+            key_pem: key.serialize_pem(),
         })
     }
 
