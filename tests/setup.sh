@@ -4,10 +4,10 @@
 # file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 # Brings a Debian 12 machine to where `make demo`, `make test`, `make test-zfs`,
-# `make image`, `make bench-dns`, `make bench-image` or `make fuzz` can run.
+# `make image`, `make bench-dns`, `make bench-auth`, `make bench-image` or `make fuzz` can run.
 #
-#   setup.sh demo|test|test-zfs|image|bench|bench-image|fuzz   as root, or with
-#                                                              sudo
+#   setup.sh demo|test|test-zfs|image|bench|bench-auth|bench-image|fuzz
+#                                                  as root, or with sudo
 #
 # Looks first: when all is there, nothing is fetched and nothing is printed.
 # No package it installs is left running or enabled as a system service.
@@ -182,6 +182,11 @@ image)
     ensure_rust
     ensure_packages "${image_packages[@]}"
     ;;
+bench-auth)
+    ensure_rust
+    ensure_packages "${demo_packages[@]}" nginx nodejs wrk
+    ensure_ufds_client
+    ;;
 bench-image)
     ensure_rust
     ensure_packages gcc libc6-dev make pigz tar
@@ -196,7 +201,7 @@ fuzz)
 update-lists) apt update >/dev/null ;;
 install-packages) shift; install_packages "$@" ;;
 *)
-    echo "usage: setup.sh demo|test|test-zfs|image|bench|bench-image|fuzz" >&2
+    echo "usage: setup.sh demo|test|test-zfs|image|bench|bench-auth|bench-image|fuzz" >&2
     exit 64
     ;;
 esac
