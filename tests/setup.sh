@@ -4,7 +4,8 @@
 # file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 # Brings a Debian 12 machine to where `make demo`, `make test`, `make test-zfs`,
-# `make image`, `make bench-dns`, `make bench-auth`, `make bench-image` or `make fuzz` can run.
+# `make image`, `make bench-dns`, `make bench-auth`, `make bench-image` or
+# `make fuzz` can run.
 #
 #   setup.sh demo|test|test-zfs|image|bench|bench-auth|bench-image|fuzz
 #                                                  as root, or with sudo
