@@ -65,7 +65,6 @@ pub(super) fn routes(door: Arc<Door>) -> Router {
         .route("/refused", get(refused))
         .route("/sign-in", get(sign_in_page).post(sign_in))
         .route("/logout", get(sign_out_page).post(sign_out))
-        .route("/ready", get(async || "ok\n"))
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .with_state(door)
@@ -307,8 +306,7 @@ async fn signed_out(door: &Arc<Door>, headers: &HeaderMap) -> Response {
     answer
 }
 
-/// Whether it can do its work: UFDS answered last. Apart from whether it runs:
-/// the agent would take its files back for what is UFDS' fault.
+/// Whether it can do its work: UFDS answered last.
 async fn health(State(door): Shared) -> Response {
     match door.ufds.trouble() {
         None => "ok\n".into_response(),

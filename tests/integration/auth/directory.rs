@@ -21,7 +21,7 @@ async fn health_and_metrics_are_answered_inside_alone() {
     assert_eq!(house.figure(reason).await, 1);
     assert_eq!(house.figure("grafana_sign_in_ufds_up").await, 1);
     // Outside, Grafana's own paths of these names need a sign-in, too.
-    for path in ["/sign-in/metrics", "/sign-in/ready", "/auth", "/refused"] {
+    for path in ["/sign-in/metrics", "/sign-in/healthz", "/auth", "/refused"] {
         assert_eq!(house.zone.get(path, None).await.status, 401, "{path}");
     }
     let report = house.zone.bench.report().await.unwrap();

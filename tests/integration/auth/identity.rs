@@ -36,10 +36,10 @@ async fn an_operator_comes_in_and_nobody_else() {
         assert_eq!(answer.status, 401, "{who:?}");
         assert_eq!(answer.all("www-authenticate").len(), 1, "{answer:?}");
     }
-    let wrong = house.direct("192.0.2.1", "boss:wrong", &[]).await;
+    let wrong = house.direct("192.0.2.1", "boss:mistyped", &[]).await;
     assert_eq!(wrong.status, 401);
     assert_eq!(house.zone.grafana.asked().len(), 0, "Grafana was asked");
-    for secret in [super::ROOT_PASSWORD, "wrong", "c2VjcmV0"] {
+    for secret in [super::ROOT_PASSWORD, "mistyped", "c2VjcmV0"] {
         assert!(!house.log().contains(secret), "{secret}");
     }
 }
