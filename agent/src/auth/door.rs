@@ -55,6 +55,9 @@ const JUDGED: Duration = Duration::from_secs(10);
 /// Until then.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// How long the end of a session is not said again.
+const TOLD: Duration = Duration::from_secs(3_600);
+
 /// A session's cookie is made anew when it was last so long ago.
 const RENEWED: u64 = 60;
 
@@ -158,6 +161,8 @@ pub(super) struct Door {
     attempts: Mutex<Attempts>,
     right: Mutex<Recent<[u8; 32], Right>>,
     wrong: Mutex<Recent<[u8; 32], ()>>,
+    /// Sessions whose end was said.
+    told: Mutex<Recent<String, ()>>,
     /// One judgement at a time of a password, and of a login.
     flights: Mutex<HashMap<[u8; 32], Weak<tokio::sync::Mutex<()>>>>,
     slots: Arc<Semaphore>,
@@ -186,6 +191,7 @@ impl Door {
             attempts: Mutex::new(Attempts::new()),
             right: Mutex::new(Recent::new(ROOM)),
             wrong: Mutex::new(Recent::new(ROOM)),
+            told: Mutex::new(Recent::new(ROOM)),
             flights: Mutex::new(HashMap::new()),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
             digests,
@@ -445,9 +451,7 @@ impl Door {
         let opened = Session::open(sealed, &lock(&self.keys));
         let Some(session) = opened else { return Entry::Over(None) };
         let over = |end| {
-            self.metrics.session_ended();
-            let Session { uuid, .. } = &session;
-            info!(%uuid, end = ?end, "session over");
+            self.tell_end(&session, end);
             Entry::Over(Some(end))
         };
         let began = session.started.min(session.seen);
@@ -483,6 +487,19 @@ impl Door {
         });
         self.metrics.outcome(Outcome::Session);
         Entry::Open(self.identity(account, role), renewed)
+    }
+
+    /// Its page goes on asking; that it is over is said once.
+    fn tell_end(&self, session: &Session, end: End) {
+        let now = Instant::now();
+        let mut told = lock(&self.told);
+        if told.get(&session.id, now).is_some() {
+            return;
+        }
+        told.insert(session.id.clone(), (), now + TOLD, now);
+        drop(told);
+        self.metrics.session_ended();
+        info!(uuid = %session.uuid, end = ?end, "session over");
     }
 
     fn cannot_tell(&self) -> Entry {

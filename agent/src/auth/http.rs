@@ -85,12 +85,12 @@ async fn auth(State(door): Shared, headers: HeaderMap) -> Response {
             let value = HeaderValue::from_str(token.expose());
             match value {
                 Ok(value) => ([(named("x-token"), value)], ()).into_response(),
-                Err(_) => no(&headers, None),
+                Err(_) => no(&headers),
             }
         }
         Authorization::Token(_) | Authorization::Odd => {
             door.metrics.outcome(Outcome::Refused);
-            no(&headers, None)
+            no(&headers)
         }
         Authorization::None => by_session(&door, &headers).await,
     }
@@ -103,7 +103,7 @@ fn basic(door: &Door, headers: &HeaderMap, answer: SignIn) -> Response {
             let begun = judged.then(|| door.begin(&identity.account).ok());
             yes(&identity, begun.flatten().map(|sealed| kept(&sealed)))
         }
-        SignIn::Wrong => no(headers, None),
+        SignIn::Wrong => no(headers),
         SignIn::Later(wait) => {
             (StatusCode::FORBIDDEN, [(RETRY_AFTER, seconds(wait))])
                 .into_response()
@@ -117,12 +117,12 @@ fn basic(door: &Door, headers: &HeaderMap, answer: SignIn) -> Response {
 async fn by_session(door: &Arc<Door>, headers: &HeaderMap) -> Response {
     let Some(sealed) = cookie(&all(headers, &COOKIE), SESSION) else {
         door.metrics.outcome(Outcome::Nobody);
-        return no(headers, None);
+        return no(headers);
     };
     // A page of somebody else has no business with this session.
     if changes(headers) && !is_from_here(headers, false) {
         door.metrics.outcome(Outcome::Refused);
-        return no(headers, None);
+        return no(headers);
     }
     match door.enter(sealed).await {
         Entry::Open(identity, renewed) => {
@@ -130,7 +130,8 @@ async fn by_session(door: &Arc<Door>, headers: &HeaderMap) -> Response {
         }
         Entry::Over(_) => {
             door.metrics.outcome(Outcome::Refused);
-            no(headers, Some(forgotten(SESSION)))
+            // Its cookie stays until its owner has been told why.
+            no(headers)
         }
         Entry::Unavailable => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -156,13 +157,12 @@ fn yes(identity: &Identity, cookie: Option<String>) -> Response {
 }
 
 /// The one no. A browser gets a page instead of its own box; see `refused`.
-fn no(headers: &HeaderMap, cookie: Option<String>) -> Response {
+fn no(headers: &HeaderMap) -> Response {
     let mut answer = StatusCode::UNAUTHORIZED.into_response();
-    let into = answer.headers_mut();
     if !is_browser(headers) {
-        into.insert(WWW_AUTHENTICATE, HeaderValue::from_static(REALM));
+        let realm = HeaderValue::from_static(REALM);
+        answer.headers_mut().insert(WWW_AUTHENTICATE, realm);
     }
-    set(into, cookie);
     answer
 }
 
@@ -192,7 +192,10 @@ async fn refused(State(door): Shared, headers: HeaderMap) -> Response {
         to: local_path(header(&headers, "x-original-uri")),
         ..Page::default()
     };
-    html(StatusCode::UNAUTHORIZED, page.sign_in())
+    let mut answer = html(StatusCode::UNAUTHORIZED, page.sign_in());
+    let told = notice.map(|_| forgotten(SESSION));
+    set(answer.headers_mut(), told);
+    answer
 }
 
 async fn sign_in_page(State(door): Shared, request: Request) -> Response {

@@ -16,10 +16,9 @@ use super::{BOSS, CUSTOMER, House, PASSWORD, ROOT_PASSWORD, plain};
 #[tokio::test]
 async fn every_no_is_the_same_no() {
     let house = House::open().await;
-    let far = "99999999999999";
     let more = [
         ("disabled", &[("disabled", "true")][..]),
-        ("locked", &[("pwdaccountlockedtime", far)]),
+        ("locked", &[]),
         ("expired", &[("pwdendtime", "1")]),
     ];
     for (at, (login, attributes)) in more.iter().enumerate() {
@@ -27,6 +26,9 @@ async fn every_no_is_the_same_no() {
         house.ufds.account(&uuid, login, PASSWORD, attributes);
         house.ufds.operator(&uuid);
     }
+    let locked = "3f0e8a55-0000-4000-8000-000000000101";
+    let far = "99999999999999";
+    house.ufds.set_of(locked, "pwdaccountlockedtime", &[far]);
     house.restart().await;
     house.ufds.asked();
     let mut answers = Vec::new();
