@@ -179,7 +179,7 @@ fn only_the_sign_in_sets_headers_of_its_own() {
         let conf = output.files.iter().find(|f| f.name.ends_with("nginx.conf"));
         let text = String::from_utf8_lossy(&conf.unwrap().bytes).into_owned();
         let mut own = 0;
-        for location in text.split("location ").skip(1) {
+        for location in text.split("\n        location ").skip(1) {
             if location.contains("proxy_set_header") {
                 own += 1;
                 assert!(location.contains("http://sign_in"), "{location}");

@@ -253,7 +253,10 @@ fn cookie_of(answer: &Answer) -> Option<String> {
 
 /// What may differ from one no to the next left out.
 fn plain(answer: &Answer) -> (u16, Vec<String>, String) {
-    let head = answer.head.lines().filter(|line| !line.starts_with("Date:"));
+    let head = answer
+        .head
+        .lines()
+        .filter(|line| !line.to_ascii_lowercase().starts_with("date:"));
     let head = head.map(str::to_owned).collect();
     (answer.status, head, answer.body.clone())
 }
