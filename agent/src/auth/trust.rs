@@ -81,6 +81,9 @@ pub(super) struct Judge {
 struct First {
     /// In force.
     kept: Option<String>,
+    /// Whether it lies on disk: one that could not be written there is not one
+    /// that an operator removed.
+    on_disk: bool,
     /// Shown, and not kept before UFDS took our password as its own.
     shown: Option<String>,
 }
@@ -95,7 +98,10 @@ impl Judge {
         let mut first = First::default();
         let (mut exact, mut chain) = (Vec::new(), None);
         match trust {
-            Trust::FirstUse => first.kept = kept(path)?,
+            Trust::FirstUse => {
+                first.kept = kept(path)?;
+                first.on_disk = first.kept.is_some();
+            }
             Trust::Certificates(pem) => {
                 (exact, chain) = certificates(pem, &provider)?;
             }
@@ -140,10 +146,13 @@ impl Judge {
         }
         let path = self.path.display();
         match (self.write)(&self.path, format!("{shown}\n").as_bytes()) {
-            Ok(()) => info!(
-                certificate = %shown, %path,
-                "the certificate of UFDS is pinned"
-            ),
+            Ok(()) => {
+                first.on_disk = true;
+                info!(
+                    certificate = %shown, %path,
+                    "the certificate of UFDS is pinned"
+                );
+            }
             Err(error) => warn!(
                 err.message = %error, %path,
                 "could not keep the certificate of UFDS"
@@ -156,8 +165,8 @@ impl Judge {
         let mut first =
             self.first.lock().unwrap_or_else(PoisonError::into_inner);
         // An operator removed the file to have another one taken.
-        if first.kept.is_some() && !self.path.exists() {
-            first.kept = None;
+        if first.on_disk && !self.path.exists() {
+            *first = First::default();
         }
         match &first.kept {
             Some(kept) if *kept == digest => Ok(()),
