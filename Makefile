@@ -75,6 +75,12 @@ bench-dns:	## measure the name server beside Knot, NSD, BIND, unbound
 	cargo build --release --locked -p monitoring-agent --bins
 	cargo bench --locked -p localdc --bench dns
 
+.PHONY: bench-auth
+bench-auth:	## measure the sign-in proxy beside a double of today's
+	@tests/setup.sh bench-auth
+	cargo build --release --locked -p monitoring-agent --bins
+	cargo bench --locked -p localdc --bench auth
+
 .PHONY: bench-shard
 bench-shard:	## measure the shard planner beside hashing: evenness, moves
 	@tests/setup.sh demo

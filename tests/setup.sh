@@ -4,10 +4,11 @@
 # file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 # Brings a Debian 12 machine to where `make demo`, `make test`, `make test-zfs`,
-# `make image`, `make bench-dns`, `make bench-image` or `make fuzz` can run.
+# `make image`, `make bench-dns`, `make bench-auth`, `make bench-image` or
+# `make fuzz` can run.
 #
-#   setup.sh demo|test|test-zfs|image|bench|bench-image|fuzz   as root, or with
-#                                                              sudo
+#   setup.sh demo|test|test-zfs|image|bench|bench-auth|bench-image|fuzz
+#                                                  as root, or with sudo
 #
 # Looks first: when all is there, nothing is fetched and nothing is printed.
 # No package it installs is left running or enabled as a system service.
@@ -23,12 +24,14 @@ demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
 # What tests and checks add; bind9, knot and nsd are primaries to transfer
 # from and to compare with, bind9-dnsutils has nsupdate, too; golang-go and
 # musl-tools build programs that resolve names; libfaketime moves clocks.
-# systemd-container boots LX images. Alertmanager's sources are compiled for
-# illumos.
+# systemd-container boots LX images. chromium signs in, slapd and Triton's
+# client of UFDS (nodejs) are second opinions on LDAP. Alertmanager's sources
+# are compiled for illumos.
 test_packages=(bind9 binutils golang-github-prometheus-alertmanager-dev
     golang-go knot libfaketime libxml2-utils
-    musl-tools nginx nsd openssh-client openssl
-    prometheus-alertmanager shellcheck systemd-container)
+    chromium chromium-driver
+    musl-tools nginx nodejs nsd openssh-client openssl
+    prometheus-alertmanager shellcheck slapd systemd-container)
 # What zone-image starts: git for the version, ssh-keygen for signatures, patch
 # before a compiler, pip and unzip to bring that, mmdebstrap for LX.
 image_packages=(gcc git libc6-dev mmdebstrap openssh-client patch python3-pip
@@ -83,7 +86,7 @@ install_packages() {
         return 1
     fi
     for unit in knot named nginx nsd prometheus prometheus-alertmanager \
-        prometheus-node-exporter unbound
+        prometheus-node-exporter slapd unbound
     do
         [[ " $* " == *" ${unit/#named/bind9} "* ]] || continue
         # Both kinds of init: containers often have neither running.
@@ -125,6 +128,17 @@ ensure_machine() {
     as_root "$PWD/tests/tools/zfs-vm.sh" build
 }
 
+# The client of UFDS that Triton's services use, as an oracle for ours.
+ensure_ufds_client() {
+    local folder=target/ufds-client
+    [[ ! -d $folder/node_modules/ufds ]] || return 0
+    [[ -n $(type -P npm) ]] || ensure_packages npm
+    say "installing ufds 1.9.1 from npm into $folder"
+    mkdir -p "$folder"
+    npm install --prefix "$folder" --ignore-scripts --no-audit --no-fund \
+        --silent ufds@1.9.1
+}
+
 ensure_rust() {
     PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
     [[ -n $(type -P cargo) ]] ||
@@ -152,6 +166,7 @@ test)
         "${image_packages[@]}"
     ensure_illumos
     ensure_zfs_receive
+    ensure_ufds_client
     for tool in "${test_tools[@]}"; do ensure_tool "$tool"; done
     ;;
 test-zfs)
@@ -168,6 +183,11 @@ image)
     ensure_rust
     ensure_packages "${image_packages[@]}"
     ;;
+bench-auth)
+    ensure_rust
+    ensure_packages "${demo_packages[@]}" nginx nodejs wrk
+    ensure_ufds_client
+    ;;
 bench-image)
     ensure_rust
     ensure_packages gcc libc6-dev make pigz tar
@@ -182,7 +202,7 @@ fuzz)
 update-lists) apt update >/dev/null ;;
 install-packages) shift; install_packages "$@" ;;
 *)
-    echo "usage: setup.sh demo|test|test-zfs|image|bench|bench-image|fuzz" >&2
+    echo "usage: setup.sh demo|test|test-zfs|image|bench|bench-auth|bench-image|fuzz" >&2
     exit 64
     ;;
 esac

@@ -14,12 +14,15 @@
 //! (which Prometheus pair scrapes which instance), `deploy` (an operator's tool
 //! and the APIs of a datacenter).
 //!
+//! A daemon of its own: `auth` (who may see Grafana).
+//!
 //! Loops beside the walk: `discovery` (who knows names, who else monitors),
 //! `probe` (CMON asked as Prometheus asks it), `daemons` (do they run),
 //! `status` (what all of it looks like). `run` starts them, `cli` is the way
 //! in, `config` the agent's own file, `log` bunyan lines.
 
 pub mod apply;
+pub mod auth;
 pub mod certgen;
 pub mod cli;
 pub mod config;

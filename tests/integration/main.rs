@@ -12,6 +12,7 @@ mod agent_run;
 mod agent_sapi;
 mod agent_secrets;
 mod agent_status;
+mod auth;
 mod boot;
 mod dashboards;
 mod dns_answers;

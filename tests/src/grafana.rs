@@ -205,7 +205,12 @@ async fn grafana(State(log): State<Log>, mut request: Request) -> Response {
 
 async fn sign_in(State(log): State<Log>, request: Request) -> Response {
     let who = login(request.headers());
+    // What people see instead has no challenge of its own.
+    let seen = request.uri().path() == "/refused";
     note(&log, request).await;
+    if seen {
+        return (StatusCode::UNAUTHORIZED, "sign in\n").into_response();
+    }
     match who.as_deref() {
         Some("operator") => (
             [

@@ -37,6 +37,7 @@ pub mod tags;
 mod testing;
 pub(crate) mod thanos;
 pub mod triton;
+pub mod ufds;
 pub mod vmapi;
 pub mod webhook;
 pub mod world;

@@ -13,6 +13,7 @@ macro_rules! say {
     }};
 }
 
+mod auth;
 mod authority;
 mod certgen;
 mod dns;
@@ -41,6 +42,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::auth::AuthConfigError;
 use crate::config::{ConfigFile, ConfigFileError};
 use crate::host;
 use crate::log::{self, Stream};
@@ -107,6 +109,8 @@ enum Verb {
     Dns(dns::DnsArgs),
     /// Make or renew the client certificate for CMON
     Certgen(certgen::CertgenArgs),
+    /// Say who may see Grafana: the sign-in proxy behind nginx
+    Auth(auth::AuthArgs),
     /// Judge a file whose daemon has no checker of its own
     #[command(hide = true)]
     Lint(lint::LintArgs),
@@ -161,6 +165,7 @@ pub fn config_agent(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             log::start("config-agent", tracing::Level::WARN, Stream::Stderr);
             certgen::certgen(args)
         }
+        Verb::Auth(args) => block_on(auth::auth(args)),
         Verb::Lint(args) => block_on(lint::lint(args)),
         Verb::Completion { shell } => {
             front::complete::<Cli>(shell, "config-agent");
@@ -174,6 +179,7 @@ pub fn config_agent(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             eprintln!("config-agent: {error:#}");
             let zone = error.downcast_ref::<SetupError>();
             let is_final = error.is::<ConfigFileError>()
+                || error.is::<AuthConfigError>()
                 || error.is::<NoRole>()
                 || zone.is_some_and(SetupError::is_final);
             match is_final {
@@ -243,15 +249,20 @@ async fn run_on(start: Start) -> Result<bool, RunError> {
     // Handlers first: a SIGHUP that comes early must not kill us.
     let stop = CancellationToken::new();
     let (ask, asked) = mpsc::channel(1);
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let stop = stop.clone();
-        on_signal(kind, move || stop.cancel());
-    }
+    on_stop(&stop);
     on_signal(SignalKind::hangup(), move || {
         // Full means that one is waiting already.
         let _ = ask.try_send(());
     });
     run::run(start, asked, stop).await.map(|()| true)
+}
+
+/// An orderly end, by whoever asks for it.
+fn on_stop(stop: &CancellationToken) {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let stop = stop.clone();
+        on_signal(kind, move || stop.cancel());
+    }
 }
 
 fn on_signal(kind: SignalKind, mut act: impl FnMut() + Send + 'static) {

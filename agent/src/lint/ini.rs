@@ -14,6 +14,10 @@ use std::collections::BTreeMap;
 enum Want {
     /// This, and it must be there.
     Is(&'static str),
+    /// Must be there: this, and what this zone ends such names with.
+    Header(&'static str),
+    /// Must be there: fields, each from such a header.
+    Headers(&'static [(&'static str, &'static str)]),
     /// Must be there: the content of a file, which holds a secret.
     Secret,
     /// `true` or `false`.
@@ -28,7 +32,7 @@ enum Want {
     One(&'static [&'static str]),
 }
 
-use Want::{Is, Number, One, Path, Secret, Switch, Text};
+use Want::{Header, Headers, Is, Number, One, Path, Secret, Switch, Text};
 
 const OFF: Want = Is("false");
 const ON: Want = Is("true");
@@ -63,13 +67,17 @@ const KEYS: &[(&str, &str, Want)] = &[
     ("security", "strict_transport_security", Switch),
     ("security", "data_source_proxy_whitelist", Text),
     ("auth.proxy", "enabled", ON),
-    ("auth.proxy", "header_name", Is("X-Grafana-Username")),
+    ("auth.proxy", "header_name", Header("X-Grafana-Username")),
     ("auth.proxy", "header_property", Is("username")),
     // Each of them is set by nginx on every request.
     (
         "auth.proxy",
         "headers",
-        Is("Name:X-Grafana-Name Email:X-Grafana-Email Role:X-Grafana-Role"),
+        Headers(&[
+            ("Name", "X-Grafana-Name"),
+            ("Email", "X-Grafana-Email"),
+            ("Role", "X-Grafana-Role"),
+        ]),
     ),
     ("auth.proxy", "headers_encoded", ON),
     ("auth.proxy", "auto_sign_up", Switch),
@@ -133,7 +141,8 @@ pub(super) fn problems(text: &str) -> Vec<String> {
         }
     }
     for (section, key, want) in KEYS {
-        if matches!(want, Is(_) | Secret) && !set.contains_key(&(section, key))
+        if matches!(want, Is(_) | Header(_) | Headers(_) | Secret)
+            && !set.contains_key(&(section, key))
         {
             problems.push(format!("[{section}] {key} must be set"));
         }
@@ -186,6 +195,19 @@ fn judge(want: Want, value: &str) -> Result<(), String> {
         return Err("nothing that is expanded".to_owned());
     }
     let (good, wanted) = match want {
+        Header(name) => {
+            (is_header(value, name), format!("{name}, and hex after a dash"))
+        }
+        Headers(fields) => {
+            let mut words = value.split(' ');
+            let good = fields.iter().all(|(field, name)| {
+                let pair = words.next().and_then(|word| word.split_once(':'));
+                pair.is_some_and(|(f, n)| f == *field && is_header(n, name))
+            });
+            let wanted = fields.iter().map(|(f, n)| format!("{f}:{n}"));
+            let wanted = wanted.collect::<Vec<_>>().join(" ");
+            (good && words.next().is_none(), wanted)
+        }
         Is(text) => (value == text, format!("{text:?}")),
         Secret => (
             secret.is_some_and(is_path),
@@ -200,6 +222,17 @@ fn judge(want: Want, value: &str) -> Result<(), String> {
         One(words) => (words.contains(&value), words.join(" or ")),
     };
     if good { Ok(()) } else { Err(wanted) }
+}
+
+/// `name`, or `name` with a dash and hex digits after it.
+fn is_header(text: &str, name: &str) -> bool {
+    match text.strip_prefix(name) {
+        Some("") => true,
+        Some(end) => end.strip_prefix('-').is_some_and(|end| {
+            end.len() >= 16 && end.bytes().all(|b| b.is_ascii_hexdigit())
+        }),
+        None => false,
+    }
 }
 
 fn is_path(text: &str) -> bool {

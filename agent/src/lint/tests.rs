@@ -103,6 +103,7 @@ fn ini() -> String {
             .replace("{{ paths.data }}", "/data")
             .replace("{{ paths.etc }}", "/etc")
             .replace("{{ grafana.run }}", "/run")
+            .replace("{{ grafana.identity }}", "-0123456789abcdef")
             .replace("{{ grafana.home_dashboard }}", "/d.json")
             .replace("{{ grafana.log_level }}", "info")
             .replace("{{ grafana.query_timeout_seconds }}", "30");
@@ -135,11 +136,13 @@ fn a_softened_ini_is_refused() {
         ("domain = 0", "domain = ${HOME}", "expanded"),
         ("max_connections = 0", "max_connections = few", "a number"),
         ("whitelist =\nenable", "whitelist = 127.0.0.1\nenable", "\"\""),
+        ("Username-0123456789abcdef", "Username-0", "header_name"),
+        ("Username-0123456789abcdef", "User", "header_name"),
         ("[live]", "[live", "no section"),
         ("[live]", "live", "neither key"),
         (
             "Role:X-Grafana-Role",
-            "Role:X-Grafana-Role GrafanaAdmin:X-Is-Admin",
+            "GrafanaAdmin:X-Is-Admin Role:X-Grafana-Role",
             "headers",
         ),
     ] {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::Secret;
 use super::zone::GoLimits;
 
 /// Where Grafana's own metrics are answered: on loopback, and to Prometheus
@@ -43,6 +44,12 @@ pub struct Grafana {
     pub log_level: String,
     /// nginx.
     pub front: Front,
+    /// The sign-in proxy; `None` while it cannot be told where UFDS is.
+    pub sign_in: Option<SignIn>,
+    /// What the names of the headers end with that tell Grafana who somebody
+    /// is: a dash and a random text of this zone, or nothing where no secrets
+    /// are kept. A process that does not know it cannot claim to be anyone.
+    pub identity: String,
     /// Limits of its Go runtime.
     pub limits: GoLimits,
 }
@@ -75,6 +82,70 @@ pub enum SourceKind {
     Prometheus,
     /// Thanos: many of them as one.
     Thanos,
+}
+
+/// The sign-in proxy's own configuration, in the shape of its file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SignIn {
+    /// Unix socket that nginx asks at.
+    pub socket: PathBuf,
+    /// Its folder on the data folder.
+    pub state: PathBuf,
+    /// Users who may connect: nginx'.
+    pub peers: Vec<String>,
+    /// What people see above the form.
+    pub title: String,
+    /// `debug`, `info`, `warn` or `error`.
+    pub log_level: String,
+    /// UFDS.
+    pub ufds: Ufds,
+    /// What UFDS' groups are to Grafana.
+    pub roles: Roles,
+    /// `ufds` or `synthetic`.
+    pub email: String,
+    /// Seconds after which an unused session ends.
+    pub session_idle_seconds: u32,
+    /// Seconds after which any session ends.
+    pub session_seconds: u32,
+    /// Whether tokens of service accounts pass.
+    pub tokens: bool,
+}
+
+/// Where UFDS is, and who asks it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ufds {
+    /// `host:port` of the master, the best first.
+    pub addresses: Vec<String>,
+    /// DN of its root.
+    pub bind_dn: String,
+    /// Its password.
+    pub password: Secret<String>,
+    /// Whose certificate it may show.
+    pub trust: Trust,
+}
+
+/// Whose certificate UFDS may show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    /// The first one that was seen.
+    FirstUse,
+    /// Those with these SHA-256 digests.
+    Pins(Vec<String>),
+    /// These, or those that they signed; PEM.
+    Certificates(String),
+    /// Any.
+    Insecure,
+}
+
+/// What the members of UFDS' groups are to Grafana, in its words; `None`
+/// keeps them out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Roles {
+    /// Of `cn=operators`.
+    pub operators: Option<String>,
+    /// Of `cn=readers`.
+    pub readers: Option<String>,
 }
 
 /// nginx before Grafana: TLS, and nobody in who did not sign in.

@@ -17,7 +17,11 @@ use crate::log::chain;
 use crate::model::{Grafana, Paths};
 
 /// Files below `secrets` on the data folder; grafana.ini names them.
-const SECRETS: [&str; 3] = ["secret_key", "admin_login", "admin_password"];
+const SECRETS: [&str; 4] =
+    ["secret_key", "admin_login", "admin_password", IDENTITY];
+
+/// What the names of identity headers end with.
+const IDENTITY: &str = "identity";
 
 /// Makes what is missing, once, and judges what is there. `owner` is who runs
 /// Grafana; `None` leaves the files to whoever runs this.
@@ -40,6 +44,19 @@ pub(crate) fn keep(
         }
     }
     kept
+}
+
+/// The end of the identity headers' names, once it has been made.
+pub(crate) fn identity(paths: &Paths) -> String {
+    let path = paths.data.join("secrets").join(IDENTITY);
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    // An operator may have brought one that no header could hold.
+    match text.get(..32) {
+        Some(end) if end.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            format!("-{end}")
+        }
+        _ => String::new(),
+    }
 }
 
 fn keep_secrets(folder: &Path, owner: Option<&str>) -> Result<(), String> {

@@ -104,7 +104,7 @@ impl Walk {
             }
         }
         match self.model(metadata, site, found) {
-            Ok(model) => {
+            Ok(mut model) => {
                 if model.prometheus.is_some() {
                     self.certificate(metadata, &model, status);
                 }
@@ -116,6 +116,9 @@ impl Walk {
                         .map(|one| grafana::keep(one, &model.paths, user)),
                     model.thanos.as_ref().map(|one| thanos::keep(one, user)),
                 ];
+                if let Some(grafana) = &mut model.grafana {
+                    grafana.identity = grafana::identity(&model.paths);
+                }
                 let mut judged = BTreeMap::new();
                 for kept in kept.into_iter().flatten() {
                     judged.extend(kept.judged);

@@ -28,32 +28,32 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-const RUN: &str = "opt/triton/grafana/run";
-const ETC: &str = "opt/triton/grafana/etc";
+pub(crate) const RUN: &str = "opt/triton/grafana/run";
+pub(crate) const ETC: &str = "opt/triton/grafana/etc";
 const TLS: &str = "data/grafana/tls";
 
 /// The name that the certificate is for while nobody sets another.
-const NAME: &str = "grafana.dc1.triton.test";
+pub(crate) const NAME: &str = "grafana.dc1.triton.test";
 
 /// A zone with all that runs in it.
-struct Zone {
-    bench: Bench,
-    agent: Agent,
-    grafana: Socket,
+pub(crate) struct Zone {
+    pub(crate) bench: Bench,
+    pub(crate) agent: Agent,
+    pub(crate) grafana: Socket,
     sign_in: Option<Socket>,
 }
 
 /// An answer: status, head and body.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// Every value of a header, names in any case.
-    fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.head
             .lines()
             .filter_map(|line| line.split_once(": "))
@@ -69,6 +69,17 @@ impl Zone {
     }
 
     async fn start_on(bench: Bench, metadata: Value) -> Self {
+        let run = bench.file(RUN);
+        let sign_in = Socket::sign_in(&run.join("sign-in/sign-in.sock"));
+        Self::start_with(bench, metadata, Some(sign_in.unwrap())).await
+    }
+
+    /// With this sign-in proxy, or with the one that the bench has a unit for.
+    pub(crate) async fn start_with(
+        bench: Bench,
+        metadata: Value,
+        sign_in: Option<Socket>,
+    ) -> Self {
         bench.metadata(metadata);
         let conf = bench.file(&format!("{ETC}/nginx.conf"));
         let start = format!("nginx -e stderr -c {}", conf.display());
@@ -80,14 +91,8 @@ impl Zone {
         bench.write(&bench.path("units/nginx.reload"), reload);
         let run = bench.file(RUN);
         let grafana = Socket::grafana(&run.join("grafana/grafana.sock"));
-        let sign_in = Socket::sign_in(&run.join("sign-in.sock"));
         let agent = bench.start();
-        let zone = Self {
-            bench,
-            agent,
-            grafana: grafana.unwrap(),
-            sign_in: Some(sign_in.unwrap()),
-        };
+        let zone = Self { bench, agent, grafana: grafana.unwrap(), sign_in };
         eventually("all is in force", async || {
             let report = zone.bench.report().await?;
             let done = report["walk"]["passes"].as_u64()? > 0
@@ -120,7 +125,7 @@ impl Zone {
     }
 
     /// A TLS connection that takes no certificate but the one on disk.
-    async fn connect(&self) -> TlsStream<TcpStream> {
+    pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
         let pem = fs::read(self.bench.file(&format!("{TLS}/cert.pem")));
         let mut roots = rustls::RootCertStore::empty();
         let cert = CertificateDer::from_pem_slice(&pem.unwrap()).unwrap();
@@ -136,7 +141,7 @@ impl Zone {
     }
 
     /// Sends a request as it is, of a person or of nobody.
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         line: &str,
         who: Option<&str>,
@@ -171,7 +176,7 @@ impl Zone {
         Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    async fn get(&self, path: &str, who: Option<&str>) -> Answer {
+    pub(crate) async fn get(&self, path: &str, who: Option<&str>) -> Answer {
         self.ask(&format!("GET {path}"), who, &[], &[]).await
     }
 

@@ -101,6 +101,8 @@ fn copy_folder(from: &Path, to: &Path, address: Ipv4Addr) {
             .expect("templates are text")
             .replace("127.0.0.1:9090", &format!("{address}:9090"))
             .replace("localhost:9090", &format!("{address}:9090"))
+            // Made by a zone's set-up, which is not run here.
+            .replace("owner = \"auth\"", "owner = \"nobody\"")
             .replace("127.0.0.1:9167", &format!("{address}:9167"))
             .replace(
                 "in grafana.front.metrics_listen",

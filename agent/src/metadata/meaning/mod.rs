@@ -59,7 +59,9 @@ pub fn settings(role: Role) -> Vec<&'static dyn Setting> {
             place::ACCOUNT,
             place::SETTINGS,
         ],
-        Role::Grafana => &[grafana::SETTINGS, place::SETTINGS],
+        Role::Grafana => {
+            &[grafana::SETTINGS, grafana::sign_in::SETTINGS, place::SETTINGS]
+        }
         Role::Thanos => &[
             thanos::SETTINGS,
             alertmanager::SETTINGS,

@@ -5,6 +5,7 @@
 //! What the keys of a Grafana zone mean together.
 
 mod keys;
+pub(super) mod sign_in;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -59,7 +60,7 @@ pub(super) fn grafana(
     let (data_sources, reachable) = data_sources(reader, about);
     let front = Front {
         names: names(reader, &domain, &root_url, metadata),
-        auth: format!("unix:{}", run.join("sign-in.sock").display()),
+        auth: format!("unix:{}", run.join("sign-in/sign-in.sock").display()),
         ..front(reader, https_port, port_suffix)
     };
     let front = scraped(front, about, metadata);
@@ -69,6 +70,10 @@ pub(super) fn grafana(
     } else {
         about.paths.etc.join("dashboards").join(format!("{home}.json"))
     };
+    let log_level = reader.or_default(&LOG_LEVEL).to_owned();
+    let (place, paths) = (&about.place, &about.paths);
+    let sign_in =
+        sign_in::sign_in(reader, place, paths, &run, &domain, &log_level);
     Grafana {
         run,
         domain,
@@ -79,8 +84,10 @@ pub(super) fn grafana(
         home_dashboard,
         live: reader.or_default(&LIVE),
         query_timeout_seconds: reader.or_default(&QUERY_TIMEOUT),
-        log_level: reader.or_default(&LOG_LEVEL).to_owned(),
+        log_level,
         front,
+        sign_in,
+        identity: String::new(),
         limits: about.site.caps.go_limits(SHARE.0, SHARE.1),
     }
 }

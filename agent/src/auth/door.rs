@@ -1,0 +1,653 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Decides who comes in. A request brings a session, a login with a password,
+//! a token, or nothing; what comes out is an identity or one and the same no.
+//!
+//! What strangers must not learn: whether a login exists, whether it is an
+//! operator's, whether a customer's password is right. So the groups are asked
+//! before the password, which is judged for members alone; all others cost
+//! UFDS the same questions; and a no is told at fixed times.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ring::hmac;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use super::account::{Account, Role, Standing};
+use super::attempts::{Attempts, WINDOW, Who, leaves_room};
+use super::config::{AuthConfig, Email};
+use super::credentials::Credentials;
+use super::ended::Ended;
+use super::keys::{
+    KeyError, Keys, Session, hex, open_device, random, seal_device,
+};
+use super::metrics::{Metrics, Outcome, Reason};
+use super::people::People;
+use super::recent::Recent;
+use super::ufds::{Ufds, UfdsError, Verdict};
+use crate::log::chain;
+
+/// How long a right password is believed without asking.
+const RIGHT: Duration = Duration::from_secs(45);
+
+/// How long a wrong one is, so that a browser with an old password asks once.
+const WRONG: Duration = Duration::from_secs(30);
+
+/// Passwords that are remembered, right or wrong.
+const ROOM: usize = 10_000;
+
+/// A no is told at a multiple of this after the question.
+const BEAT: Duration = Duration::from_millis(400);
+
+/// Passwords that are judged at a time; more are told to come again.
+const AT_ONCE: usize = 32;
+
+/// What a judgement may take; nginx waits a little longer.
+const JUDGED: Duration = Duration::from_secs(10);
+
+/// Until then.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// How long the end of a session is not said again.
+const TOLD: Duration = Duration::from_secs(3_600);
+
+/// A session's cookie is made anew when it was last so long ago.
+const RENEWED: u64 = 60;
+
+/// Who somebody is, for Grafana.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) account: Arc<Account>,
+    pub(super) role: Role,
+    /// E-mail address, ours or UFDS'.
+    pub(super) email: String,
+}
+
+/// Where a request comes from, for limits and the log.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) address: IpAddr,
+    pub(super) req_id: String,
+}
+
+/// What becomes of a password.
+#[derive(Clone, Debug)]
+pub(super) enum SignIn {
+    /// It lets in.
+    Right {
+        identity: Identity,
+        /// UFDS judged it just now.
+        judged: bool,
+    },
+    /// It does not.
+    Wrong,
+    /// It was not looked at: come again then.
+    Later(Duration),
+    /// Nobody can tell.
+    Unavailable,
+}
+
+/// What becomes of a session.
+#[derive(Clone, Debug)]
+pub(super) enum Entry {
+    /// It lets in; the cookie to set, when it is to be made anew.
+    Open(Identity, Option<String>),
+    /// It does not; `None` where it never was one.
+    Over(Option<End>),
+    /// Nobody can tell.
+    Unavailable,
+}
+
+/// Why a session is over. Its owner proved who he is, so he is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Expired,
+    SignedOut,
+    PasswordChanged,
+    Gone,
+    NoRole,
+    Standing(Standing),
+}
+
+impl End {
+    /// For its owner.
+    pub(super) fn notice(self) -> &'static str {
+        match self {
+            Self::Expired => "Your session has ended.",
+            Self::SignedOut => "You have signed out.",
+            Self::PasswordChanged => "Your password was changed.",
+            Self::Gone | Self::NoRole => {
+                "Your account may not use Grafana any more."
+            }
+            Self::Standing(Standing::Locked) => {
+                "Your account is locked after too many wrong passwords."
+            }
+            Self::Standing(Standing::Expired) => "Your password has expired.",
+            Self::Standing(_) => "Your account is disabled.",
+        }
+    }
+}
+
+/// What was right.
+#[derive(Clone, Debug)]
+struct Right {
+    uuid: String,
+    password_changed: u64,
+}
+
+/// What one judgement of UFDS comes to.
+enum Judged {
+    Member(Account),
+    No(Reason),
+    /// A known browser, so close to a lock that it must wait.
+    NearLock,
+}
+
+/// The door.
+pub(super) struct Door {
+    config: AuthConfig,
+    pub(super) ufds: Arc<Ufds>,
+    pub(super) people: Arc<People>,
+    pub(super) metrics: Arc<Metrics>,
+    keys: Mutex<Keys>,
+    ended: Mutex<Ended>,
+    attempts: Mutex<Attempts>,
+    right: Mutex<Recent<[u8; 32], Right>>,
+    wrong: Mutex<Recent<[u8; 32], ()>>,
+    /// Sessions whose end was said.
+    told: Mutex<Recent<String, ()>>,
+    /// One judgement at a time of a password, and of a login.
+    flights: Mutex<HashMap<[u8; 32], Weak<tokio::sync::Mutex<()>>>>,
+    slots: Arc<Semaphore>,
+    /// Passwords are remembered by digests under this key of our own, which
+    /// nobody has and which ends with us.
+    digests: hmac::Key,
+}
+
+impl Door {
+    pub(super) fn new(
+        config: AuthConfig,
+        ufds: Arc<Ufds>,
+        people: Arc<People>,
+        metrics: Arc<Metrics>,
+        keys: Keys,
+        ended: Ended,
+    ) -> Result<Arc<Self>, KeyError> {
+        let digests = hmac::Key::new(hmac::HMAC_SHA256, &random::<32>()?);
+        Ok(Arc::new(Self {
+            config,
+            ufds,
+            people,
+            metrics,
+            keys: Mutex::new(keys),
+            ended: Mutex::new(ended),
+            attempts: Mutex::new(Attempts::new()),
+            right: Mutex::new(Recent::new(ROOM)),
+            wrong: Mutex::new(Recent::new(ROOM)),
+            told: Mutex::new(Recent::new(ROOM)),
+            flights: Mutex::new(HashMap::new()),
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            digests,
+        }))
+    }
+
+    pub(super) fn config(&self) -> &AuthConfig {
+        &self.config
+    }
+
+    /// A login and a password. `device`: the cookie of a browser that was
+    /// signed in from.
+    pub(super) async fn sign_in(
+        self: &Arc<Self>,
+        credentials: &Credentials,
+        device: Option<&str>,
+        origin: &Origin,
+    ) -> SignIn {
+        let begin = Instant::now();
+        let key = self.digest(credentials);
+        if let Some(known) = self.known(&key).await {
+            self.count(&known);
+            return known;
+        }
+        // One asks, all who bring the same wait for it.
+        let turn = self.flight(key);
+        let Ok(_turn) = timeout(JUDGED, turn.lock()).await else {
+            self.metrics.outcome(Outcome::Unavailable);
+            return SignIn::Unavailable;
+        };
+        if let Some(known) = self.known(&key).await {
+            self.count(&known);
+            return known;
+        }
+        let who = self.who(credentials, device, origin);
+        if let Err(wait) = lock(&self.attempts).begin(&who, begin) {
+            self.metrics.outcome(Outcome::Limited);
+            let (address, req_id) = (origin.address, &origin.req_id);
+            warn!(%address, %req_id, "too many wrong passwords");
+            return SignIn::Later(wait);
+        }
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+            lock(&self.attempts).forgive(&who, Instant::now());
+            self.metrics.outcome(Outcome::Limited);
+            return SignIn::Later(BUSY);
+        };
+        // A task of its own: who goes away meanwhile has tried all the same,
+        // and a panic over nonsense from UFDS ends nothing else.
+        let door = Arc::clone(self);
+        let (credentials, origin) = (credentials.clone(), origin.clone());
+        let judged = tokio::spawn(async move {
+            let _slot = slot;
+            door.judge(&credentials, key, &who, &origin).await
+        });
+        let answer = judged.await.unwrap_or_else(|error| {
+            error!(err.message = %error, "a sign-in came to a bad end");
+            SignIn::Unavailable
+        });
+        self.count(&answer);
+        if matches!(answer, SignIn::Wrong) {
+            tokio::time::sleep_until(beat(begin, Instant::now()).into()).await;
+        }
+        answer
+    }
+
+    fn who(
+        &self,
+        credentials: &Credentials,
+        device: Option<&str>,
+        origin: &Origin,
+    ) -> Who {
+        let device = device.and_then(|sealed| {
+            let keys = lock(&self.keys);
+            open_device(sealed, &credentials.login, &keys, seconds_now())
+        });
+        let login = self.digest_of(&[credentials.login.as_bytes()]);
+        Who { login, address: origin.address, device }
+    }
+
+    fn count(&self, answer: &SignIn) {
+        self.metrics.outcome(match answer {
+            SignIn::Right { judged: true, .. } => Outcome::Password,
+            SignIn::Right { .. } => Outcome::Cached,
+            SignIn::Wrong => Outcome::Refused,
+            SignIn::Later(_) => Outcome::Limited,
+            SignIn::Unavailable => Outcome::Unavailable,
+        });
+    }
+
+    /// What is known of a password without asking.
+    async fn known(&self, key: &[u8; 32]) -> Option<SignIn> {
+        let now = Instant::now();
+        if lock(&self.wrong).get(key, now).is_some() {
+            self.metrics.reason(Reason::WrongAgain);
+            return Some(SignIn::Wrong);
+        }
+        let right = lock(&self.right).get(key, now).cloned()?;
+        // What changed since is judged anew, by UFDS.
+        let account = self.people.account(&right.uuid).await.ok()??;
+        let stands = account.password_changed == right.password_changed
+            && account.standing(milliseconds_now()) == Standing::Good;
+        let role = self.people.role(&right.uuid).await.ok()??;
+        if !stands {
+            lock(&self.right).remove(key);
+            return None;
+        }
+        let identity = self.identity(account, role);
+        Some(SignIn::Right { identity, judged: false })
+    }
+
+    async fn judge(
+        &self,
+        credentials: &Credentials,
+        key: [u8; 32],
+        who: &Who,
+        origin: &Origin,
+    ) -> SignIn {
+        // One password of a login at a time: what UFDS counts is read before
+        // each.
+        let asked = async {
+            let flight = self.flight(who.login);
+            let _flight = flight.lock().await;
+            self.ask(credentials, who).await
+        };
+        let late = |_| UfdsError::Timeout { what: "all of it" };
+        let judged = timeout(JUDGED, asked).await.map_err(late);
+        let judged = judged.and_then(|judged| judged);
+        let now = Instant::now();
+        match judged {
+            Ok(Judged::Member(account)) => {
+                self.let_in(account, key, who, origin).await
+            }
+            Ok(Judged::NearLock) => {
+                lock(&self.attempts).forgive(who, now);
+                self.refused(Reason::NearLock, credentials, origin);
+                SignIn::Later(WINDOW)
+            }
+            Ok(Judged::No(reason)) => {
+                lock(&self.wrong).insert(key, (), now + WRONG, now);
+                self.refused(reason, credentials, origin);
+                SignIn::Wrong
+            }
+            Err(error) => {
+                lock(&self.attempts).forgive(who, now);
+                let (address, req_id) = (origin.address, &origin.req_id);
+                warn!(
+                    %address, %req_id, err.message = %chain(&error),
+                    "nobody can sign in"
+                );
+                SignIn::Unavailable
+            }
+        }
+    }
+
+    /// What UFDS says. Whatever the answer, it costs two questions.
+    async fn ask(
+        &self,
+        credentials: &Credentials,
+        who: &Who,
+    ) -> Result<Judged, UfdsError> {
+        let password = &credentials.password;
+        let found = self.ufds.by_login(&credentials.login).await?;
+        let no = match &found {
+            None => Some(Reason::UnknownLogin),
+            Some(account) => self.obstacle(account).await?,
+        };
+        let Some(account) = found.filter(|_| no.is_none()) else {
+            self.ufds.pretend(password).await?;
+            return Ok(Judged::No(no.unwrap_or(Reason::UnknownLogin)));
+        };
+        let policy = account.policy.as_deref();
+        if let Some(most) = self.people.failures_that_lock(policy).await? {
+            let known = who.device.is_some();
+            let failures = &account.failures_ms;
+            if !leaves_room(failures, most, known, milliseconds_now()) {
+                if known {
+                    return Ok(Judged::NearLock);
+                }
+                self.ufds.pretend(password).await?;
+                return Ok(Judged::No(Reason::NearLock));
+            }
+        }
+        Ok(match self.ufds.verify(&account.uuid, password).await? {
+            Verdict::Right => Judged::Member(account),
+            Verdict::Wrong => Judged::No(Reason::WrongPassword),
+            Verdict::Locked => Judged::No(Reason::Locked),
+            Verdict::Expired => Judged::No(Reason::Expired),
+            Verdict::Nobody => Judged::No(Reason::UnknownLogin),
+        })
+    }
+
+    /// Why an account is not even asked for its password.
+    async fn obstacle(
+        &self,
+        account: &Account,
+    ) -> Result<Option<Reason>, UfdsError> {
+        if self.people.role(&account.uuid).await?.is_none() {
+            return Ok(Some(Reason::NoRole));
+        }
+        Ok(match account.standing(milliseconds_now()) {
+            Standing::Good => None,
+            Standing::Disabled => Some(Reason::Disabled),
+            Standing::Locked => Some(Reason::Locked),
+            Standing::Expired => Some(Reason::Expired),
+        })
+    }
+
+    async fn let_in(
+        &self,
+        account: Account,
+        key: [u8; 32],
+        who: &Who,
+        origin: &Origin,
+    ) -> SignIn {
+        let now = Instant::now();
+        lock(&self.attempts).succeeded(who, now);
+        let uuid = account.uuid.clone();
+        let password_changed = account.password_changed;
+        let right = Right { uuid: uuid.clone(), password_changed };
+        lock(&self.right).insert(key, right, now + RIGHT, now);
+        let account = self.people.remember(account, true);
+        let Ok(Some(role)) = self.people.role(&uuid).await else {
+            return SignIn::Unavailable;
+        };
+        let (address, req_id) = (origin.address, &origin.req_id);
+        let login = &account.login;
+        info!(
+            %login, %uuid, %address, %req_id, role = role.as_str(),
+            outcome = "right", "password judged"
+        );
+        let identity = self.identity(account, role);
+        SignIn::Right { identity, judged: true }
+    }
+
+    /// The audit of a no. People type passwords where the login goes, so a
+    /// login that UFDS does not know is told by a digest.
+    fn refused(&self, why: Reason, from: &Credentials, origin: &Origin) {
+        self.metrics.reason(why);
+        let (address, req_id) = (origin.address, &origin.req_id);
+        let login = match why {
+            Reason::UnknownLogin => {
+                let digest = self.digest_of(&[from.login.as_bytes()]);
+                format!("unknown:{}", &hex(&digest)[..16])
+            }
+            _ => from.login.clone(),
+        };
+        let reason = why.as_str();
+        warn!(
+            %login, %address, %req_id, reason, outcome = "wrong",
+            "password judged"
+        );
+    }
+
+    /// Looks at a session's cookie.
+    pub(super) async fn enter(&self, sealed: &str) -> Entry {
+        let now = seconds_now();
+        let opened = Session::open(sealed, &lock(&self.keys));
+        let Some(session) = opened else { return Entry::Over(None) };
+        let over = |end| {
+            self.tell_end(&session, end);
+            Entry::Over(Some(end))
+        };
+        let began = session.started.min(session.seen);
+        let idle = now >= session.seen + self.config.session_idle_seconds;
+        let old = now >= session.started + self.config.session_seconds;
+        // A clock that was set back makes no session younger than new.
+        if idle || old || began > now + RENEWED {
+            return over(End::Expired);
+        }
+        if lock(&self.ended).has(&session.id) {
+            return over(End::SignedOut);
+        }
+        let account = match self.people.account(&session.uuid).await {
+            Ok(Some(account)) => account,
+            Ok(None) => return over(End::Gone),
+            Err(_) => return self.cannot_tell(),
+        };
+        let role = match self.people.role(&session.uuid).await {
+            Ok(Some(role)) => role,
+            Ok(None) => return over(End::NoRole),
+            Err(_) => return self.cannot_tell(),
+        };
+        if account.password_changed != session.password_changed {
+            return over(End::PasswordChanged);
+        }
+        match account.standing(milliseconds_now()) {
+            Standing::Good => {}
+            other => return over(End::Standing(other)),
+        }
+        let renewed = (now >= session.seen + RENEWED).then(|| {
+            let session = Session { seen: now, ..session };
+            session.seal(&lock(&self.keys))
+        });
+        self.metrics.outcome(Outcome::Session);
+        Entry::Open(self.identity(account, role), renewed)
+    }
+
+    /// Its page goes on asking; that it is over is said once.
+    fn tell_end(&self, session: &Session, end: End) {
+        let now = Instant::now();
+        let mut told = lock(&self.told);
+        if told.get(&session.id, now).is_some() {
+            return;
+        }
+        told.insert(session.id.clone(), (), now + TOLD, now);
+        drop(told);
+        self.metrics.session_ended();
+        info!(uuid = %session.uuid, end = ?end, "session over");
+    }
+
+    fn cannot_tell(&self) -> Entry {
+        self.metrics.outcome(Outcome::Unavailable);
+        Entry::Unavailable
+    }
+
+    /// A new session's cookie.
+    pub(super) fn begin(&self, account: &Account) -> Result<String, KeyError> {
+        let now = seconds_now();
+        let mut keys = lock(&self.keys);
+        // Old keys go on signing when there is no room for a new one.
+        if let Err(error) = keys.turn(now) {
+            warn!(err.message = %chain(&error), "the old key goes on");
+        }
+        let session =
+            Session::new(&account.uuid, account.password_changed, now)?;
+        self.metrics.session_began();
+        Ok(session.seal(&keys))
+    }
+
+    /// What a browser is known by from now on.
+    pub(super) fn device(&self, account: &Account) -> Result<String, KeyError> {
+        seal_device(&account.login, &lock(&self.keys), seconds_now())
+    }
+
+    /// Ends a session for good.
+    pub(super) fn end(&self, sealed: &str, origin: &Origin) {
+        let Some(session) = Session::open(sealed, &lock(&self.keys)) else {
+            return;
+        };
+        let now = seconds_now();
+        let until = session.started + self.config.session_seconds;
+        let ended = lock(&self.ended).end(&session.id, until, now);
+        let (address, req_id) = (origin.address, &origin.req_id);
+        info!(uuid = %session.uuid, %address, %req_id, "signed out");
+        self.metrics.session_ended();
+        if let Err(error) = ended {
+            warn!(err.message = %error, "a restart may forget a sign-out");
+        }
+    }
+
+    fn identity(&self, account: Arc<Account>, role: Role) -> Identity {
+        let synthetic = || format!("{}@ufds.invalid", account.uuid);
+        let email = match (&account.email, self.config.email) {
+            (Some(email), Email::Ufds) if is_email(email) => email.clone(),
+            _ => synthetic(),
+        };
+        Identity { account, role, email }
+    }
+
+    fn flight(&self, login: [u8; 32]) -> Arc<tokio::sync::Mutex<()>> {
+        let mut flights = lock(&self.flights);
+        flights.retain(|_, flight| flight.strong_count() > 0);
+        if let Some(flight) = flights.get(&login).and_then(Weak::upgrade) {
+            return flight;
+        }
+        let flight = Arc::new(tokio::sync::Mutex::new(()));
+        flights.insert(login, Arc::downgrade(&flight));
+        flight
+    }
+
+    fn digest(&self, credentials: &Credentials) -> [u8; 32] {
+        // Exposed to a digest that cannot be turned back.
+        let password = credentials.password.expose().as_bytes();
+        self.digest_of(&[credentials.login.as_bytes(), password])
+    }
+
+    /// Lengths go in, so that no two lists are told as one.
+    fn digest_of(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.digests);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.sign().as_ref());
+        digest
+    }
+}
+
+/// One that Grafana may look people up by: none of its own built-in account.
+fn is_email(text: &str) -> bool {
+    let Some((name, domain)) = text.split_once('@') else { return false };
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_graphic() && b != b'@')
+    };
+    let domain = domain.to_ascii_lowercase();
+    plain(name)
+        && plain(&domain)
+        && text.len() <= 190
+        && domain != "localhost"
+        && !domain.ends_with(".localhost")
+        && !domain.ends_with("ufds.invalid")
+}
+
+/// The first beat after `now`, counted from `begin`.
+fn beat(begin: Instant, now: Instant) -> Instant {
+    let beats = (now - begin).as_millis() / BEAT.as_millis() + 1;
+    begin + BEAT * u32::try_from(beats).unwrap_or(u32::MAX)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+pub(super) fn seconds_now() -> u64 {
+    since_epoch().as_secs()
+}
+
+fn milliseconds_now() -> u64 {
+    u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_no_is_told_on_the_beat() {
+        let begin = Instant::now();
+        for (took, wanted) in [(0, 1), (399, 1), (400, 2), (2_050, 6)] {
+            let now = begin + Duration::from_millis(took);
+            assert_eq!(beat(begin, now), begin + BEAT * wanted, "{took}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_grafanas_own_is_nobodys() {
+        assert!(is_email("boss@example.com"));
+        for bad in [
+            "",
+            "boss",
+            "@x",
+            "a@",
+            "admin@localhost",
+            "admin@LOCALHOST",
+            "a@b@c",
+            "a b@c.d",
+            "x@ufds.invalid",
+            "zo\u{eb}@x.test",
+        ] {
+            assert!(!is_email(bad), "{bad}");
+        }
+    }
+}

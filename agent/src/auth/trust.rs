@@ -1,0 +1,298 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! Whose certificate UFDS may show. Its own is self-signed, for `*`, without
+//! names, and in older images made anew with each reprovision: so names
+//! cannot be checked, and a pin is what there is. The root password of the
+//! whole cloud goes over this connection.
+//! Source: contract sheet on UFDS, "Server and transport".
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ring::digest;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use rustls::crypto::CryptoProvider;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use serde::Deserialize;
+use tracing::{info, warn};
+
+use super::Write;
+use super::keys::hex;
+
+/// Whose certificate is taken.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Trust {
+    /// The first one that was seen, and no other ever after.
+    FirstUse,
+    /// Certificates with these SHA-256 digests, 64 hex digits each.
+    Pins(Vec<String>),
+    /// One of these in PEM, or one that these authorities signed for the
+    /// name that was asked.
+    Certificates(String),
+    /// Any. Whoever stands in between learns every password.
+    Insecure,
+}
+
+/// Why there is no trust to begin with.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// No certificates, or none that can be an authority's.
+    #[error("the certificates that UFDS may show cannot be used: {reason}")]
+    Certificates {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file of the first one cannot be read.
+    #[error("could not read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Judges what UFDS shows, and remembers the first.
+#[derive(Debug)]
+pub(super) struct Judge {
+    trust: Trust,
+    /// Where the first one's digest is kept.
+    path: PathBuf,
+    write: Write,
+    first: Mutex<First>,
+    exact: Vec<CertificateDer<'static>>,
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+#[derive(Debug, Default)]
+struct First {
+    /// In force.
+    kept: Option<String>,
+    /// Whether it lies on disk: one that could not be written there is not one
+    /// that an operator removed.
+    on_disk: bool,
+    /// Shown, and not kept before UFDS took our password as its own.
+    shown: Option<String>,
+}
+
+impl Judge {
+    pub(super) fn new(
+        trust: &Trust,
+        path: &Path,
+        write: Write,
+    ) -> Result<Arc<Self>, TrustError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut first = First::default();
+        let (mut exact, mut chain) = (Vec::new(), None);
+        match trust {
+            Trust::FirstUse => {
+                first.kept = kept(path)?;
+                first.on_disk = first.kept.is_some();
+            }
+            Trust::Certificates(pem) => {
+                (exact, chain) = certificates(pem, &provider)?;
+            }
+            Trust::Pins(_) => {}
+            Trust::Insecure => warn!(
+                "UFDS may show any certificate: whoever stands in between \
+                 learns every password"
+            ),
+        }
+        Ok(Arc::new(Self {
+            trust: trust.clone(),
+            path: path.to_owned(),
+            write,
+            first: Mutex::new(first),
+            exact,
+            chain,
+            provider,
+        }))
+    }
+
+    /// TLS as this judge wants it.
+    pub(super) fn config(self: &Arc<Self>) -> Arc<ClientConfig> {
+        let provider = Arc::clone(&self.provider);
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring knows the suites of every version")
+            .dangerous()
+            .with_custom_certificate_verifier(
+                Arc::clone(self) as Arc<dyn ServerCertVerifier>
+            )
+            .with_no_client_auth();
+        Arc::new(config)
+    }
+
+    /// Whoever was shown took our password: from now on it is that one.
+    pub(super) fn keep_first(&self) {
+        let mut first =
+            self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(shown) = first.shown.take() else { return };
+        if first.kept.is_some() {
+            return;
+        }
+        let path = self.path.display();
+        match (self.write)(&self.path, format!("{shown}\n").as_bytes()) {
+            Ok(()) => {
+                first.on_disk = true;
+                info!(
+                    certificate = %shown, %path,
+                    "the certificate of UFDS is pinned"
+                );
+            }
+            Err(error) => warn!(
+                err.message = %error, %path,
+                "could not keep the certificate of UFDS"
+            ),
+        }
+        first.kept = Some(shown);
+    }
+
+    fn first_use(&self, digest: String) -> Result<(), Error> {
+        let mut first =
+            self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        // An operator removed the file to have another one taken.
+        if first.on_disk && !self.path.exists() {
+            *first = First::default();
+        }
+        match &first.kept {
+            Some(kept) if *kept == digest => Ok(()),
+            Some(kept) => Err(Error::General(format!(
+                "UFDS shows certificate {digest}, and {kept} is the one it \
+                 showed first; if UFDS was made anew, remove {}",
+                self.path.display()
+            ))),
+            None => {
+                first.shown = Some(digest);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl ServerCertVerifier for Judge {
+    fn verify_server_cert(
+        &self,
+        cert: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let digest = digest::digest(&digest::SHA256, cert);
+        let digest = hex(digest.as_ref());
+        match &self.trust {
+            Trust::Insecure => {}
+            Trust::FirstUse => self.first_use(digest)?,
+            Trust::Pins(pins) => {
+                let known =
+                    pins.iter().any(|pin| pin.eq_ignore_ascii_case(&digest));
+                if !known {
+                    return Err(Error::General(format!(
+                        "UFDS shows certificate {digest}, which is not pinned"
+                    )));
+                }
+            }
+            Trust::Certificates(_) => {
+                if self.exact.iter().any(|known| known == cert) {
+                    return Ok(ServerCertVerified::assertion());
+                }
+                let refused = || {
+                    Error::General(format!(
+                        "UFDS shows certificate {digest}, which is not given"
+                    ))
+                };
+                let chain = self.chain.as_ref().ok_or_else(refused)?;
+                return chain.verify_server_cert(
+                    cert,
+                    intermediates,
+                    name,
+                    ocsp,
+                    now,
+                );
+            }
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    // Who holds the key of what was shown is proven in every case.
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Whether `text` is a digest as a pin has it.
+pub fn is_pin(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn kept(path: &Path) -> Result<Option<String>, TrustError> {
+    match std::fs::read_to_string(path) {
+        // A file that holds no digest matches no certificate.
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(TrustError::Read { path: path.to_owned(), source }),
+    }
+}
+
+type Given = (Vec<CertificateDer<'static>>, Option<Arc<WebPkiServerVerifier>>);
+
+fn certificates(
+    pem: &str,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Given, TrustError> {
+    let bad = |reason: String| TrustError::Certificates { reason };
+    let exact = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| bad(error.to_string()))?;
+    if exact.is_empty() {
+        return Err(bad("none in PEM".to_owned()));
+    }
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(exact.iter().cloned());
+    let chain = match added {
+        0 => None,
+        _ => Some(
+            WebPkiServerVerifier::builder_with_provider(
+                Arc::new(roots),
+                Arc::clone(provider),
+            )
+            .build()
+            .map_err(|error| bad(error.to_string()))?,
+        ),
+    };
+    Ok((exact, chain))
+}

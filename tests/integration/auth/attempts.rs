@@ -1,0 +1,108 @@
+// This Source Code Form is subject to the terms of the Mozilla Public
+// License, v. 2.0. If a copy of the MPL was not distributed with this
+// file, You can obtain one at https://mozilla.org/MPL/2.0/.
+
+//! How often passwords may be tried: nobody is locked out from here.
+
+use futures_util::future::join_all;
+
+use super::{BOSS, CUSTOMER, House, OTHER, PASSWORD, SESSION};
+
+/// 1.9.5: six anonymous requests lock any account of the cloud.
+#[tokio::test]
+async fn strangers_lock_nobody_out() {
+    let house = House::open().await;
+    // The owner has been here before.
+    let answer = house.form("boss", PASSWORD, "/").await;
+    let cookies = answer.all("set-cookie");
+    let device = cookies.iter().find(|it| it.contains("device")).unwrap();
+    let device = format!("Cookie: {}", device.split(';').next().unwrap());
+    let mut statuses = Vec::new();
+    for at in 0..60 {
+        let pair = format!("boss:guess{at}");
+        let address = format!("198.51.100.{at}");
+        statuses.push(house.direct(&address, &pair, &[]).await.status);
+        let pair = format!("customer:guess{at}");
+        house.direct(&format!("203.0.113.{at}"), &pair, &[]).await;
+    }
+    assert_eq!(statuses[..3], [401, 401, 401]);
+    assert!(statuses[3..].iter().all(|status| *status == 403), "{statuses:?}");
+    assert_eq!(house.ufds.get(CUSTOMER, "pwdfailuretime"), [""; 0]);
+    assert_eq!(house.ufds.get(BOSS, "pwdfailuretime").len(), 3);
+    // Over the minutes too, the lock is never reached.
+    assert_eq!(house.ufds.get(BOSS, "pwdaccountlockedtime"), [""; 0]);
+    // The owner comes in all the while, and what was counted is gone.
+    let owner = house.form_with("boss", PASSWORD, "/", &[&device]).await;
+    assert_eq!(owner.status, 303, "{owner:?}");
+}
+
+/// A list that is nearly full was filled elsewhere: strangers add nothing to
+/// it, and are told what everybody is told.
+#[tokio::test]
+async fn what_was_tried_elsewhere_counts_too() {
+    let house = House::open().await;
+    let now = house.ufds.now_ms();
+    let times: Vec<String> = (0..5).map(|at| (now - at).to_string()).collect();
+    let times: Vec<&str> = times.iter().map(String::as_str).collect();
+    house.ufds.set_of(OTHER, "pwdfailuretime", &times);
+    let wrong = house.direct("198.51.100.1", "other:no", &[]).await;
+    let right = house.direct("198.51.100.2", "other:secret", &[]).await;
+    assert_eq!((wrong.status, right.status), (401, 401));
+    assert_eq!(house.ufds.asked().of(OTHER), 0, "nothing was judged");
+    assert!(house.log().contains("near_lock"));
+    assert_eq!(house.ufds.get(OTHER, "pwdfailuretime").len(), 5);
+}
+
+/// 1.9.6: a browser with an old password fires dozens of requests a page, and
+/// uses up all six tries.
+#[tokio::test]
+async fn a_stale_browser_asks_once() {
+    let house = House::open().await;
+    house.ufds.asked();
+    let tries = (0..50).map(|_| house.direct("192.0.2.9", "boss:old", &[]));
+    let answers = join_all(tries).await;
+    assert!(answers.iter().all(|answer| answer.status == 401));
+    let asked = house.ufds.asked();
+    assert_eq!(asked.of(BOSS), 1, "{asked:?}");
+    assert_eq!(house.ufds.get(BOSS, "pwdfailuretime").len(), 1);
+}
+
+/// 1.9.7: a first page is as many searches and compares as it has parts.
+#[tokio::test]
+async fn a_first_page_asks_once() {
+    let house = House::open().await;
+    house.ufds.asked();
+    let parts = (0..50).map(|_| house.direct("192.0.2.9", "boss:secret", &[]));
+    let answers = join_all(parts).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    let asked = house.ufds.asked();
+    assert_eq!(asked.of(BOSS), 1, "{asked:?}");
+}
+
+/// Limits are told by nginx as 429, with how long to wait.
+#[tokio::test]
+async fn who_tries_too_often_is_told_to_wait() {
+    let house = House::open().await;
+    for at in 0..3 {
+        let answer = house.form("nobody", &format!("guess{at}"), "/").await;
+        assert_eq!(answer.status, 401, "{answer:?}");
+    }
+    let page = house.form("nobody", "guess4", "/").await;
+    assert_eq!(page.status, 429);
+    assert_eq!(page.all("retry-after").len(), 1, "{page:?}");
+    assert!(page.body.contains("Too many attempts"));
+    let basic = house.get(Some("nobody")).await;
+    assert_eq!(basic.status, 429, "{basic:?}");
+    let wait: u64 = basic.all("retry-after")[0].parse().unwrap();
+    assert!((1..=1_800).contains(&wait), "{wait}");
+    // From the same address, with the right one.
+    assert!(super::cookie_of(&page).is_none());
+    let boss = house.form("boss", PASSWORD, "/").await;
+    assert!(boss.all("set-cookie")[0].starts_with(SESSION), "{boss:?}");
+    assert!(
+        house
+            .figure("grafana_sign_in_requests_total{outcome=\"limited\"}")
+            .await
+            >= 2
+    );
+}
