@@ -131,13 +131,15 @@ pub(super) fn sapi_url(all: &Facts) -> String {
 /// The folders that boot/setup.sh makes on the delegate dataset; `role` has
 /// one of its own.
 pub(super) fn prepare_data(data: &Path, role: &str) -> Result<(), WorldError> {
-    for (name, owner) in
-        [("config-agent", 0), (role, NOBODY), ("alertmanager", NOBODY)]
-    {
+    for (name, owner, mode) in [
+        ("config-agent", 0, 0o700),
+        (role, NOBODY, 0o755),
+        ("alertmanager", NOBODY, 0o755),
+    ] {
         let path = data.join(name);
         let make = || {
             fs::create_dir_all(&path)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o750))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
             chown(&path, Some(owner), None)
         };
         make().map_err(|source| WorldError::Data {

@@ -30,16 +30,16 @@ pub(super) fn spec(
         Bind::read_only(&world.programs.localdc, &grafana),
         Bind::read_only(Path::new(NGINX), &nginx),
     ]);
-    // Whose workers nginx' are, on both systems.
-    spec.users.push(User {
-        name: "daemon".to_owned(),
-        uid: 1,
-        home: "/usr/sbin".into(),
-    });
+    // Whose workers nginx' are, on both systems; and setup's own.
+    for (name, uid, home) in [("daemon", 1, "/usr/sbin"), ("auth", 611, "/var")]
+    {
+        let (name, home) = (name.to_owned(), home.into());
+        spec.users.push(User { name, uid, home });
+    }
     // Debian's package brings the folder, which nginx wants for what is not
     // used.
     spec.files.insert("/var/lib/nginx/README".into(), String::new());
-    // smf/lx/grafana.service and nginx.service.
+    // smf/lx/grafana.service, auth.service and nginx.service.
     let etc = format!("{home}/etc");
     let ini = format!("{etc}/grafana.ini");
     let command = [&grafana, "server", "--homepath", home, "--config", &ini];
@@ -49,6 +49,16 @@ pub(super) fn spec(
         core_zone::daemon("grafana", "grafana", &environment, command);
     unit.group = Some("daemon".to_owned());
     unit.directory = Some("/data/grafana/data".into());
+    unit.reloads = false;
+    spec.units.push(unit);
+    let agent = "/opt/triton/config-agent/bin/config-agent";
+    let json = format!("{etc}/auth.json");
+    let command = [agent, "auth", "--config", &json].map(str::to_owned);
+    let mut unit = core_zone::daemon("auth", "grafana", "", command);
+    unit.user = Some("auth".to_owned());
+    unit.group = Some("daemon".to_owned());
+    unit.environment_files.clear();
+    unit.directory = Some("/data/grafana/sign-in".into());
     unit.reloads = false;
     spec.units.push(unit);
     let conf = format!("{etc}/nginx.conf");
