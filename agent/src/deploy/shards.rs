@@ -44,6 +44,9 @@ pub struct Facts {
     pub pairs: BTreeMap<String, BTreeSet<Uuid>>,
     /// Those of them whose members are all retired: they take nothing.
     pub retired: BTreeSet<String>,
+    /// Those of whose members no zone runs: they take nothing new, and lose
+    /// nothing.
+    pub absent: BTreeSet<String>,
     /// Instances of Prometheus that have no group: they scrape everything.
     pub ungrouped: Vec<Uuid>,
     /// Zones of the account, by uuid.
@@ -77,9 +80,10 @@ impl From<Vm> for Zone {
 }
 
 /// The application whose Prometheus scrapes the zones of an account: `manta`
-/// for the account that owns it, else `sdc`.
+/// for the account that owns it, `sdc` for its own.
 ///
-/// Errors: SAPI's own.
+/// Errors: SAPI's own; an account that has neither, whose zones no Prometheus
+/// could scrape.
 pub async fn application(
     apis: &Apis,
     account: Uuid,
@@ -90,7 +94,11 @@ pub async fn application(
     let found = apis.sapi.applications(MANTA, false).await;
     let found = found.map_err(DeployError::api("ask SAPI for manta"))?;
     let own = found.iter().find(|one| one.owner_uuid == Some(account));
-    Ok(own.map_or(apis.sdc, |one| one.uuid))
+    own.map(|one| one.uuid).ok_or_else(|| DeployError::Odd {
+        what: format!("account {account}"),
+        seen: "an owner of neither sdc nor this datacenter's manta".into(),
+        wanted: "an account whose zones a Prometheus scrapes",
+    })
 }
 
 /// Gathers the shards whose groups begin with `prefix`, and the zones of an
@@ -102,6 +110,7 @@ pub async fn gather(
     account: Uuid,
     prefix: &str,
 ) -> Result<Facts, DeployError> {
+    is_whole(apis).await?;
     let mut facts = Facts::default();
     let mut working = BTreeSet::new();
     let application = application(apis, account).await?;
@@ -116,28 +125,46 @@ pub async fn gather(
                 let own = instance.metadata.get(key);
                 own.or_else(|| service.metadata.get(key))
             };
-            let groups = names(metadata("groups"));
-            let mut ours =
-                groups.iter().filter(|name| name.starts_with(prefix));
-            match ours.next() {
-                Some(group) => {
-                    if !is_true(metadata(RETIRED)) {
-                        working.insert(group.clone());
-                    }
-                    let pair = facts.pairs.entry(group.clone()).or_default();
-                    pair.insert(instance.uuid);
+            let mut groups = names(metadata("groups"));
+            groups.retain(|name| name.starts_with(prefix));
+            if groups.is_empty() {
+                facts.ungrouped.push(instance.uuid);
+            }
+            for group in groups {
+                if !is_true(metadata(RETIRED)) {
+                    working.insert(group.clone());
                 }
-                None => facts.ungrouped.push(instance.uuid),
+                let pair = facts.pairs.entry(group).or_default();
+                pair.insert(instance.uuid);
             }
         }
     }
     let vms = apis.vmapi.vms(account, &[("state", "active")]).await;
     let vms = vms.map_err(DeployError::api("ask VMAPI for zones"))?;
+    let running = vms.iter().filter(|vm| vm.state == "running");
+    let running: BTreeSet<Uuid> = running.map(|vm| vm.uuid).collect();
+    let absent =
+        facts.pairs.iter().filter(|(_, pair)| pair.is_disjoint(&running));
+    facts.absent = absent.map(|(name, _)| name.clone()).collect();
     facts.zones = vms.into_iter().map(Zone::from).collect();
     let all = facts.pairs.keys();
     facts.retired =
         all.filter(|one| !working.contains(*one)).cloned().collect();
     Ok(facts)
+}
+
+/// A pair that SAPI does not list would lose its zones to the others: a list
+/// that SAPI has from memory is none.
+async fn is_whole(apis: &Apis) -> Result<(), DeployError> {
+    let whole = apis.sapi.is_whole().await;
+    match whole.map_err(DeployError::api("ask SAPI how it is"))? {
+        true => Ok(()),
+        false => Err(DeployError::Odd {
+            what: "SAPI's lists".into(),
+            seen: "what it remembers, its store being away".into(),
+            wanted: "whole ones",
+        }),
+    }
 }
 
 /// A switch as the agent takes it.
@@ -169,6 +196,8 @@ pub(super) fn names(value: Option<&Value>) -> Vec<String> {
 pub struct Write {
     /// The zone.
     pub uuid: Uuid,
+    /// The tag's value that this was made of; others have groups in it too.
+    pub seen: Option<String>,
     /// The tag's new value; `None` takes it away.
     pub value: Option<String>,
 }
@@ -179,6 +208,9 @@ pub enum WriteError {
     /// VMAPI did not take it.
     #[error("VMAPI did not take the tag")]
     Refused(#[source] ApiError),
+    /// Somebody else has written it since.
+    #[error("the tag has changed meanwhile; run it again")]
+    Changed,
     /// It took it, and could not do it.
     #[error("the tag was not written")]
     Job(#[source] JobError),
@@ -222,6 +254,11 @@ async fn write_one(
     write: &Write,
     limit: Duration,
 ) -> Result<(), WriteError> {
+    let now = vmapi.tags(write.uuid, account).await;
+    let now = now.map_err(WriteError::Refused)?;
+    if now.get(KEY).and_then(Value::as_str) != write.seen.as_deref() {
+        return Err(WriteError::Changed);
+    }
     let Started { job_uuid } = match &write.value {
         Some(value) => {
             let tags = [(KEY.to_owned(), Value::from(value.as_str()))];

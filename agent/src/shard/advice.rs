@@ -89,12 +89,17 @@ pub fn advise(shards: &[Facts]) -> Advice {
         .filter(|&(_, &used)| used > MEMORY_MOST_PERMILLE.into())
         .map(|(shard, _)| shard.name.clone())
         .collect();
+    // Memory that nobody tells is not free.
+    let known = shards.iter().all(|shard| {
+        shard.memory_used_bytes > 0
+            && shard.memory_limit_bytes.is_some_and(|limit| limit > 0)
+    });
     let verdict = if !overloaded.is_empty() {
         match needed > shards.len() {
             true => Verdict::Grow { shards: needed },
             false => Verdict::Rebalance,
         }
-    } else if sum < least && needed < shards.len() {
+    } else if known && sum < least && needed < shards.len() {
         Verdict::Shrink { shards: needed }
     } else {
         Verdict::Keep

@@ -109,7 +109,10 @@ pub fn monadm(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("monadm: {error:#}");
+            // An API's words are in it.
+            let text = format!("{error:#}");
+            let lines: Vec<_> = text.lines().map(screen::harmless).collect();
+            eprintln!("monadm: {}", lines.join("\n"));
             ExitCode::FAILURE
         }
     }

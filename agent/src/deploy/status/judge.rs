@@ -75,15 +75,25 @@ fn made_by(one: &Seen) -> String {
 pub(super) fn within(one: &Seen, command: &str) -> String {
     let zlogin = format!("zlogin {} {command}", one.uuid);
     let zone = one.zone.seen().and_then(Option::as_ref);
-    match zone.map(|zone| (&zone.hostname, zone.server)) {
-        Some((name, _)) if !name.is_empty() => {
-            format!("sdc-oneachnode -n {name} '{zlogin}'")
-        }
-        Some((_, Some(server))) => {
-            format!("sdc-oneachnode -n {server} '{zlogin}'")
-        }
-        _ => zlogin,
+    match zone.and_then(node) {
+        Some(node) => format!("sdc-oneachnode -n {node} '{zlogin}'"),
+        None => zlogin,
     }
+}
+
+/// A zone's server, as sdc-oneachnode takes it.
+pub(super) fn node(zone: &ZoneSeen) -> Option<String> {
+    let name = word(&zone.hostname).map(str::to_owned);
+    name.or_else(|| zone.server.map(|server| server.to_string()))
+}
+
+/// Text of others that may stand in a command that somebody copies into a
+/// shell: a word, and no option.
+pub(super) fn word(text: &str) -> Option<&str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let good =
+        !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain);
+    good.then_some(text)
 }
 
 /// Instances that stand in for each other.
@@ -168,7 +178,7 @@ fn shards(seen: &Shards, found: &mut Vec<Finding>) {
         found.push(
             Finding::wrong("shards", says)
                 .on(format!("no prometheus has {group} in metadata groups"))
-                .mend("monadm shard apply"),
+                .mend("monadm shard apply --extent assign"),
         );
     }
     let loads = seen.shards.values().map(|shard| shard.zones);

@@ -363,7 +363,10 @@ async fn fill_images(apis: &Apis, seen: &mut [Seen]) {
 
 fn shards_of(facts: &shards::Facts, prefix: &str) -> Shards {
     let mut seen = Shards::default();
-    for (name, members) in &facts.pairs {
+    // What is on a shard that is retired, nobody scrapes.
+    let working = facts.pairs.iter();
+    let working = working.filter(|(name, _)| !facts.retired.contains(*name));
+    for (name, members) in working {
         let shard = Shard { members: members.clone(), zones: 0 };
         seen.shards.insert(name.clone(), shard);
     }
@@ -378,7 +381,9 @@ fn shards_of(facts: &shards::Facts, prefix: &str) -> Shards {
             if let Some(shard) = seen.shards.get_mut(group) {
                 shard.zones += 1;
                 found += 1;
-            } else if group.starts_with(prefix) {
+            } else if group.starts_with(prefix)
+                && !facts.retired.contains(group)
+            {
                 let count = seen.without_pair.entry(group.to_owned());
                 *count.or_default() += 1;
             }

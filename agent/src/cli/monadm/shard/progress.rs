@@ -7,6 +7,8 @@
 use std::io::{IsTerminal, Write as _};
 use std::time::{Duration, Instant};
 
+use crate::cli::monadm::screen::harmless;
+
 /// Of the bar, in characters.
 const WIDE: usize = 30;
 
@@ -29,7 +31,8 @@ impl Progress {
     pub(super) fn tell(&mut self, what: &str, failed: Option<&str>) {
         self.done += 1;
         let Self { done, total, .. } = *self;
-        let failed = failed.map(|why| format!(": {why}"));
+        let what = harmless(what);
+        let failed = failed.map(|why| format!(": {}", harmless(why)));
         let line = match (self.terminal, failed) {
             (true, None) => String::new(),
             (true, Some(why)) => format!("\r\x1b[K{what}{why}\n"),

@@ -7,6 +7,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::super::screen::harmless;
 use super::wanted::{Row, Wanted};
 use crate::deploy::shards::measured::Load;
 use crate::shard::Plan;
@@ -19,7 +20,11 @@ impl Wanted {
     pub(super) fn show(&self, json: bool) -> Result<()> {
         match json {
             true => say!("{}", serde_json::to_string_pretty(&self.json())?),
-            false => say!("{}", self.table().trim_end()),
+            false => {
+                for line in self.table().trim_end().lines() {
+                    say!("{}", harmless(line));
+                }
+            }
         }
         Ok(())
     }

@@ -28,24 +28,22 @@ pub(super) async fn status(args: StatusArgs) -> Result<bool> {
     let rosters = session.rosters(SERVICE).await?;
     let limits =
         memory_limits(rosters.iter().flat_map(|roster| &roster.members));
-    let mut loads = BTreeMap::new();
-    let working = || wanted.shards.iter().filter(|row| row.state.is_empty());
-    for row in working() {
+    let (mut loads, mut silent) = (BTreeMap::new(), Vec::new());
+    for row in wanted.shards.iter().filter(|row| row.state.is_empty()) {
         match measured.load(&row.members, &limits) {
             Some(load) => {
                 loads.insert(row.name.clone(), load);
             }
-            None => sources
-                .notes
+            None => silent
                 .push(format!("{}: no server says how it fares", row.name)),
         }
     }
-    // Of a part nothing can be said of the whole.
-    let whole = loads.len() == working().count();
     wanted.notes.append(&mut sources.notes);
-    if whole {
+    // Of a part nothing can be said of the whole.
+    if silent.is_empty() {
         judge(&mut wanted, &loads);
     }
+    wanted.problems.append(&mut silent);
     wanted.loads = loads;
     wanted.show(goal.ask.json)?;
     Ok(wanted.is_as_planned())

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::args::Goal;
 use crate::deploy::shards::measured::Load;
-use crate::deploy::shards::{Facts, Write};
+use crate::deploy::shards::{Facts, Write, Zone};
 use crate::shard::tag::{self, Edit};
 use crate::shard::{Instance, Limits, Plan, Request, Shard, ShardName, plan};
 
@@ -27,6 +27,8 @@ pub(super) struct Wanted {
     pub(super) aliases: BTreeMap<Uuid, String>,
     /// Tags to be written.
     pub(super) writes: Vec<Write>,
+    /// Zones whose tag names a shard that is none now.
+    pub(super) orphans: BTreeSet<Uuid>,
     /// What is wrong and stays so.
     pub(super) problems: Vec<String>,
     /// What is to be known beside.
@@ -143,6 +145,7 @@ impl Wanted {
             aliases: BTreeMap::new(),
             writes: Vec::new(),
             problems,
+            orphans: BTreeSet::new(),
             notes: Vec::new(),
             loads: BTreeMap::new(),
             listed: BTreeMap::new(),
@@ -154,7 +157,19 @@ impl Wanted {
                  scrapes everything"
             )
         }));
+        wanted.problems.extend(facts.absent.iter().map(|name| {
+            format!(
+                "{name}: saw none of its zones run, wanted one at least; it \
+                 takes nothing new"
+            )
+        }));
         for zone in &facts.zones {
+            let mut groups = tag::ours(zone.tag.as_deref(), prefix).peekable();
+            if groups.peek().is_some()
+                && groups.all(|name| !facts.pairs.contains_key(name))
+            {
+                wanted.orphans.insert(zone.uuid);
+            }
             wanted.aliases.insert(zone.uuid, zone.alias.clone());
             // One that has no place keeps what it has.
             let place = after.get(&zone.uuid).copied().flatten();
@@ -164,8 +179,8 @@ impl Wanted {
             }
             match tag::edit(zone.tag.as_deref(), prefix, Some(&shard)) {
                 Ok(Edit::Unchanged) => {}
-                Ok(Edit::Delete) => wanted.write(zone.uuid, None),
-                Ok(Edit::Write(value)) => wanted.write(zone.uuid, Some(value)),
+                Ok(Edit::Delete) => wanted.write(zone, None),
+                Ok(Edit::Write(value)) => wanted.write(zone, Some(value)),
                 Err(faults) => wanted.problems.extend(faults.iter().map(|f| {
                     format!("zone {} {}: {f}", zone.uuid, zone.alias)
                 })),
@@ -191,8 +206,9 @@ impl Wanted {
         Ok(wanted)
     }
 
-    fn write(&mut self, uuid: Uuid, value: Option<String>) {
-        self.writes.push(Write { uuid, value });
+    fn write(&mut self, zone: &Zone, value: Option<String>) {
+        let (uuid, seen) = (zone.uuid, zone.tag.clone());
+        self.writes.push(Write { uuid, seen, value });
     }
 
     /// Nothing to write, and nothing wrong.
@@ -245,7 +261,10 @@ fn shards(facts: &Facts, goal: &Goal) -> Result<Vec<Shard>> {
             _ => members.iter().copied().collect(),
         };
         Ok(Shard {
-            capacity: goal.how.cap_of(name),
+            capacity: match facts.absent.contains(name) {
+                true => Some(0),
+                false => goal.how.cap_of(name),
+            },
             draining: draining(name),
             name: ShardName::parse(name).map_err(|e| anyhow!("{e}"))?,
             forbidden,

@@ -78,7 +78,8 @@ pub(super) async fn watch(args: WatchArgs) -> Result<bool> {
                 0
             }
             Err(error) => {
-                if failures == 0 {
+                // And about every hour.
+                if failures.is_multiple_of(60) {
                     let why = format!("{error:#}");
                     warn!(
                         err.message = why,
@@ -124,8 +125,11 @@ impl Watch<'_> {
         self.told.problems(&wanted.problems);
         let now = Instant::now();
         self.retries.keep(&wanted.writes);
-        let writes =
-            wanted.writes.iter().filter(|w| self.retries.is_due(w, now));
+        // A pair that is missing from one answer may be back in the next:
+        // its zones are moved by `apply`, which somebody looks at.
+        let writes = wanted.writes.iter().filter(|one| {
+            !wanted.orphans.contains(&one.uuid) && self.retries.is_due(one, now)
+        });
         let writes: Vec<Write> = writes.cloned().collect();
         self.place(&wanted, writes, stop).await;
         Ok(())
@@ -163,13 +167,13 @@ impl Watch<'_> {
         }
         let session = self.session.as_mut().expect("it was just opened");
         if self.measured.is_none_or(old) {
-            match session.measure().await {
-                // What was known of most zones is better than nothing.
-                Err(error) if self.measured.is_some() => {
-                    let why = format!("{error:#}");
-                    warn!(err.message = why, "zones keep their old weights");
-                }
-                other => other?,
+            // A zone that nobody scrapes is worse than one weighed wrong.
+            if let Err(error) = session.measure().await {
+                let why = format!("{error:#}");
+                warn!(
+                    err.message = why,
+                    "zones keep their old weights, or count as one"
+                );
             }
             self.measured = Some(Instant::now());
         }

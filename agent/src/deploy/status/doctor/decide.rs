@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Allowed, Closer, name_of};
-use crate::deploy::status::judge::{together, within};
+use crate::deploy::status::judge::{node, together, within};
 use crate::deploy::status::{Finding, Look, Picture, Seen};
 use crate::triton::cns::AllowedPeer;
 
@@ -308,12 +308,16 @@ fn clocks(picture: &Picture, found: &mut Vec<Finding>) {
         let off = ahead.unsigned_abs();
         let says = format!("its clock is {off} s {way} the headnode's");
         let zone = one.zone.seen().and_then(Option::as_ref);
-        let server = zone.map_or("", |zone| zone.hostname.as_str());
-        found.push(
-            Finding::wrong(&one.alias, says)
-                .on("header Date of its config-agent; CMON refuses certificates that are not valid yet")
-                .mend(format!("sdc-oneachnode -n {server} 'ntpq -p'")),
+        let finding = Finding::wrong(&one.alias, says).on(
+            "header Date of its config-agent; CMON refuses certificates that \
+             are not valid yet",
         );
+        found.push(match zone.and_then(node) {
+            Some(node) => {
+                finding.mend(format!("sdc-oneachnode -n {node} 'ntpq -p'"))
+            }
+            None => finding,
+        });
     }
     if seen > 0 && !found.iter().any(|one| one.says.starts_with("its clock")) {
         let says = format!("{seen} agree with the headnode's to {CLOCK} s");

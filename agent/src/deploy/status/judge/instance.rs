@@ -4,7 +4,7 @@
 
 //! What is wrong with one instance. Pure.
 
-use super::{made_by, within};
+use super::{made_by, within, word};
 use crate::deploy::status::{
     AgentSeen, Finding, Look, NamesSeen, Picture, Seen, UploadsSeen, ZoneSeen,
 };
@@ -237,10 +237,15 @@ fn certificates(one: &Seen, agent: &AgentSeen, found: &mut Vec<Finding>) {
             _ if *left < 0 => format!("certificate {file} has ended"),
             days => format!("certificate {file} ends in {days} days"),
         };
+        // certgen makes that of CMON's client alone.
+        let mend = match file.contains("cmon") {
+            true => "config-agent certgen",
+            false => "config-agent status",
+        };
         found.push(
             Finding::wrong(&one.alias, says)
                 .on(format!("its config-agent: {left} s are left"))
-                .mend(within(one, "config-agent certgen")),
+                .mend(within(one, mend)),
         );
     }
 }
@@ -272,7 +277,10 @@ fn names(
         serials(picture, name)
             .map(|(alias, serial)| format!("{alias}: serial {serial}")),
     );
-    let refresh = format!("config-agent dns refresh {name}");
+    let refresh = match word(name) {
+        Some(name) => format!("config-agent dns refresh {name}"),
+        None => "config-agent dns".to_owned(),
+    };
     found.push(finding.mend(within(one, &refresh)));
 }
 

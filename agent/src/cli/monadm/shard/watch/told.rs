@@ -127,7 +127,7 @@ mod tests {
         let first = Duration::from_secs(20);
         let (mut retries, mut now) = (Retries::new(first), Instant::now());
         let uuid = Uuid::from_u128(1);
-        let write = Write { uuid, value: None };
+        let write = Write { uuid, seen: None, value: None };
         let mut waits = Vec::new();
         for failed in 1..=40 {
             assert!(retries.is_due(&write, now));
