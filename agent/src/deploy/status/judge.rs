@@ -28,13 +28,18 @@ pub fn judge(picture: &Picture) -> (Verdict, Vec<Finding>) {
     }
     groups(picture, &mut found);
     for cns in &picture.cns {
-        if let Look::Failed(why) = &cns.zones {
-            let says = "CNS does not say which zones it serves";
-            found.push(
+        let says = "CNS does not say which zones it serves";
+        match &cns.zones {
+            Look::Seen(_) => {}
+            Look::Failed(why) => found.push(
                 Finding::wrong(&cns.alias, says)
                     .on(why)
                     .mend("sdc-login cns svcs -xv"),
-            );
+            ),
+            Look::Unasked => found.push(
+                Finding::unseen(&cns.alias, says)
+                    .on("its admin address is not known"),
+            ),
         }
     }
     match &picture.shards {

@@ -89,7 +89,12 @@ fn cns(picture: &Picture, closer: &Closer, found: &mut Vec<Finding>) {
                 found.push(Finding::unseen(alias, says).on(why));
                 continue;
             }
-            Look::Unasked => continue,
+            Look::Unasked => {
+                let says = "whom it lets transfer was not looked at";
+                let why = "its admin address is not known";
+                found.push(Finding::unseen(alias, says).on(why));
+                continue;
+            }
         };
         let lets = |ip: IpAddr| {
             allowed.iter().any(|Allowed { address, mask }| {
@@ -160,7 +165,10 @@ fn cmon(closer: &Closer, found: &mut Vec<Finding>) {
                     .on(why)
                     .mend("sdc-login cmon svcs -xv"),
             ),
-            _ => {}
+            _ => found.push(
+                Finding::unseen("CMON", "was not asked")
+                    .on("its admin address is not known"),
+            ),
         }
         match &one.names {
             Look::Seen(names) => found.push(match names.first() {
