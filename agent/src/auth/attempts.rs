@@ -8,7 +8,8 @@
 //!
 //! Who has signed in from a browser before has a cookie that says so, and is
 //! counted apart from strangers: these can neither lock an account nor keep
-//! its owner out. (The idea is OWASP's "device cookies".)
+//! its owner out. (The idea is OWASP's "device cookies".) Programs keep no
+//! cookies: the network that a login signed in from stands for one.
 //!
 //! Each try is counted before it is made, and taken back when the password
 //! was right or nobody could tell: who goes away in between gains nothing.
@@ -29,7 +30,7 @@ pub(super) const LOGIN_MOST: usize = 3;
 /// Wrong passwords from one address, for any logins.
 pub(super) const ADDRESS_MOST: usize = 10;
 
-/// Wrong passwords for one login from a known browser.
+/// Wrong passwords for one login from a known browser, or a known place.
 pub(super) const DEVICE_MOST: usize = 4;
 
 /// Logins, addresses and browsers that are remembered, of each.
@@ -44,6 +45,34 @@ pub(super) struct Who {
     pub(super) address: IpAddr,
     /// A browser that this login signed in from before.
     pub(super) device: Option<String>,
+    /// Whether it signed in from that network before.
+    pub(super) place: bool,
+}
+
+/// What speaks for whoever tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Nothing.
+    No,
+    /// The login signed in from there of late.
+    Place,
+    /// The login signed in from that browser.
+    Device,
+}
+
+impl Who {
+    pub(super) fn known(&self) -> Known {
+        match self.device {
+            Some(_) => Known::Device,
+            None if self.place => Known::Place,
+            None => Known::No,
+        }
+    }
+
+    /// A login at a network.
+    fn at(&self) -> ([u8; 32], IpAddr) {
+        (self.login, network(self.address))
+    }
 }
 
 /// The tries of late.
@@ -52,6 +81,7 @@ pub(super) struct Attempts {
     logins: Recent<[u8; 32], Tries>,
     addresses: Recent<IpAddr, Tries>,
     devices: Recent<String, Tries>,
+    places: Recent<([u8; 32], IpAddr), Tries>,
 }
 
 type Tries = VecDeque<Instant>;
@@ -62,6 +92,7 @@ impl Attempts {
             logins: Recent::new(ROOM),
             addresses: Recent::new(ROOM),
             devices: Recent::new(ROOM),
+            places: Recent::new(ROOM),
         }
     }
 
@@ -76,6 +107,9 @@ impl Attempts {
         if let Some(device) = &who.device {
             return count(&mut self.devices, device.clone(), DEVICE_MOST, now);
         }
+        if who.place {
+            return count(&mut self.places, who.at(), DEVICE_MOST, now);
+        }
         let address = network(who.address);
         count(&mut self.addresses, address, ADDRESS_MOST, now)?;
         count(&mut self.logins, who.login, LOGIN_MOST, now).inspect_err(|_| {
@@ -87,6 +121,10 @@ impl Attempts {
     pub(super) fn forgive(&mut self, who: &Who, now: Instant) {
         if let Some(device) = &who.device {
             take_back(&mut self.devices, device, now);
+            return;
+        }
+        if who.place {
+            take_back(&mut self.places, &who.at(), now);
             return;
         }
         take_back(&mut self.addresses, &network(who.address), now);
@@ -102,6 +140,7 @@ impl Attempts {
         if let Some(device) = &who.device {
             self.devices.remove(device);
         }
+        self.places.remove(&who.at());
     }
 }
 
@@ -139,7 +178,7 @@ fn take_back<K: std::hash::Hash + Eq + Clone>(
 }
 
 /// One customer has many IPv6 addresses.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => {
             let bits = ip.to_bits() & !u128::from(u64::MAX);
@@ -154,19 +193,26 @@ fn network(address: IpAddr) -> IpAddr {
 ///
 /// A stranger may use up half of them, and later one in a while, but never the
 /// last but one: the last that can be wrong without a lock is for the owner.
+/// The one that locks is for a browser that he signed in from, and for that
+/// alone: others may come from the same place.
 pub(super) fn leaves_room(
     failures_ms: &[u64],
     most: u64,
-    known: bool,
+    known: Known,
     now_ms: u64,
 ) -> bool {
     let count = failures_ms.len() as u64;
     let latest = failures_ms.iter().copied().max().unwrap_or(0);
     let window = u64::try_from(WINDOW.as_millis()).unwrap_or(u64::MAX);
     let rested = now_ms.saturating_sub(latest) >= window;
+    let before_lock = most.saturating_sub(1);
     let (free, last) = match known {
-        true => (most.saturating_sub(1), u64::MAX),
-        false => (most / 2, most.saturating_sub(1)),
+        Known::Device => (before_lock, u64::MAX),
+        Known::Place => (before_lock, before_lock),
+        Known::No => {
+            let last = most.saturating_sub(2);
+            ((most / 2).min(last), last)
+        }
     };
     count < free || (rested && count < last)
 }
@@ -180,6 +226,7 @@ mod tests {
             login: [login; 32],
             address: address.parse().unwrap(),
             device: device.map(str::to_owned),
+            place: false,
         }
     }
 
@@ -195,6 +242,11 @@ mod tests {
         assert_eq!(attempts.begin(&stranger, now), Err(WINDOW));
         let owner = who(1, "192.0.2.99", Some("d"));
         assert_eq!(attempts.begin(&owner, now), Ok(()));
+        let program = Who { place: true, ..who(1, "192.0.2.99", None) };
+        for _ in 0..DEVICE_MOST {
+            assert_eq!(attempts.begin(&program, now), Ok(()));
+        }
+        assert_eq!(attempts.begin(&program, now), Err(WINDOW));
         let later = now + WINDOW;
         assert_eq!(attempts.begin(&stranger, later), Ok(()));
     }
@@ -239,24 +291,32 @@ mod tests {
             let mut failures = Vec::new();
             let mut now = 10 * window;
             for _ in 0..1_000 {
-                if leaves_room(&failures, 6, false, now) {
+                if leaves_room(&failures, 6, Known::No, now) {
                     failures.push(now);
+                    for owner in [Known::Place, Known::Device] {
+                        let room = leaves_room(&failures, 6, owner, now);
+                        assert!(room, "{step}: {owner:?} after {failures:?}");
+                    }
                 }
                 now += step;
             }
-            assert!(failures.len() <= 5, "{step}: {}", failures.len());
-            let later = now + window;
-            assert!(leaves_room(&failures, 6, true, later), "the owner");
+            assert!(failures.len() <= 4, "{step}: {}", failures.len());
         }
         // A known browser in a hurry does not either.
         let mut failures = Vec::new();
         for now in 0..1_000 {
-            if leaves_room(&failures, 6, true, now) {
+            if leaves_room(&failures, 6, Known::Device, now) {
                 failures.push(now);
             }
         }
         assert_eq!(failures.len(), 5);
-        // A policy that locks at the first leaves nothing to strangers.
-        assert!(!leaves_room(&[], 1, false, 5 * window));
+        // The one that locks is not for everybody at its place.
+        let later = 10 * window;
+        assert!(leaves_room(&failures, 6, Known::Device, later));
+        assert!(!leaves_room(&failures, 6, Known::Place, later));
+        // A policy that locks early leaves nothing to strangers.
+        for most in [1, 2] {
+            assert!(!leaves_room(&[], most, Known::No, 5 * window));
+        }
     }
 }

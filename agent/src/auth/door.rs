@@ -14,6 +14,7 @@ mod sessions;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,15 +24,15 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::account::{Account, Role, Standing};
-use super::attempts::{Attempts, WINDOW, Who, leaves_room};
+use super::attempts::{Attempts, Known, WINDOW, Who, leaves_room, network};
 use super::config::{AuthConfig, Email};
 use super::credentials::Credentials;
 use super::ended::Ended;
-use super::keys::{KeyError, Keys, hex, open_device, random};
+use super::keys::{DEVICE_SECONDS, KeyError, Keys, hex, open_device, random};
 use super::metrics::{Metrics, Outcome, Reason};
 use super::people::People;
 use super::recent::Recent;
-use super::ufds::{Ufds, UfdsError, Verdict};
+use super::ufds::{COMPARE, Ufds, UfdsError, Verdict};
 use crate::log::chain;
 
 /// How long a right password is believed without asking.
@@ -44,10 +45,13 @@ const WRONG: Duration = Duration::from_secs(30);
 const ROOM: usize = 10_000;
 
 /// A no is told at a multiple of this after the question.
-const BEAT: Duration = Duration::from_millis(400);
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Passwords that are judged at a time; more are told to come again.
 const AT_ONCE: usize = 32;
+
+/// Passwords that wait for it, or for the same password of somebody else.
+const WAITING: usize = 128;
 
 /// What a judgement may take; nginx waits a little longer.
 const JUDGED: Duration = Duration::from_secs(10);
@@ -166,6 +170,9 @@ pub(super) struct Door {
     /// One judgement at a time of a password, and of a login.
     flights: Mutex<HashMap<[u8; 32], Weak<tokio::sync::Mutex<()>>>>,
     slots: Arc<Semaphore>,
+    waiting: Semaphore,
+    /// Networks that a login signed in from.
+    places: Mutex<Recent<[u8; 32], ()>>,
     /// Passwords are remembered by digests under this key of our own, which
     /// nobody has and which ends with us.
     digests: hmac::Key,
@@ -194,6 +201,8 @@ impl Door {
             told: Mutex::new(Recent::new(ROOM)),
             flights: Mutex::new(HashMap::new()),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
+            waiting: Semaphore::new(WAITING),
+            places: Mutex::new(Recent::new(ROOM)),
             digests,
         }))
     }
@@ -216,9 +225,13 @@ impl Door {
             self.count(&known);
             return known;
         }
+        let Ok(_waits) = self.waiting.try_acquire() else {
+            self.metrics.outcome(Outcome::Limited);
+            return SignIn::Later(BUSY);
+        };
         // One asks, all who bring the same wait for it.
-        let turn = self.flight(key);
-        let Ok(_turn) = timeout(JUDGED, turn.lock()).await else {
+        let turn = self.flight(key).lock_owned();
+        let Ok(turn) = timeout(JUDGED, turn).await else {
             self.metrics.outcome(Outcome::Unavailable);
             return SignIn::Unavailable;
         };
@@ -239,21 +252,25 @@ impl Door {
             return SignIn::Later(BUSY);
         };
         // A task of its own: who goes away meanwhile has tried all the same,
-        // and a panic over nonsense from UFDS ends nothing else.
+        // and keeps the turn until it is known what of; a panic over nonsense
+        // from UFDS ends nothing else.
         let door = Arc::clone(self);
         let (credentials, origin) = (credentials.clone(), origin.clone());
         let judged = tokio::spawn(async move {
-            let _slot = slot;
-            door.judge(&credentials, key, &who, &origin).await
+            let _turn = turn;
+            let answer = door.judge(&credentials, key, &who, &origin).await;
+            drop(slot);
+            if matches!(answer, SignIn::Wrong) {
+                let told = beat(begin, Instant::now());
+                tokio::time::sleep_until(told.into()).await;
+            }
+            answer
         });
         let answer = judged.await.unwrap_or_else(|error| {
             error!(err.message = %error, "a sign-in came to a bad end");
             SignIn::Unavailable
         });
         self.count(&answer);
-        if matches!(answer, SignIn::Wrong) {
-            tokio::time::sleep_until(beat(begin, Instant::now()).into()).await;
-        }
         answer
     }
 
@@ -268,7 +285,14 @@ impl Door {
             open_device(sealed, &credentials.login, &keys, seconds_now())
         });
         let login = self.digest_of(&[credentials.login.as_bytes()]);
-        Who { login, address: origin.address, device }
+        let place = self.place(&login, origin.address);
+        let place = lock(&self.places).get(&place, Instant::now()).is_some();
+        Who { login, address: origin.address, device, place }
+    }
+
+    /// A login at a network, by a digest.
+    fn place(&self, login: &[u8; 32], address: IpAddr) -> [u8; 32] {
+        self.digest_of(&[login, network(address).to_string().as_bytes()])
     }
 
     fn count(&self, answer: &SignIn) {
@@ -311,12 +335,18 @@ impl Door {
     ) -> SignIn {
         // One password of a login at a time: what UFDS counts is read before
         // each.
+        let put = AtomicBool::new(false);
         let asked = async {
             let flight = self.flight(who.login);
             let _flight = flight.lock().await;
-            self.ask(credentials, who).await
+            self.ask(credentials, who, &put).await
         };
-        let late = |_| UfdsError::Timeout { what: "all of it" };
+        let late = |_| UfdsError::Timeout {
+            what: match put.load(Ordering::Relaxed) {
+                true => COMPARE,
+                false => "all of it",
+            },
+        };
         let judged = timeout(JUDGED, asked).await.map_err(late);
         let judged = judged.and_then(|judged| judged);
         let now = Instant::now();
@@ -335,7 +365,9 @@ impl Door {
                 SignIn::Wrong
             }
             Err(error) => {
-                lock(&self.attempts).forgive(who, now);
+                if !error.may_have_counted() {
+                    lock(&self.attempts).forgive(who, now);
+                }
                 let (address, req_id) = (origin.address, &origin.req_id);
                 warn!(
                     %address, %req_id, err.message = %chain(&error),
@@ -346,34 +378,51 @@ impl Door {
         }
     }
 
-    /// What UFDS says. Whatever the answer, it costs two questions.
+    /// What UFDS says. Whatever the answer, it costs two questions; what is
+    /// to be known beside them is asked before, for everybody. `put`: that the
+    /// password was on its way.
     async fn ask(
         &self,
         credentials: &Credentials,
         who: &Who,
+        put: &AtomicBool,
     ) -> Result<Judged, UfdsError> {
         let password = &credentials.password;
-        let found = self.ufds.by_login(&credentials.login).await?;
+        self.people.groups().await?;
+        self.people.failures_that_lock(None).await?;
+        let found = match self.ufds.by_login(&credentials.login).await {
+            // To strangers one like any other that does not let in.
+            Err(
+                error @ (UfdsError::Account(_) | UfdsError::Ambiguous { .. }),
+            ) => {
+                warn!(err.message = %chain(&error), "a login is no good");
+                None
+            }
+            found => found?,
+        };
         let no = match &found {
             None => Some(Reason::UnknownLogin),
             Some(account) => self.obstacle(account).await?,
         };
         let Some(account) = found.filter(|_| no.is_none()) else {
+            put.store(true, Ordering::Relaxed);
             self.ufds.pretend(password).await?;
             return Ok(Judged::No(no.unwrap_or(Reason::UnknownLogin)));
         };
         let policy = account.policy.as_deref();
         if let Some(most) = self.people.failures_that_lock(policy).await? {
-            let known = who.device.is_some();
+            let known = who.known();
             let failures = &account.failures_ms;
             if !leaves_room(failures, most, known, milliseconds_now()) {
-                if known {
+                if known == Known::Device {
                     return Ok(Judged::NearLock);
                 }
+                put.store(true, Ordering::Relaxed);
                 self.ufds.pretend(password).await?;
                 return Ok(Judged::No(Reason::NearLock));
             }
         }
+        put.store(true, Ordering::Relaxed);
         Ok(match self.ufds.verify(&account.uuid, password).await? {
             Verdict::Right => Judged::Member(account),
             Verdict::Wrong => Judged::No(Reason::WrongPassword),
@@ -408,6 +457,9 @@ impl Door {
     ) -> SignIn {
         let now = Instant::now();
         lock(&self.attempts).succeeded(who, now);
+        let place = self.place(&who.login, who.address);
+        let until = now + Duration::from_secs(DEVICE_SECONDS);
+        lock(&self.places).insert(place, (), until, now);
         let uuid = account.uuid.clone();
         let password_changed = account.password_changed;
         let right = Right { uuid: uuid.clone(), password_changed };
@@ -529,7 +581,7 @@ mod tests {
     #[test]
     fn a_no_is_told_on_the_beat() {
         let begin = Instant::now();
-        for (took, wanted) in [(0, 1), (399, 1), (400, 2), (2_050, 6)] {
+        for (took, wanted) in [(0, 1), (999, 1), (1_000, 2), (5_050, 6)] {
             let now = begin + Duration::from_millis(took);
             assert_eq!(beat(begin, now), begin + BEAT * wanted, "{took}");
         }

@@ -99,7 +99,9 @@ impl People {
 
     async fn look(self: Arc<Self>) {
         match self.ufds.groups().await {
-            Ok(groups) => self.take_groups(groups),
+            Ok(groups) => {
+                self.take_groups(groups);
+            }
             // The pool has said what is wrong with the connection.
             Err(UfdsError::Resting { .. } | UfdsError::Connect { .. }) => {
                 return;
@@ -139,21 +141,16 @@ impl People {
         if let Some(groups) = self.known_groups() {
             return Ok(groups);
         }
-        let asked = self.ufds.groups().await;
-        match asked {
-            Ok(groups) => self.take_groups(groups),
-            Err(error) => {
+        match self.ufds.groups().await {
+            Ok(groups) => Ok(self.take_groups(groups)),
+            Err(error) if error.is_outage() => {
                 let state = self.state();
-                let (groups, read) = state.groups.as_ref().ok_or(error)?;
-                if read.elapsed() < STALE {
-                    return Ok(Arc::clone(groups));
-                }
+                let known = state.groups.as_ref();
+                let known = known.filter(|(_, read)| read.elapsed() < STALE);
+                known.map(|(groups, _)| Arc::clone(groups)).ok_or(error)
             }
+            Err(error) => Err(error),
         }
-        let state = self.state();
-        let (groups, _) =
-            state.groups.as_ref().ok_or(UfdsError::NoOperators)?;
-        Ok(Arc::clone(groups))
     }
 
     fn known_groups(&self) -> Option<Arc<Groups>> {
@@ -168,7 +165,7 @@ impl People {
         age < FRESH || (age < STALE && !self.ufds.is_well())
     }
 
-    fn take_groups(&self, groups: Groups) {
+    fn take_groups(&self, groups: Groups) -> Arc<Groups> {
         let mut state = self.state();
         let before = state.groups.as_ref().map(|(groups, _)| groups);
         if before.is_some_and(|before| **before != groups) {
@@ -176,7 +173,9 @@ impl People {
             let readers = groups.readers.len();
             info!(operators, readers, "members of UFDS' groups changed");
         }
-        state.groups = Some((Arc::new(groups), Instant::now()));
+        let groups = Arc::new(groups);
+        state.groups = Some((Arc::clone(&groups), Instant::now()));
+        groups
     }
 
     /// An account, a moment old at most while UFDS answers.
@@ -200,9 +199,10 @@ impl People {
         }
         match (self.read(uuid).await, known) {
             (Ok(account), _) => Ok(account),
-            (Err(UfdsError::Account(bad)), _) => Err(bad.into()),
-            (Err(_), Some(known)) => Ok(Some(known.account)),
-            (Err(error), None) => Err(error),
+            (Err(error), Some(known)) if error.is_outage() => {
+                Ok(Some(known.account))
+            }
+            (Err(error), _) => Err(error),
         }
     }
 

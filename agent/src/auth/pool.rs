@@ -53,6 +53,9 @@ pub(super) struct Pool {
     judge: Arc<Judge>,
     slots: Vec<Mutex<Option<Ldap>>>,
     next: AtomicUsize,
+    /// Held while the certificate that is shown is taken for good: one is
+    /// shown at a time, so what is kept took our password.
+    first: Mutex<()>,
     health: StdMutex<Health>,
 }
 
@@ -80,6 +83,7 @@ impl Pool {
             judge,
             slots: (0..CONNECTIONS).map(|_| Mutex::new(None)).collect(),
             next: AtomicUsize::new(0),
+            first: Mutex::new(()),
             health: StdMutex::new(Health::default()),
         }
     }
@@ -166,7 +170,15 @@ impl Pool {
         for at in 0..addresses.len() {
             let at = (preferred + at) % addresses.len();
             let (host, address) = &addresses[at];
-            let opened = self.open(host, *address);
+            let opened = async {
+                let _alone = match self.judge.is_open() {
+                    true => Some(self.first.lock().await),
+                    false => None,
+                };
+                let ldap = self.open(host, *address).await?;
+                self.judge.keep_first();
+                Ok(ldap)
+            };
             let opened = match timeout(CONNECT_LIMIT, opened).await {
                 Ok(opened) => opened,
                 Err(_) => Err(UfdsError::Timeout { what: "connecting" }),
@@ -174,7 +186,6 @@ impl Pool {
             match opened {
                 Ok(ldap) => {
                     self.health().preferred = at;
-                    self.judge.keep_first();
                     return Ok(ldap);
                 }
                 Err(source) => {

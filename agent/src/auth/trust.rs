@@ -10,7 +10,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ring::digest;
 use rustls::client::WebPkiServerVerifier;
@@ -161,13 +161,24 @@ impl Judge {
         first.kept = Some(shown);
     }
 
-    fn first_use(&self, digest: String) -> Result<(), Error> {
+    /// Whether any that is shown now is taken for good.
+    pub(super) fn is_open(&self) -> bool {
+        self.trust == Trust::FirstUse && self.first().kept.is_none()
+    }
+
+    fn first(&self) -> MutexGuard<'_, First> {
         let mut first =
             self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        // An operator removed the file to have another one taken.
-        if first.on_disk && !self.path.exists() {
+        // An operator removed the file to have another one taken. One that
+        // cannot be looked at was not removed.
+        if first.on_disk && matches!(self.path.try_exists(), Ok(false)) {
             *first = First::default();
         }
+        first
+    }
+
+    fn first_use(&self, digest: String) -> Result<(), Error> {
+        let mut first = self.first();
         match &first.kept {
             Some(kept) if *kept == digest => Ok(()),
             Some(kept) => Err(Error::General(format!(
@@ -295,4 +306,32 @@ fn certificates(
         ),
     };
     Ok((exact, chain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only a file that is certainly gone opens the door to another.
+    #[test]
+    fn a_pin_that_cannot_be_looked_at_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("state");
+        std::fs::create_dir(&inside).unwrap();
+        let path = inside.join("ufds.sha256");
+        let write: Write = |path, bytes| std::fs::write(path, bytes);
+        let judge = Judge::new(&Trust::FirstUse, &path, write).unwrap();
+        assert!(judge.is_open());
+        judge.first_use("aa".to_owned()).unwrap();
+        judge.keep_first();
+        assert!(!judge.is_open());
+        // Whoever looks fails, and not for want of the file.
+        std::fs::rename(&inside, folder.path().join("moved")).unwrap();
+        std::fs::write(&inside, "").unwrap();
+        assert!(judge.first_use("bb".to_owned()).is_err());
+        assert!(judge.first_use("aa".to_owned()).is_ok());
+        std::fs::remove_file(&inside).unwrap();
+        assert!(judge.is_open(), "an operator removed it");
+        assert!(judge.first_use("bb".to_owned()).is_ok());
+    }
 }

@@ -39,6 +39,9 @@ const POLICY: &str = "cn=pwdpolicy, o=smartdc";
 const DECOY: &str =
     "uuid=00000000-0000-4000-8000-000000000000, ou=users, o=smartdc";
 
+/// What judges a password is called.
+pub(super) const COMPARE: &str = "compare";
+
 /// Until a question is put to a fresh connection: the pool rests a while.
 const AGAIN: Duration = Duration::from_millis(600);
 
@@ -115,6 +118,34 @@ pub enum UfdsError {
     /// There is no group of operators.
     #[error("UFDS has no {OPERATORS}")]
     NoOperators,
+}
+
+impl UfdsError {
+    /// Whether it could not say anything: what it said before stands. All
+    /// else is an answer, and no good one.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Lost { .. }
+            | Self::Timeout { .. }
+            | Self::Resting { .. } => true,
+            Self::Refused { rc, .. } => OUT_OF_ORDER.contains(rc),
+            Self::Account(_) | Self::Ambiguous { .. } | Self::NoOperators => {
+                false
+            }
+        }
+    }
+
+    /// Whether a password was under way: UFDS may have counted it.
+    pub(super) fn may_have_counted(&self) -> bool {
+        matches!(
+            self,
+            Self::Lost { what: COMPARE, .. }
+                | Self::Timeout { what: COMPARE }
+                | Self::Refused { what: COMPARE, .. }
+        )
+    }
 }
 
 /// What UFDS says of a password.
@@ -263,7 +294,7 @@ impl Ufds {
         let clear = password.expose().as_bytes();
         let answer = self.ask(Question::Compare { dn, clear }).await?;
         verdict(answer.rc, &answer.text).ok_or(UfdsError::Refused {
-            what: "compare",
+            what: COMPARE,
             rc: answer.rc,
             text: answer.text,
         })
@@ -354,7 +385,7 @@ struct Answer {
 impl Question<'_> {
     fn name(&self) -> &'static str {
         match self {
-            Self::Compare { .. } => "compare",
+            Self::Compare { .. } => COMPARE,
             Self::Search { .. } => "search",
         }
     }

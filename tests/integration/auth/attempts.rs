@@ -5,8 +5,11 @@
 //! How often passwords may be tried: nobody is locked out from here.
 
 use futures_util::future::join_all;
+use localdc::ufds::Fault;
 
-use super::{BOSS, CUSTOMER, House, OTHER, PASSWORD, SESSION};
+use super::{
+    BOSS, CUSTOMER, House, OTHER, PASSWORD, READER, SESSION, eventually,
+};
 
 /// 1.9.5: six anonymous requests lock any account of the cloud.
 #[tokio::test]
@@ -105,4 +108,82 @@ async fn who_tries_too_often_is_told_to_wait() {
             .await
             >= 2
     );
+}
+
+/// Programs keep no cookies: where they came in before, strangers elsewhere do
+/// not keep them out.
+#[tokio::test]
+async fn a_program_comes_in_from_where_it_did_before() {
+    let house = House::open().await;
+    let home = "192.0.2.7";
+    let right = format!("boss:{PASSWORD}");
+    assert_eq!(house.direct(home, &right, &[]).await.status, 200);
+    for at in 0..4 {
+        let address = format!("198.51.100.{at}");
+        house.direct(&address, &format!("boss:guess{at}"), &[]).await;
+    }
+    // Not one that is remembered.
+    house.ufds.set_password(BOSS, "another1");
+    let pair = "boss:another1";
+    let elsewhere = house.direct("203.0.113.1", pair, &[]).await;
+    assert_eq!(elsewhere.status, 403, "{elsewhere:?}");
+    let answer = house.direct(home, pair, &[]).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+/// A password that UFDS counted, and whose verdict was lost on the way, was
+/// tried.
+#[tokio::test]
+async fn what_ufds_may_have_counted_is_not_forgiven() {
+    let house = House::open().await;
+    house.ufds.asked();
+    house.ufds.set_fault(Fault::Lost);
+    let mut at = 0;
+    let mut judged = 0;
+    eventually("three were judged", async || {
+        at += 1;
+        let address = format!("198.51.100.{at}");
+        let pair = format!("reader:guess{at}");
+        let answer = house.direct(&address, &pair, &[]).await;
+        assert_eq!(answer.status, 500, "{answer:?}");
+        judged += house.ufds.asked().of(READER);
+        (judged == 3).then_some(())
+    })
+    .await;
+    assert_eq!(house.ufds.get(READER, "pwdfailuretime").len(), 3);
+    house.ufds.set_fault(Fault::None);
+    let next = house.direct("203.0.113.1", "reader:guess", &[]).await;
+    assert_eq!(next.status, 403, "{next:?}");
+}
+
+/// Who goes away keeps the turn: the same password is asked about once.
+#[tokio::test]
+async fn who_goes_away_gives_no_second_try() {
+    let house = House::open().await;
+    house.ufds.asked();
+    let late = std::time::Duration::from_secs(1);
+    house.ufds.set_fault(Fault::Slow(late));
+    for _ in 0..5 {
+        let ask = house.direct("192.0.2.9", "boss:old", &[]);
+        assert!(tokio::time::timeout(late / 4, ask).await.is_err());
+    }
+    let answer = house.direct("192.0.2.9", "boss:old", &[]).await;
+    assert_eq!(answer.status, 401);
+    assert_eq!(house.ufds.asked().of(BOSS), 1);
+    assert_eq!(house.ufds.get(BOSS, "pwdfailuretime").len(), 1);
+}
+
+/// Those who wait are so many at most; more are told to come again.
+#[tokio::test]
+async fn no_more_wait_than_there_is_room_for() {
+    let house = House::open().await;
+    house.ufds.set_fault(Fault::Silent);
+    let tries = (0..300).map(|_| house.direct("192.0.2.9", "boss:x", &[]));
+    let answers = join_all(tries).await;
+    let busy = answers.iter().filter(|answer| answer.status == 403);
+    let busy: Vec<_> = busy.collect();
+    assert!(!busy.is_empty(), "all of them waited");
+    for answer in busy {
+        assert_eq!(answer.all("retry-after"), ["5"], "{answer:?}");
+    }
 }

@@ -20,6 +20,8 @@ async fn every_no_is_the_same_no() {
         ("disabled", &[("disabled", "true")][..]),
         ("locked", &[]),
         ("expired", &[("pwdendtime", "1")]),
+        // Nobody can read this one.
+        ("odd", &[("pwdendtime", "soon")]),
     ];
     for (at, (login, attributes)) in more.iter().enumerate() {
         let uuid = format!("3f0e8a55-0000-4000-8000-00000000010{at}");
@@ -43,6 +45,7 @@ async fn every_no_is_the_same_no() {
         "locked:wrong",
         "expired:secret",
         "expired:wrong",
+        "odd:secret",
         "*:secret",
         "bos*:secret",
         "boss)(login=boss:secret",
@@ -66,7 +69,7 @@ async fn every_no_is_the_same_no() {
     assert_eq!(asked.of("3f0e8a55"), 1, "{asked:?}");
     assert_eq!(asked.of(BOSS), 1);
     // All the others cost UFDS the same question about nobody.
-    assert_eq!(asked.compares.len(), 14, "{asked:?}");
+    assert_eq!(asked.compares.len(), 15, "{asked:?}");
     assert_eq!(house.ufds.get(CUSTOMER, "pwdfailuretime"), [""; 0]);
     // The reasons are in the log.
     for reason in [
@@ -91,10 +94,10 @@ async fn a_no_takes_as_long_whoever_is_asked_about() {
         assert_eq!(house.direct(address, pair, &[]).await.status, 401);
         begin.elapsed()
     };
-    // However long UFDS takes, within a beat of 400 ms.
+    // However long UFDS takes, within a beat.
     for (at, pair) in ["nobody:x", "boss:x", "customer:x"].iter().enumerate() {
         let took = took(pair, &format!("203.0.113.{at}")).await;
-        assert!(took >= Duration::from_millis(400), "{pair}: {took:?}");
+        assert!(took >= Duration::from_secs(1), "{pair}: {took:?}");
     }
 }
 

@@ -10,6 +10,27 @@ use tokio::time::{Duration, sleep};
 
 use super::{House, MINUTE, PASSWORD};
 
+/// A group that is gone is an answer, and no outage: what it held before is
+/// not believed on.
+#[tokio::test]
+async fn without_operators_nobody_stays_in() {
+    let house = House::open().await;
+    let cookie = house.session("boss").await;
+    assert_eq!(house.with(&cookie).await.status, 200);
+    let begin = Instant::now();
+    house.ufds.remove("cn=operators, ou=groups, o=smartdc");
+    loop {
+        let took = begin.elapsed();
+        assert!(took < MINUTE, "the session goes on after {took:?}");
+        if house.with(&cookie).await.status == 503 {
+            println!("out after {took:?}");
+            break;
+        }
+        sleep(Duration::from_millis(250)).await;
+    }
+    assert_eq!(house.get(Some("boss")).await.status, 503);
+}
+
 /// What happens to an account, and what its owner is told.
 const FATES: [(&str, &str); 6] = [
     ("removed", "may not use Grafana any more"),

@@ -6,12 +6,12 @@
 
 use std::net::Ipv4Addr;
 
-use localdc::agent_bench::{Bench, eventually};
+use localdc::agent_bench::{Bench, PATIENCE, eventually};
 use localdc::grafana::Asked;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{MOMENT, NAME, TLS, Zone, nothing};
+use super::{MOMENT, NAME, RUN, TLS, Zone, nothing};
 
 /// Nobody signed in: everything but /ping is refused, and Grafana does not
 /// even hear of it.
@@ -64,6 +64,11 @@ async fn nobody_comes_in_without_signing_in() {
         ("/ping/..", 400),
         ("/public//api/x", 400),
         ("/a\\..\\b", 400),
+        ("/a%5c..%5Cb", 400),
+        ("/%2fmetrics", 400),
+        ("/public%2F%2fx", 400),
+        ("/x%2f..%2Fmetrics", 400),
+        ("/x%2F%2e/ping", 400),
     ] {
         for who in [None, Some("operator")] {
             let answer = zone.get(path, who).await;
@@ -241,6 +246,74 @@ async fn only_the_datacenters_prometheus_scrapes_from_afar() {
     let left = line.rsplit(' ').next().unwrap().parse::<i64>().unwrap();
     let days = left / 86_400;
     assert!((395..=397).contains(&days), "{line}");
+}
+
+/// What strangers send is not even read: to answer takes none of it, and none
+/// of it is written down.
+#[tokio::test]
+async fn nothing_of_a_strangers_body_is_kept() {
+    let zone = Zone::start(json!({"grafana_body_size": 32})).await;
+    let bodies = zone.bench.file(RUN).join("tmp/body");
+    let written = || {
+        let folder = std::fs::metadata(&bodies).unwrap();
+        folder.modified().unwrap()
+    };
+    let before = written();
+    let size = 1 << 20;
+    for (line, form, status) in [
+        ("POST /api/dashboards/import", "length", 401),
+        ("POST /api/dashboards/import", "chunked", 401),
+        ("GET /", "length", 401),
+        ("GET /", "chunked", 401),
+        ("POST /sign-in", "length", 413),
+        ("GET /sign-in", "length", 413),
+        ("POST /logout", "length", 413),
+        ("GET /ping", "length", 413),
+    ] {
+        let mut stream = zone.connect().await;
+        let framing = match form {
+            "length" => format!("Content-Length: {size}\r\n\r\n"),
+            _ => format!("Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n"),
+        };
+        let head = format!("{line} HTTP/1.1\r\nHost: {NAME}\r\n{framing}");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Half of it, and the rest never comes.
+        let _ = stream.write_all(&vec![b'x'; size / 2]).await;
+        let mut said = [0; 12];
+        let read = stream.read_exact(&mut said);
+        let read = tokio::time::timeout(PATIENCE, read).await;
+        read.unwrap_or_else(|_| panic!("{line} {form}: waits")).unwrap();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(said, format!("HTTP/1.1 {status}"), "{line} {form}");
+    }
+    assert_eq!(written(), before, "a body was spooled");
+    // Who may send it does, through that folder.
+    let line = "POST /api/dashboards/import";
+    let body = vec![b'x'; size];
+    let full = zone.ask(line, Some("operator"), &[], &body).await;
+    assert_eq!(full.status, 200);
+    assert_ne!(written(), before);
+    let none = zone.ask(line, None, &[], b"x").await;
+    assert_eq!(none.all("content-type"), ["application/json"]);
+    assert_eq!(none.body, "{\"message\":\"Unauthorized\"}\n");
+    assert_eq!(none.all("x-frame-options"), ["deny"]);
+}
+
+/// Whoever keeps public files for others keeps no session with them.
+#[tokio::test]
+async fn public_files_set_no_cookie() {
+    let zone = Zone::start(nothing()).await;
+    let answer = zone.get("/public/x.js", Some("operator")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.all("set-cookie"), [""; 0]);
+    for (name, value) in [
+        ("strict-transport-security", "max-age=63072000"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "deny"),
+        ("referrer-policy", "strict-origin-when-cross-origin"),
+    ] {
+        assert_eq!(answer.all(name), [value], "{answer:?}");
+    }
 }
 
 #[tokio::test]

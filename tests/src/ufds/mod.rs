@@ -43,6 +43,9 @@ pub enum Fault {
     Unavailable,
     /// Connections are closed instead.
     Close,
+    /// A password is judged, and counted; instead of the verdict the
+    /// connection is closed.
+    Lost,
 }
 
 /// How often each was asked.

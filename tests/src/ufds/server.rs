@@ -166,16 +166,21 @@ async fn talk(
                 Fault::Slow(late) => tokio::time::sleep(late).await,
                 Fault::Silent => std::future::pending().await,
                 Fault::Close => return Ok(()),
-                Fault::None | Fault::Unavailable => {}
+                Fault::None | Fault::Unavailable | Fault::Lost => {}
             }
             if matches!(message.op, LdapOp::UnbindRequest) {
                 return Ok(());
             }
             let down = fault == Fault::Unavailable;
+            let lost = fault == Fault::Lost
+                && matches!(message.op, LdapOp::CompareRequest(_));
             for op in answer(&ufds, &mut bound, message.op, down) {
                 let msgid = message.msgid;
                 let answer = LdapMsg { msgid, op, ctrl: Vec::new() };
                 codec.encode(answer, &mut write)?;
+            }
+            if lost {
+                return Ok(());
             }
             stream.write_all(&write).await?;
             stream.flush().await?;

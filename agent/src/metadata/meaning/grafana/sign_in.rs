@@ -142,8 +142,9 @@ static EMAIL: Choice = Choice {
         "grafana_email",
         "Whose e-mail address Grafana is told: the first that UFDS has, or \
          one made of the account's uuid. Grafana looks people up by it first, \
-         so one that moves to somebody else takes the account along.",
-        "\"ufds\"",
+         so who gives himself an operator's address in UFDS has his account \
+         in Grafana, too.",
+        "\"synthetic\"",
         RESTART,
     ),
     words: &["ufds", "synthetic"],
