@@ -248,7 +248,7 @@ async fn lx_zone_of_role_grafana_comes_up_by_itself() {
         spec
     });
     let site = Site::of(zone.await, &image("grafana", 0)).await;
-    site.runs(&["grafana", "nginx"]).await;
+    site.runs(&["auth", "grafana", "nginx"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
