@@ -129,6 +129,17 @@ pub async fn gather(
 }
 
 impl Facts {
+    /// What earlier runs began and is done by now, no longer pending: such a
+    /// zone may hold data, so it is nobody's to destroy if it fails one day.
+    pub fn settle(&mut self) -> Vec<Uuid> {
+        let members = self.rosters.iter().flat_map(|one| &one.members);
+        let run = members.filter(|member| {
+            member.vm.as_ref().is_some_and(|vm| vm.state == "running")
+        });
+        let run = run.map(|member| member.instance.uuid);
+        run.filter(|uuid| self.pending.remove(uuid).is_some()).collect()
+    }
+
     /// Instances without zones, zones without instances, and who is well.
     async fn members(
         &mut self,

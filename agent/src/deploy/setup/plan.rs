@@ -85,7 +85,7 @@ pub fn plan(
             }
         }
         service::images(facts, blueprint, &mut draft);
-        service::service(facts, request, &mut draft);
+        service::service(facts, request, fresh, &mut draft);
         rules::rules(facts, blueprint, &mut draft);
         zones::zones(facts, request, fresh, &mut draft);
     }

@@ -259,6 +259,26 @@ fn what_a_run_left_behind_is_mended_by_what_it_wrote_down() {
 }
 
 #[test]
+fn a_zone_that_was_seen_to_run_is_nobodys_to_destroy() {
+    let zones = vec![(Some(vm(0, "running")), json!({}))];
+    let mut facts = with(facts(), zones);
+    let pending = Pending {
+        service: "prometheus".to_owned(),
+        alias: "prometheus0".to_owned(),
+    };
+    let begun = [(uuid(0xd0, 0), pending)];
+    facts.pending = begun.clone().into();
+    assert_eq!(facts.settle(), [uuid(0xd0, 0)]);
+    assert!(facts.pending.is_empty());
+    // One that nobody saw run is still pending.
+    let zones = vec![(Some(vm(0, "failed")), json!({}))];
+    let mut facts = with(self::facts(), zones);
+    facts.pending = begun.into();
+    assert!(facts.settle().is_empty());
+    assert_eq!(facts.pending.len(), 1);
+}
+
+#[test]
 fn images_come_oldest_first_after_what_was_left_halfway() {
     let mut facts = facts();
     let image = facts.image.image.clone().unwrap();

@@ -74,7 +74,12 @@ pub(super) fn package(facts: &Facts) -> Option<&Package> {
 }
 
 /// Creates the service, or brings it into shape.
-pub(super) fn service(facts: &Facts, request: &Request, draft: &mut Draft) {
+pub(super) fn service(
+    facts: &Facts,
+    request: &Request,
+    fresh: &mut dyn FnMut() -> Uuid,
+    draft: &mut Draft,
+) {
     let blueprint = request.target.blueprint();
     let roster = facts.rosters.first();
     let set = roster.is_some_and(|one| {
@@ -105,7 +110,8 @@ pub(super) fn service(facts: &Facts, request: &Request, draft: &mut Draft) {
                 ));
             }
         }
-        draft.step(Step::CreateService { params: wanted, metadata });
+        let (uuid, params) = (fresh(), wanted);
+        draft.step(Step::CreateService { uuid, params, metadata });
         return;
     };
     let mut drift = Drift::default();

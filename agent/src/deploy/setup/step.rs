@@ -51,6 +51,8 @@ pub enum Step {
     },
     /// Creates the service.
     CreateService {
+        /// Its uuid to be: asked for twice, SAPI writes the same one again.
+        uuid: Uuid,
         /// VM parameters.
         params: Map<String, Value>,
         /// Metadata.
@@ -109,8 +111,10 @@ pub enum Step {
     AddNic {
         /// The zone.
         zone: Named,
-        /// Network's name, and NIC tag.
+        /// Network's name.
         network: &'static str,
+        /// Its NIC tag.
+        nic_tag: String,
         /// Network.
         uuid: Uuid,
         /// It was there before, and somebody may use it.

@@ -354,7 +354,12 @@ fn nics(
     let old = kept.iter().filter(lacks).map(|one| (&one.zone, true));
     for (zone, in_use) in old.chain(new.iter().map(|zone| (zone, false))) {
         let (zone, network, uuid) = (zone.clone(), MANTA, manta.uuid);
-        draft.step(Step::AddNic { zone, network, uuid, in_use });
+        let (nic_tag, well) = (manta.nic_tag.clone(), zone.clone());
+        draft.step(Step::AddNic { zone, network, nic_tag, uuid, in_use });
+        // It restarts; the next one does so when this one is back.
+        if in_use {
+            draft.step(Step::Await(well));
+        }
     }
 }
 

@@ -175,3 +175,28 @@ async fn a_nic_that_cannot_be_had_is_nobodys_end() {
     assert_eq!(site.vm("grafana0").nics.len(), 3);
     site.is_settled(&["grafana"]).await;
 }
+
+#[tokio::test]
+async fn a_pair_that_restarts_for_its_nics_is_never_down_as_a_whole() {
+    let site = Site::new().await;
+    let pair = ["grafana", "--replicas", "2", "--wait", "2"];
+    site.set_up(&pair).await;
+    site.triton.datacenter.update(|facts| {
+        for vm in &mut facts.vms {
+            vm.nics.retain(|nic| nic.nic_tag != "manta");
+        }
+    });
+    let nics = || ["grafana0", "grafana1"].map(|one| site.vm(one).nics.len());
+    site.doors.set_unwell("grafana1", true);
+    let ended = site.yes(&pair).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let said = "wanted one that is well meanwhile";
+    assert!(ended.stderr.contains(said), "{ended:?}");
+    // The sick one serves nobody, and is waited for.
+    assert_eq!(nics(), [2, 3]);
+    assert!(ended.stderr.contains("see grafana1 well"), "{ended:?}");
+    site.doors.set_unwell("grafana1", false);
+    site.set_up(&pair).await;
+    assert_eq!(nics(), [3, 3]);
+    site.is_settled(&pair).await;
+}
