@@ -199,8 +199,7 @@ pub(super) async fn post_setup(args: PostSetupArgs) -> Result<bool> {
     if good {
         // What was done must leave nothing to do but what may fail.
         let left = run.plan(&mut journal, true).await?;
-        let left = left.steps.iter().filter(|step| !step.is_soft());
-        let left: Vec<_> = left.map(setup::Step::what).collect();
+        let left: Vec<_> = left.hard().map(setup::Step::what).collect();
         good = left.is_empty();
         if !good {
             eprintln!("monadm: still to be done: {}", left.join("; "));

@@ -143,7 +143,9 @@ impl Hands<'_> {
             Step::DropInstance { zone, state } => {
                 self.drop_instance(zone, state).await
             }
-            Step::AdoptInstance(zone) => self.adopt_instance(zone).await,
+            Step::AdoptInstance { zone, metadata } => {
+                self.adopt_instance(zone, metadata).await
+            }
             Step::CreateInstance(new) => self.create_instance(new).await,
             Step::SetShard { zone, metadata } => {
                 let change = Change {

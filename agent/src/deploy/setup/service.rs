@@ -52,6 +52,12 @@ pub(super) fn images(facts: &Facts, blueprint: &Blueprint, draft: &mut Draft) {
             image.uuid
         ));
     }
+    for uuid in &found.disabled {
+        draft.problem(format!(
+            "image {uuid}: saw state \"disabled\" in the datacenter's IMGAPI, \
+             wanted active: imgadm enable, or --image"
+        ));
+    }
     // Those that are built on others go first.
     for uuid in &found.stale {
         draft.step(Step::DropImage { uuid: *uuid });
@@ -120,6 +126,13 @@ pub(super) fn service(
         let value = match key.as_str() {
             "image_uuid" if facts.kept_image => continue,
             "billing_id" if !package_matters => continue,
+            // More closed than it must be, or chosen.
+            "firewall_enabled" if seen == Some(&json!(true)) => continue,
+            "archive_on_delete" | "maintain_resolvers"
+                if seen.is_some_and(Value::is_boolean) =>
+            {
+                continue;
+            }
             "tags" => joined(seen, value),
             "networks" => networks(facts, seen, value),
             _ => value,

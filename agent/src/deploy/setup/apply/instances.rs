@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -72,15 +72,16 @@ impl Hands<'_> {
     pub(super) async fn adopt_instance(
         &mut self,
         zone: &Named,
+        metadata: &Map<String, Value>,
     ) -> Result<(), SetupError> {
         let params = [("alias".to_owned(), json!(zone.alias))];
-        let (params, metadata) = (params.into_iter().collect(), Map::new());
+        let params = params.into_iter().collect();
         let service_uuid = self.service().await?;
         let new = NewInstance {
             service_uuid,
             uuid: Some(zone.uuid),
             params: &params,
-            metadata: &metadata,
+            metadata,
             master: false,
         };
         let done = self.apis.sapi.adopt_instance(&new).await;
@@ -95,7 +96,8 @@ impl Hands<'_> {
         let zone = &new.zone;
         let uuid = zone.uuid;
         let service = self.target.blueprint().service.to_owned();
-        let pending = Pending { service, alias: zone.alias.clone() };
+        let (alias, metadata) = (zone.alias.clone(), new.metadata.clone());
+        let pending = Pending { service, alias, metadata };
         self.journal.begin_zone(uuid, pending)?;
         let known = self.apis.sapi.instance(uuid).await;
         let known = known.map_err(api("ask SAPI for an instance"))?;
