@@ -241,7 +241,7 @@ impl Run<'_> {
             let _ = vmapi.wait(job, EVERY, self.patience).await;
         }
         if !on_it(&self.vm(instance).await?) {
-            before = self.stand_in(instance, address, tell).await?;
+            before = self.stand_in(instance, address, to, tell).await?;
             let started = vmapi.reprovision(instance.uuid, owner, to).await;
             let started = started.map_err(asked("reprovision a zone"))?;
             let done = self.job(instance, started.job_uuid, "its reprovision");
@@ -268,6 +268,7 @@ impl Run<'_> {
         &self,
         instance: &Instance,
         address: IpAddr,
+        to: Uuid,
         tell: Tell<'_>,
     ) -> Result<Option<Before>, UpdateError> {
         let service = &self.facts.service;
@@ -286,9 +287,16 @@ impl Run<'_> {
             let mut seen = Vec::new();
             for other in &pair {
                 let Some(address) = other.address else { continue };
-                // It is about to go down.
+                // With a job it is about to go down, unless it has gone
+                // where all go: then that job is one that never ends.
                 let going = self.apis.vmapi.pending(TASK, other.uuid).await;
+                let image = match going {
+                    Ok(Some(_)) => self.vm(other).await.ok(),
+                    _ => None,
+                };
+                let image = image.and_then(|vm| vm.image_uuid);
                 match going {
+                    Ok(_) if image == Some(to) => {}
                     Ok(None) => {}
                     Ok(Some(job)) => {
                         let alias = &other.alias;
