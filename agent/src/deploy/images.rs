@@ -19,7 +19,7 @@ use crate::triton::imgapi::{Image, Imgapi};
 use crate::triton::job::JobError;
 
 /// IMGAPI's workflow.
-const TASK: &str = "import-remote-image";
+pub(super) const TASK: &str = "import-remote-image";
 /// How often its job is asked for.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long an import may take: some hundred MB, with all origins, by a slow
@@ -188,8 +188,7 @@ pub async fn choose(
         let (uuid, seen) = (image.uuid, image.name);
         return Err(ImageError::Name { uuid, seen, names: listed() });
     }
-    let asked = apis.imgapi.image(image.uuid, None).await;
-    let local = asked.map_err(own("ask IMGAPI for an image"))?;
+    let local = look(apis, image.uuid).await?;
     let fetch = !local.as_ref().is_some_and(is_active);
     Ok(Choice { image, fetch })
 }
@@ -253,6 +252,12 @@ fn own(step: &'static str) -> impl FnOnce(ApiError) -> ImageError {
     move |source| ImageError::Deploy(DeployError::api(step)(source))
 }
 
+/// The image as it is here.
+async fn look(apis: &Apis, uuid: Uuid) -> Result<Option<Image>, ImageError> {
+    let asked = apis.imgapi.image(uuid, None).await;
+    asked.map_err(own("ask IMGAPI for an image"))
+}
+
 /// Has IMGAPI fetch an image and what it is built on, unless it is here. A
 /// job that is at it already is waited for instead.
 pub async fn fetch(
@@ -275,8 +280,7 @@ pub async fn fetch(
         None => Ok(()),
     };
     // What a job says of itself counts less than the image.
-    let asked = apis.imgapi.image(uuid, None).await;
-    let found = asked.map_err(own("ask IMGAPI for an image"))?;
+    let found = look(apis, uuid).await?;
     let state = found.map(|image| image.state).unwrap_or_default();
     match over {
         _ if state == "active" => Ok(()),
@@ -303,8 +307,20 @@ async fn clear(
         all.into_iter().map(|image| image.uuid).collect()
     });
     for (at, part) in chain.into_iter().enumerate() {
-        let asked = apis.imgapi.image(part, None).await;
-        match asked.map_err(own("ask IMGAPI for an image"))? {
+        let mut seen = look(apis, part).await?;
+        // It is unfinished as long as somebody is at it.
+        if seen.as_ref().is_some_and(|image| !is_active(image)) {
+            let going = apis.vmapi.pending(TASK, part).await;
+            if let Some(job) = going.map_err(own("ask VMAPI for jobs"))? {
+                let over = apis.vmapi.wait(job, EVERY, LIMIT).await;
+                if let Err(source @ JobError::NotOver { .. }) = over {
+                    let source = Box::new(source);
+                    return Err(ImageError::Import { uuid: part, source });
+                }
+                seen = look(apis, part).await?;
+            }
+        }
+        match seen {
             Some(image) if is_active(&image) => return Ok(at == 0),
             // Somebody took it out of use, who knows why.
             Some(image) if image.state == "disabled" => {

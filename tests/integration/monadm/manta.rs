@@ -188,6 +188,27 @@ async fn nothing_is_left_out_that_nobody_named() {
     let said = "fault: the file also destroys zones of other services";
     assert!(planned.stdout.starts_with(said), "{planned:?}");
 
+    // What else it does is no nothing, unless it is shown.
+    let mut more = whole.clone();
+    more[ids::SERVER1]["loadbalancer"] = json!({LOADBALANCER: 2});
+    let planned = site.plan(&more, &[]).await;
+    let said = "fault: the file also makes or reprovisions zones";
+    assert!(planned.stdout.starts_with(said), "{planned:?}");
+    assert_eq!(planned.code, Some(1), "{planned:?}");
+    let planned = site.plan(&more, &["--all"]).await;
+    assert!(planned.stdout.starts_with("provision 1"), "{planned:?}");
+    assert!(!planned.stdout.contains("fault"), "{planned:?}");
+
+    // A SAPI without its store has nothing of Manta.
+    let left = site.file(&whole);
+    site.triton.sapi.handle.set_store_down(true);
+    for words in [&["show"][..], &["genconfig"], &["plan", &left]] {
+        let ended = site.run(words).await;
+        assert!(ended.stderr.contains("without its store"), "{ended:?}");
+        assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{ended:?}");
+    }
+    site.triton.sapi.handle.set_store_down(false);
+
     // The file of a lab, where there are two servers.
     let lab = json!({"<any>": {"prometheus": {NEW: 1}}});
     let file = site.file(&lab);
@@ -221,7 +242,10 @@ async fn a_lab_has_one_server_and_any_stands_for_it() {
     let planned = site.plan(&lab, &["--all"]).await;
     assert_eq!((planned.code, &*planned.stdout), (Some(0), "nothing to do\n"));
     let file = site.file(&lab);
-    let file = site.json(&["genconfig", "--from", &file]).await;
+    let ended = site.run(&["genconfig", "--from", &file]).await;
+    // Some were left out, as it says.
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let file: Value = serde_json::from_str(&ended.stdout).unwrap();
     let mut wanted = lab.clone();
     wanted["<any>"]["prometheus"] = json!({NEW: 2});
     assert_eq!(file, wanted);

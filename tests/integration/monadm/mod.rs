@@ -36,6 +36,13 @@ fn program() -> PathBuf {
     program
 }
 
+/// Where monadm keeps its lock and journal: a folder of each datacenter's own,
+/// as its SAPI's port is.
+fn state(sapi: &str) -> PathBuf {
+    let port = sapi.rsplit(':').next().unwrap_or_default();
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("monadm").join(port)
+}
+
 #[expect(clippy::disallowed_methods, reason = "the program under test")]
 fn command(sapi: &str, words: &[&str]) -> Command {
     let mut command = Command::new(program());
@@ -43,6 +50,7 @@ fn command(sapi: &str, words: &[&str]) -> Command {
         .args(words)
         .env_clear()
         .env("SAPI_URL", sapi)
+        .env("MONADM_STATE", state(sapi))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -16,6 +16,7 @@ use localdc::triton::ids;
 use serde_json::{Value, json};
 
 use self::site::{Fate, NEW, OLD, SERVICE, Site, Watch, uuid};
+use super::state;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pair_goes_to_another_image_and_back_one_at_a_time() {
@@ -282,4 +283,38 @@ async fn what_an_import_that_was_cut_off_left_behind_is_in_nobodys_way() {
     let again = site.update(&[]).await;
     assert_eq!(again.code, Some(0), "{again:?}");
     assert_eq!(stock().images[ids::BASE]["state"], "active");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_falls_silent_is_taken_down_by_nobody_without_a_partner() {
+    let site = Site::pair().await;
+    // Both are well when it is planned, and silent when it begins.
+    for number in 0..2 {
+        let dead_after = Some(1);
+        site.set(number, Fate { dead_after, ..Fate::default() });
+    }
+    let failed = site.update(&[]).await;
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let said = "prometheus0 is not taken down: none of its pair is well";
+    assert!(failed.stderr.contains(said), "{failed:?}");
+    assert_eq!(site.images(), (vec![OLD.into(), OLD.into()], OLD.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_at_once_are_one_too_many() {
+    let site = Site::pair().await;
+    let folder = state(&site.triton.sapi.url());
+    std::fs::create_dir_all(&folder).unwrap();
+    let lock = std::fs::File::create(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    for ended in [site.update(&[]).await, site.rollback().await] {
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("another monadm is at"), "{ended:?}");
+    }
+    assert_eq!(site.writes(), 0);
+    let looked = site.update(&["-n"]).await;
+    assert!(looked.stdout.contains("prometheus0: reprov"), "{looked:?}");
+    drop(lock);
+    let done = site.update(&[]).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
 }

@@ -178,7 +178,8 @@ async fn genconfig(args: GenArgs) -> Result<bool> {
     };
     let file = generate(&deployed.layout, base.as_ref(), &request);
     print(&faulty(file, "no such file can be")?)?;
-    Ok(true)
+    // Instances that were left out are not in the file either.
+    Ok(deployed.notes.is_empty())
 }
 
 /// An image that is here: manta-adm imports none.
@@ -237,13 +238,21 @@ async fn plan(args: PlanArgs) -> Result<bool> {
         |change: &&Change| OURS.contains(&change.place().service.as_str());
     let shown: Vec<&Change> =
         all.iter().filter(|change| args.all || ours(change)).collect();
-    let gone = all.iter().filter(|c| c.is_removal() && !ours(c)).count();
-    if gone > 0 {
-        faults.push(format!(
-            "the file also destroys zones of other services, in {gone} places \
-             (--all shows them); manta-adm update FILE {} leaves them alone",
-            OURS[0]
-        ));
+    let others = all.iter().filter(|change| !ours(change));
+    let (gone, more): (Vec<_>, Vec<_>) = others.partition(|c| c.is_removal());
+    // With --all those that are made or reprovisioned are seen.
+    let more = if args.all { 0 } else { more.len() };
+    for (what, places) in
+        [("destroys", gone.len()), ("makes or reprovisions", more)]
+    {
+        if places > 0 {
+            faults.push(format!(
+                "the file also {what} zones of other services, in {places} \
+                 places (--all shows them); manta-adm update FILE {} leaves \
+                 them alone",
+                OURS[0]
+            ));
+        }
     }
     for (place, _) in wanted.iter() {
         if OURS.contains(&place.service.as_str()) {

@@ -138,11 +138,18 @@ impl Run {
         })
     }
 
-    async fn plan(&self, journal: &Journal) -> Result<Plan> {
+    /// Plans; `writes`: what is done is taken out of the journal too.
+    async fn plan(&self, journal: &mut Journal, writes: bool) -> Result<Plan> {
         let pending = journal.zones(self.request.target.blueprint().service);
         let (apis, http, request) = (&self.apis, &self.http, &self.request);
         let facts = setup::gather(apis, http, &self.updates, request, pending);
-        Ok(setup::plan(&facts.await?, request, &mut Uuid::new_v4)?)
+        let mut facts = facts.await?;
+        for uuid in facts.settle() {
+            if writes {
+                journal.end_zone(uuid)?;
+            }
+        }
+        Ok(setup::plan(&facts, request, &mut Uuid::new_v4)?)
     }
 }
 
@@ -155,7 +162,7 @@ pub(super) async fn post_setup(args: PostSetupArgs) -> Result<bool> {
         false => State::hold(run.apis.sdc)?,
     };
     let mut journal = state.journal()?;
-    let plan = run.plan(&journal).await?;
+    let plan = run.plan(&mut journal, !args.dry_run).await?;
     let nothing = plan.steps.is_empty();
     if args.dry_run || nothing {
         match args.json {
@@ -191,9 +198,8 @@ pub(super) async fn post_setup(args: PostSetupArgs) -> Result<bool> {
     let mut good = outcome.failed.is_none();
     if good {
         // What was done must leave nothing to do but what may fail.
-        let left = run.plan(&journal).await?;
-        let left = left.steps.iter().filter(|step| !step.is_soft());
-        let left: Vec<_> = left.map(setup::Step::what).collect();
+        let left = run.plan(&mut journal, true).await?;
+        let left: Vec<_> = left.hard().map(setup::Step::what).collect();
         good = left.is_empty();
         if !good {
             eprintln!("monadm: still to be done: {}", left.join("; "));

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::ask::{Connect, Source, confirmed};
+use super::state::State;
 use crate::deploy::Apis;
 use crate::deploy::images::{self, Updates, Wanted};
 use crate::deploy::update::{Event, Facts, Goal, Plan, apply, gather, plan};
@@ -71,9 +72,11 @@ pub(super) async fn update(args: UpdateArgs) -> Result<bool> {
         None => None,
     };
     let apis = args.run.connect.apis().await?;
+    let state = hold(&args.run, &apis)?;
     let updates = args.source.updates(&apis).await?;
     let service = &args.run.service;
     let facts = gather(&apis, service, script.as_deref()).await?;
+    settle(state.as_ref(), &facts)?;
     let choice = images::choose(&apis, &updates, service, &args.image).await?;
     let goal = Goal::To {
         image: choice.image.uuid,
@@ -92,7 +95,9 @@ pub(super) async fn update(args: UpdateArgs) -> Result<bool> {
 /// Puts a service's zones on the image that each had.
 pub(super) async fn rollback(args: RunArgs) -> Result<bool> {
     let apis = args.connect.apis().await?;
+    let state = hold(&args, &apis)?;
     let facts = gather(&apis, &args.service, None).await?;
+    settle(state.as_ref(), &facts)?;
     let mut plan = plan(&facts, &Goal::Back);
     for image in plan.images() {
         let found = apis.imgapi.image(image, None).await?;
@@ -112,6 +117,24 @@ pub(super) async fn rollback(args: RunArgs) -> Result<bool> {
     };
     let head = format!("{}: back to the images before", args.service);
     run(&args, &apis, &none, &facts, &plan, &head).await
+}
+
+/// Keeps other runs out, of post-setup too, for as long as it is held; who
+/// only looks is in nobody's way.
+fn hold(args: &RunArgs, apis: &Apis) -> Result<Option<State>> {
+    (!args.dry_run).then(|| State::hold(apis.sdc)).transpose()
+}
+
+/// A zone that runs is no longer one that post-setup has begun: should its
+/// reprovision fail, what it holds is not post-setup's to destroy.
+fn settle(state: Option<&State>, facts: &Facts) -> Result<()> {
+    let Some(state) = state else { return Ok(()) };
+    let mut journal = state.journal()?;
+    let mut all = facts.instances.iter();
+    all.try_for_each(|one| match one.state.as_str() {
+        "running" => Ok(journal.end_zone(one.uuid)?),
+        _ => Ok(()),
+    })
 }
 
 async fn run(

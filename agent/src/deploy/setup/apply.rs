@@ -77,7 +77,11 @@ impl Hands<'_> {
     }
 
     async fn try_step(&mut self, step: &Step) -> Result<(), SetupError> {
-        let mut tries = 1;
+        // A second NIC is soon added, and taken away by nobody.
+        let mut tries = match step {
+            Step::AddNic { .. } => TRIES,
+            _ => 1,
+        };
         loop {
             match self.step(step).await {
                 Err(error) if tries < TRIES && is_passing(&error) => {
@@ -95,7 +99,7 @@ impl Hands<'_> {
             Step::ImportImage { uuid, what, .. } => {
                 self.import_image(*uuid, what).await
             }
-            Step::CreateService { params, metadata } => {
+            Step::CreateService { uuid, params, metadata } => {
                 let name = self.target.blueprint().service;
                 let sapi = &self.apis.sapi;
                 let known = sapi.services_named(self.apis.sdc, name).await;
@@ -103,6 +107,7 @@ impl Hands<'_> {
                     return Ok(());
                 }
                 let new = NewService {
+                    uuid: Some(*uuid),
                     name,
                     application_uuid: self.apis.sdc,
                     params: params.clone(),
@@ -135,8 +140,12 @@ impl Hands<'_> {
                 fwapi.create(&new).await.map_err(api("create a rule"))?;
                 Ok(())
             }
-            Step::DropInstance { zone, .. } => self.drop_instance(zone).await,
-            Step::AdoptInstance(zone) => self.adopt_instance(zone).await,
+            Step::DropInstance { zone, state } => {
+                self.drop_instance(zone, state).await
+            }
+            Step::AdoptInstance { zone, metadata } => {
+                self.adopt_instance(zone, metadata).await
+            }
             Step::CreateInstance(new) => self.create_instance(new).await,
             Step::SetShard { zone, metadata } => {
                 let change = Change {
@@ -151,8 +160,11 @@ impl Hands<'_> {
             Step::RaiseQuota { zone, to, .. } => {
                 self.raise_quota(zone, *to).await
             }
-            Step::AddNic { zone, network, uuid, .. } => {
-                self.add_nic(zone, network, *uuid).await
+            Step::AddNic { zone, nic_tag, uuid, in_use, .. } => {
+                if *in_use {
+                    self.has_partner(zone).await?;
+                }
+                self.add_nic(zone, nic_tag, *uuid).await
             }
             Step::AllowTransfer { zones, gone, .. } => {
                 self.allow_transfer(zones, gone).await

@@ -42,12 +42,17 @@ pub struct Facts {
     pub remains: BTreeMap<Uuid, Vm>,
     /// Zones of this role that no instance stands for.
     pub strays: Vec<Vm>,
+    /// Of these, those that are instances of another service: its uuid.
+    pub taken: BTreeMap<Uuid, Uuid>,
     /// Zones that answered that they are well.
     pub well: BTreeSet<Uuid>,
     /// Services that must be there, with their number of instances.
     pub needed: BTreeMap<&'static str, usize>,
     /// Packages of the wanted name.
     pub packages: Vec<Package>,
+    /// Quota that SAPI gives new zones, GiB: that of the service's own package
+    /// or params, the greater; `None` without a service.
+    pub quota_gib: Option<u64>,
     /// Networks by name.
     pub networks: BTreeMap<&'static str, Vec<Network>>,
     /// Servers.
@@ -103,9 +108,11 @@ pub async fn gather(
         domain: apis.domain.clone(),
         remains: BTreeMap::new(),
         strays: Vec::new(),
+        taken: BTreeMap::new(),
         well: BTreeSet::new(),
         needed: BTreeMap::new(),
         packages: Vec::new(),
+        quota_gib: None,
         networks: BTreeMap::new(),
         servers: Vec::new(),
         image: Found::default(),
@@ -124,11 +131,23 @@ pub async fn gather(
         let count = found.iter().map(|one| one.members.len()).sum();
         facts.needed.insert(need, count);
     }
-    facts.transfer = transfer(apis, name).await?;
+    let manta = facts.manta.as_ref().map(|manta| manta.owner);
+    facts.transfer = transfer(apis, name, manta).await?;
     Ok(facts)
 }
 
 impl Facts {
+    /// What earlier runs began and is done by now, no longer pending: such a
+    /// zone may hold data, so it is nobody's to destroy if it fails one day.
+    pub fn settle(&mut self) -> Vec<Uuid> {
+        let members = self.rosters.iter().flat_map(|one| &one.members);
+        let run = members.filter(|member| {
+            member.vm.as_ref().is_some_and(|vm| vm.state == "running")
+        });
+        let run = run.map(|member| member.instance.uuid);
+        run.filter(|uuid| self.pending.remove(uuid).is_some()).collect()
+    }
+
     /// Instances without zones, zones without instances, and who is well.
     async fn members(
         &mut self,
@@ -170,6 +189,12 @@ impl Facts {
         let vms = apis.vmapi.vms(apis.admin, &filter).await;
         let vms = vms.map_err(DeployError::api("ask VMAPI for zones"))?;
         self.strays = vms.into_iter().filter(|vm| !known(vm)).collect();
+        for vm in &self.strays {
+            let other = apis.sapi.instance(vm.uuid).await;
+            let other =
+                other.map_err(DeployError::api("ask SAPI for an instance"))?;
+            self.taken.extend(other.map(|one| (vm.uuid, one.service_uuid)));
+        }
         Ok(())
     }
 
@@ -184,6 +209,20 @@ impl Facts {
         let packages = apis.papi.packages(package).await;
         self.packages =
             packages.map_err(DeployError::api("ask PAPI for a package"))?;
+        if let Some(roster) = self.rosters.first() {
+            let params = &roster.service.params;
+            let own = params.get("billing_id").and_then(Value::as_str);
+            let of_package = match own.and_then(|text| text.parse().ok()) {
+                Some(uuid) if request.package.is_none() => {
+                    let found = apis.papi.package(uuid).await;
+                    found.map_err(DeployError::api("ask PAPI for a package"))?
+                }
+                _ => self.packages.iter().find(|one| one.active).cloned(),
+            };
+            let of_package = of_package.map_or(0, |one| one.quota_mib / 1024);
+            let own = params.get("quota").and_then(Value::as_u64);
+            self.quota_gib = Some(of_package.max(own.unwrap_or(0)));
+        }
         let mut names = blueprint.networks.to_vec();
         names.extend(blueprint.manta_nic.then_some(MANTA));
         for name in names {
@@ -284,28 +323,26 @@ pub(super) fn allowed(cns: &Service) -> Result<Vec<String>, DeployError> {
 async fn transfer(
     apis: &Apis,
     role: &str,
+    manta: Option<Uuid>,
 ) -> Result<Option<Transfer>, DeployError> {
     let services = apis.sapi.services_named(apis.sdc, "cns").await;
     let services = services.map_err(DeployError::api("ask SAPI for cns"))?;
     let [cns] = &services[..] else { return Ok(None) };
-    let zones = |filter: Vec<(&'static str, String)>| async move {
-        let filter: Vec<(&str, &str)> =
-            filter.iter().map(|(key, value)| (*key, &**value)).collect();
-        let vms = apis.vmapi.vms(apis.admin, &filter).await;
+    let zones = async |owner, filter: &[(&str, &str)]| {
+        let vms = apis.vmapi.vms(owner, filter).await;
         vms.map_err(DeployError::api("ask VMAPI for zones"))
     };
-    let destroyed = zones(vec![
-        ("tag.smartdc_role", role.to_owned()),
-        ("state", "destroyed".to_owned()),
-    ])
-    .await?;
+    let destroyed = [("tag.smartdc_role", role), ("state", "destroyed")];
+    let destroyed = zones(apis.admin, &destroyed).await?;
     // Assumed: VMAPI keeps the NICs of zones that are destroyed. If not, their
     // addresses stay, which is what every other tool leaves behind.
-    // An address may be another zone's by now, who may be let in on purpose.
-    let alive = zones(vec![("state", "active".to_owned())]).await?;
+    // An address may be another zone's by now, who may be let in on purpose;
+    // Manta's Prometheus is.
     let mut gone = addresses(&destroyed);
-    let alive = addresses(&alive);
-    gone.retain(|address| !alive.contains(address));
+    for owner in [Some(apis.admin), manta].into_iter().flatten() {
+        let alive = addresses(&zones(owner, &[("state", "active")]).await?);
+        gone.retain(|address| !alive.contains(address));
+    }
     let allowed = allowed(cns)?;
     Ok(Some(Transfer { service: cns.uuid, allowed, gone }))
 }

@@ -24,6 +24,8 @@ pub struct Found {
     pub missing: Vec<Image>,
     /// Of these, those that an import left behind halfway.
     pub stale: Vec<Uuid>,
+    /// Of these, those that somebody took out of use, who knows why.
+    pub disabled: Vec<Uuid>,
     /// An origin of it cannot be had.
     pub broken: bool,
 }
@@ -65,9 +67,11 @@ async fn lacks(
 ) -> Result<bool, DeployError> {
     let here = apis.imgapi.image(uuid, None).await;
     let here = here.map_err(DeployError::api("ask IMGAPI for an image"))?;
-    let active = here.as_ref().is_some_and(|one| one.state == "active");
-    if here.is_some() && !active {
-        found.stale.push(uuid);
+    match here.as_ref().map(|one| one.state.as_str()) {
+        Some("active") => return Ok(false),
+        Some("disabled") => found.disabled.push(uuid),
+        Some(_) => found.stale.push(uuid),
+        None => {}
     }
-    Ok(!active)
+    Ok(true)
 }

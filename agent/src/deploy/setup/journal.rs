@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 /// Writes the text for good, as a whole or not at all.
@@ -23,6 +24,9 @@ pub struct Pending {
     pub service: String,
     /// Alias.
     pub alias: String,
+    /// The instance's own metadata, should only its zone be made.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
 }
 
 #[derive(Default, Serialize, Deserialize)]

@@ -21,6 +21,21 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
+impl Plan {
+    /// Steps that the rest does not go on without. A wait right after one that
+    /// may fail is part of that.
+    pub fn hard(&self) -> impl Iterator<Item = &Step> {
+        let before = [None].into_iter().chain(self.steps.iter().map(Some));
+        let pairs = before.zip(&self.steps);
+        let hard = pairs.filter(|(before, step)| {
+            let part = before.is_some_and(Step::is_soft)
+                && matches!(step, Step::Await(_));
+            !part && !step.is_soft()
+        });
+        hard.map(|(_, step)| step)
+    }
+}
+
 /// Why there is no plan: all that stands in its way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Refused(pub Vec<String>);
@@ -85,7 +100,7 @@ pub fn plan(
             }
         }
         service::images(facts, blueprint, &mut draft);
-        service::service(facts, request, &mut draft);
+        service::service(facts, request, fresh, &mut draft);
         rules::rules(facts, blueprint, &mut draft);
         zones::zones(facts, request, fresh, &mut draft);
     }

@@ -51,11 +51,13 @@ fn facts() -> Facts {
         rosters: Vec::new(),
         remains: BTreeMap::new(),
         strays: Vec::new(),
+        taken: BTreeMap::new(),
         well: BTreeSet::new(),
         needed: [("cns", 1), ("cmon", 1)].into(),
         packages: vec![read(json!({"uuid": uuid(0x47, 1), "active": true,
             "name": "sdc_1024", "max_physical_memory": 1024,
             "quota": 25600}))],
+        quota_gib: None,
         networks: networks.into(),
         servers: vec![
             server(3, "cn2"),
@@ -68,6 +70,7 @@ fn facts() -> Facts {
                 "origin": uuid(0xf0, 1)}))),
             missing: Vec::new(),
             stale: Vec::new(),
+            disabled: Vec::new(),
             broken: false,
         },
         kept_image: false,
@@ -192,10 +195,33 @@ fn what_is_as_it_should_be_is_left_alone() {
     service.params.insert("billing_id".to_owned(), json!(uuid(0x47, 2)));
     let script = json!("#!/bin/bash");
     service.metadata.insert("user-script".to_owned(), script);
+    service.params.insert("archive_on_delete".to_owned(), json!(false));
     assert_eq!(planned(&facts, &request()).unwrap(), Plan::default());
     let asked = Request { package: Some("sdc_1024".to_owned()), ..request() };
     let asked = text(planned(&facts, &asked));
     assert!(asked.contains("params billing_id: "), "{asked}");
+    // A firewall that somebody closed stays closed.
+    let asked = Request { target: Target::Grafana, ..request() };
+    let said = text(planned(&facts, &asked));
+    assert!(said.contains("metadata SERVICE_NAME"), "{said}");
+    assert!(!said.contains("firewall_enabled"), "{said}");
+}
+
+#[test]
+fn a_new_zone_gets_a_quota_only_where_its_service_gives_it_less() {
+    let zones = vec![(Some(vm(0, "running")), json!({}))];
+    let mut facts = with(facts(), zones);
+    let request = Request { replicas: Some(2), ..request() };
+    for (of_service, wanted) in [(25, Some(100)), (100, None), (400, None)] {
+        facts.quota_gib = Some(of_service);
+        let made = planned(&facts, &request).unwrap();
+        let new = made.steps.iter().find_map(|step| match step {
+            super::Step::CreateInstance(new) => Some(new),
+            _ => None,
+        });
+        let quota = new.unwrap().params.get("quota").cloned();
+        assert_eq!(quota, wanted.map(|gib: u64| json!(gib)));
+    }
 }
 
 #[test]
@@ -209,6 +235,7 @@ fn what_a_run_left_behind_is_mended_by_what_it_wrote_down() {
     let pending = |alias: &str| Pending {
         service: "prometheus".to_owned(),
         alias: alias.to_owned(),
+        metadata: read(json!({})),
     };
     facts.pending = [
         (uuid(0xd0, 0), pending("prometheus0")),
@@ -259,6 +286,67 @@ fn what_a_run_left_behind_is_mended_by_what_it_wrote_down() {
 }
 
 #[test]
+fn a_zone_that_was_seen_to_run_is_nobodys_to_destroy() {
+    let zones = vec![(Some(vm(0, "running")), json!({}))];
+    let mut facts = with(facts(), zones);
+    let pending = Pending {
+        service: "prometheus".to_owned(),
+        alias: "prometheus0".to_owned(),
+        metadata: read(json!({})),
+    };
+    let begun = [(uuid(0xd0, 0), pending)];
+    facts.pending = begun.clone().into();
+    assert_eq!(facts.settle(), [uuid(0xd0, 0)]);
+    assert!(facts.pending.is_empty());
+    // One that nobody saw run is still pending.
+    let zones = vec![(Some(vm(0, "failed")), json!({}))];
+    let mut facts = with(self::facts(), zones);
+    facts.pending = begun.into();
+    assert!(facts.settle().is_empty());
+    assert_eq!(facts.pending.len(), 1);
+}
+
+#[test]
+fn a_zone_without_instance_is_adopted_if_it_is_ours() {
+    let stray = |brand: &str| {
+        let mut stray = vm(7, "running");
+        stray.brand = brand.to_owned();
+        stray
+    };
+    let mut facts = with(facts(), Vec::new());
+    facts.transfer = None;
+    facts.strays = vec![stray("joyent-minimal")];
+    let metadata = json!({"groups": ["shard-0"], "shard": "0"});
+    let pending = Pending {
+        service: "prometheus".to_owned(),
+        alias: "prometheus7".to_owned(),
+        metadata: read(metadata.clone()),
+    };
+    facts.pending = [(uuid(0xd0, 7), pending)].into();
+    // It has its shard back, and needs no other.
+    let request = Request { replicas: Some(1), ..request() };
+    let made = planned(&facts, &request).unwrap();
+    let [super::Step::AdoptInstance { metadata: given, .. }, rest @ ..] =
+        &made.steps[..]
+    else {
+        panic!("{made:?}");
+    };
+    assert_eq!(json!(given), metadata);
+    assert!(rest.iter().all(|step| step.kind() == "await"), "{rest:?}");
+    // What somebody else made with the same tag is left alone.
+    facts.strays = vec![stray("lx")];
+    facts.pending.clear();
+    let said = text(planned(&facts, &request));
+    assert!(said.contains("brand \"lx\""), "{said}");
+    assert!(said.contains("create prometheus0"), "{said}");
+    assert!(!said.contains("write down"), "{said}");
+    facts.strays = vec![stray("joyent-minimal")];
+    facts.taken = [(uuid(0xd0, 7), uuid(0x5e, 7))].into();
+    let refused = text(planned(&facts, &request));
+    assert!(refused.contains("as an instance of service"), "{refused}");
+}
+
+#[test]
 fn images_come_oldest_first_after_what_was_left_halfway() {
     let mut facts = facts();
     let image = facts.image.image.clone().unwrap();
@@ -266,8 +354,8 @@ fn images_come_oldest_first_after_what_was_left_halfway() {
         "name": "triton-origin"}));
     facts.image.missing = vec![origin, image];
     facts.image.stale = vec![uuid(0xf0, 2), uuid(0xf0, 1)];
-    let text = text(planned(&facts, &request()));
-    let first: Vec<_> = text.lines().take(8).collect();
+    let said = text(planned(&facts, &request()));
+    let first: Vec<_> = said.lines().take(8).collect();
     insta::assert_snapshot!(first.join("\n"), @r"
     delete image f0000000-0000-0000-0000-000000000002
         an import left it halfway
@@ -278,6 +366,10 @@ fn images_come_oldest_first_after_what_was_left_halfway() {
     import image mantav2-prometheus v2
         it is not in this datacenter
     ");
+    // What somebody took out of use is nobody's to delete.
+    facts.image.disabled = facts.image.stale.drain(..1).collect();
+    let refused = text(planned(&facts, &request()));
+    assert!(refused.contains("saw state \"disabled\""), "{refused}");
 }
 
 #[test]

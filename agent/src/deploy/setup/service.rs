@@ -52,6 +52,12 @@ pub(super) fn images(facts: &Facts, blueprint: &Blueprint, draft: &mut Draft) {
             image.uuid
         ));
     }
+    for uuid in &found.disabled {
+        draft.problem(format!(
+            "image {uuid}: saw state \"disabled\" in the datacenter's IMGAPI, \
+             wanted active: imgadm enable, or --image"
+        ));
+    }
     // Those that are built on others go first.
     for uuid in &found.stale {
         draft.step(Step::DropImage { uuid: *uuid });
@@ -74,7 +80,12 @@ pub(super) fn package(facts: &Facts) -> Option<&Package> {
 }
 
 /// Creates the service, or brings it into shape.
-pub(super) fn service(facts: &Facts, request: &Request, draft: &mut Draft) {
+pub(super) fn service(
+    facts: &Facts,
+    request: &Request,
+    fresh: &mut dyn FnMut() -> Uuid,
+    draft: &mut Draft,
+) {
     let blueprint = request.target.blueprint();
     let roster = facts.rosters.first();
     let set = roster.is_some_and(|one| {
@@ -105,7 +116,8 @@ pub(super) fn service(facts: &Facts, request: &Request, draft: &mut Draft) {
                 ));
             }
         }
-        draft.step(Step::CreateService { params: wanted, metadata });
+        let (uuid, params) = (fresh(), wanted);
+        draft.step(Step::CreateService { uuid, params, metadata });
         return;
     };
     let mut drift = Drift::default();
@@ -114,6 +126,13 @@ pub(super) fn service(facts: &Facts, request: &Request, draft: &mut Draft) {
         let value = match key.as_str() {
             "image_uuid" if facts.kept_image => continue,
             "billing_id" if !package_matters => continue,
+            // More closed than it must be, or chosen.
+            "firewall_enabled" if seen == Some(&json!(true)) => continue,
+            "archive_on_delete" | "maintain_resolvers"
+                if seen.is_some_and(Value::is_boolean) =>
+            {
+                continue;
+            }
             "tags" => joined(seen, value),
             "networks" => networks(facts, seen, value),
             _ => value,

@@ -51,6 +51,8 @@ pub enum Step {
     },
     /// Creates the service.
     CreateService {
+        /// Its uuid to be: asked for twice, SAPI writes the same one again.
+        uuid: Uuid,
         /// VM parameters.
         params: Map<String, Value>,
         /// Metadata.
@@ -86,7 +88,12 @@ pub enum Step {
         state: String,
     },
     /// Writes down the instance of a zone that is there.
-    AdoptInstance(Named),
+    AdoptInstance {
+        /// The zone.
+        zone: Named,
+        /// What a run that was cut off would have given it.
+        metadata: Map<String, Value>,
+    },
     /// Creates an instance and its zone.
     CreateInstance(NewZone),
     /// Gives an instance its shard.
@@ -109,8 +116,10 @@ pub enum Step {
     AddNic {
         /// The zone.
         zone: Named,
-        /// Network's name, and NIC tag.
+        /// Network's name.
         network: &'static str,
+        /// Its NIC tag.
+        nic_tag: String,
         /// Network.
         uuid: Uuid,
         /// It was there before, and somebody may use it.
@@ -139,7 +148,7 @@ impl Step {
             Self::UpdateService { .. } => "update-service",
             Self::AddRule { .. } => "add-rule",
             Self::DropInstance { .. } => "drop-instance",
-            Self::AdoptInstance(_) => "adopt-instance",
+            Self::AdoptInstance { .. } => "adopt-instance",
             Self::CreateInstance(_) => "create-instance",
             Self::SetShard { .. } => "set-shard",
             Self::RaiseQuota { .. } => "raise-quota",
@@ -166,7 +175,7 @@ impl Step {
             Self::DropInstance { zone, .. } => {
                 format!("delete instance {} {}", zone.alias, zone.uuid)
             }
-            Self::AdoptInstance(zone) => {
+            Self::AdoptInstance { zone, .. } => {
                 format!("write down instance {} {}", zone.alias, zone.uuid)
             }
             Self::CreateInstance(new) => {
@@ -209,7 +218,7 @@ impl Step {
             Self::DropInstance { state, .. } => {
                 vec![format!("its zone is {state}")]
             }
-            Self::AdoptInstance(_) => one("a zone that SAPI does not know"),
+            Self::AdoptInstance { .. } => one("a zone that SAPI does not know"),
             Self::CreateInstance(new) => match shard(&new.metadata) {
                 Some(shard) => vec![format!("for shard {shard}")],
                 None => Vec::new(),

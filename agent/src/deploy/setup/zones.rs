@@ -18,13 +18,14 @@ use super::plan::Draft;
 use super::service::package;
 use super::step::{Named, NewZone, Step};
 use super::{Facts, Request};
-use crate::deploy::roster::Member;
 use crate::triton::vmapi::Vm;
 
 /// Quota of Triton's packages, GiB: too little for metrics.
 const TRAP_GIB: u64 = 25;
 /// Prometheus servers of a shard, unless it is said.
 const PAIR: usize = 2;
+/// What SAPI makes of an image of ours.
+const BRAND: &str = "joyent-minimal";
 /// A shard's group begins so, as `monadm shard` has it.
 const PREFIX: &str = "shard-";
 
@@ -55,8 +56,29 @@ pub(super) fn zones(
     let (mut kept, mut wanted) = standing(facts, request, draft);
     for vm in &facts.strays {
         let zone = Named { uuid: vm.uuid, alias: vm.alias.clone() };
-        draft.step(Step::AdoptInstance(zone.clone()));
-        kept.push(Kept { zone, vm, shard: None });
+        let Named { uuid, alias } = &zone;
+        if vm.brand != BRAND {
+            draft.note(format!(
+                "zone {uuid} {alias} has the tag of this service and brand \
+                 {:?}, where SAPI makes {BRAND}: it is left alone",
+                vm.brand
+            ));
+            continue;
+        }
+        if let Some(service) = facts.taken.get(uuid) {
+            draft.problem(format!(
+                "zone {uuid} {alias}: saw it in SAPI as an instance of service \
+                 {service}, wanted this one's, as its tag says"
+            ));
+            continue;
+        }
+        let begun = facts.pending.get(uuid);
+        let metadata = begun.map(|one| one.metadata.clone());
+        let metadata = metadata.unwrap_or_default();
+        let shard = shard_of(&metadata);
+        let adopted = zone.clone();
+        draft.step(Step::AdoptInstance { zone: adopted, metadata });
+        kept.push(Kept { zone, vm, shard });
     }
     for (uuid, pending) in &facts.pending {
         let failed = facts.remains.get(uuid).filter(|vm| vm.state == "failed");
@@ -103,7 +125,7 @@ fn standing<'a>(
     for member in members {
         let uuid = member.instance.uuid;
         let zone = Named { uuid, alias: member.alias() };
-        let shard = shard_of(member);
+        let shard = shard_of(&member.instance.metadata);
         let replace = request.replace.contains(&uuid);
         let vm = member.vm.as_ref().or_else(|| facts.remains.get(&uuid));
         let state = vm.map_or("", |vm| vm.state.as_str());
@@ -153,8 +175,8 @@ fn standing<'a>(
 }
 
 /// The shard of an instance, by its own groups.
-fn shard_of(member: &Member) -> Option<usize> {
-    let groups = member.instance.metadata.get("groups")?;
+fn shard_of(metadata: &Map<String, Value>) -> Option<usize> {
+    let groups = metadata.get("groups")?;
     let list = groups.as_array().into_iter().flatten();
     let texts = list.filter_map(Value::as_str).chain(groups.as_str());
     let mut names = texts.flat_map(|text| text.split(','));
@@ -266,7 +288,9 @@ fn place(
         kept.iter().map(|one| one.zone.alias.clone()).collect();
     aliases.extend(wanted.iter().filter_map(|one| one.alias.clone()));
     let quota = request.quota_gib.unwrap_or(blueprint.quota_gib);
-    let of_package = package(facts).map_or(0, |one| one.quota_mib / 1024);
+    let of_service = facts.quota_gib.unwrap_or_else(|| {
+        package(facts).map_or(0, |one| one.quota_mib / 1024)
+    });
     let mut new = Vec::new();
     for one in wanted {
         let alias = one.alias.unwrap_or_else(|| {
@@ -288,7 +312,7 @@ fn place(
         let mut params = Map::new();
         params.insert("alias".to_owned(), json!(alias));
         params.insert("server_uuid".to_owned(), json!(server.uuid));
-        if of_package < quota {
+        if of_service < quota {
             params.insert("quota".to_owned(), json!(quota));
         }
         new.push(NewZone {
@@ -354,7 +378,12 @@ fn nics(
     let old = kept.iter().filter(lacks).map(|one| (&one.zone, true));
     for (zone, in_use) in old.chain(new.iter().map(|zone| (zone, false))) {
         let (zone, network, uuid) = (zone.clone(), MANTA, manta.uuid);
-        draft.step(Step::AddNic { zone, network, uuid, in_use });
+        let (nic_tag, well) = (manta.nic_tag.clone(), zone.clone());
+        draft.step(Step::AddNic { zone, network, nic_tag, uuid, in_use });
+        // It restarts; the next one does so when this one is back.
+        if in_use {
+            draft.step(Step::Await(well));
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use super::sight::{self, Before};
 use super::{Facts, Instance, PATIENCE, SCRIPT, only, record};
 use crate::deploy::images::{self, ImageError, Updates};
 use crate::deploy::{Apis, DeployError};
+use crate::log::chain;
 use crate::triton::job::JobError;
 use crate::triton::sapi::{Action, Change};
 use crate::triton::vmapi::Vm;
@@ -240,7 +241,7 @@ impl Run<'_> {
             let _ = vmapi.wait(job, EVERY, self.patience).await;
         }
         if !on_it(&self.vm(instance).await?) {
-            before = self.stand_in(instance, address, tell).await?;
+            before = self.stand_in(instance, address, to, tell).await?;
             let started = vmapi.reprovision(instance.uuid, owner, to).await;
             let started = started.map_err(asked("reprovision a zone"))?;
             let done = self.job(instance, started.job_uuid, "its reprovision");
@@ -267,11 +268,16 @@ impl Run<'_> {
         &self,
         instance: &Instance,
         address: IpAddr,
+        to: Uuid,
         tell: Tell<'_>,
     ) -> Result<Option<Before>, UpdateError> {
         let service = &self.facts.service;
         let before = sight::before(&self.http, service, address);
-        let Some(before) = before.await else { return Ok(None) };
+        let before = before.await;
+        // Silent once, it may be a passing thing: it was well.
+        if before.is_none() && instance.unwell.is_some() {
+            return Ok(None);
+        }
         let pair = self.facts.instances.iter().filter(|other| {
             other.group == instance.group && other.uuid != instance.uuid
         });
@@ -281,6 +287,31 @@ impl Run<'_> {
             let mut seen = Vec::new();
             for other in &pair {
                 let Some(address) = other.address else { continue };
+                // With a job it is about to go down, unless it has gone
+                // where all go: then that job is one that never ends.
+                let going = self.apis.vmapi.pending(TASK, other.uuid).await;
+                let image = match going {
+                    Ok(Some(_)) => self.vm(other).await.ok(),
+                    _ => None,
+                };
+                let image = image.and_then(|vm| vm.image_uuid);
+                match going {
+                    Ok(_) if image == Some(to) => {}
+                    Ok(None) => {}
+                    Ok(Some(job)) => {
+                        let alias = &other.alias;
+                        seen.push(format!("{alias}: job {job} is at it"));
+                        continue;
+                    }
+                    Err(error) => {
+                        seen.push(format!(
+                            "{}: {}",
+                            other.alias,
+                            chain(&error)
+                        ));
+                        continue;
+                    }
+                }
                 let asked = sight::serves(&self.http, service, address, None);
                 match asked.await {
                     Ok(()) => return Ok(()),
@@ -293,7 +324,7 @@ impl Run<'_> {
         let waited = self.until(look, &instance.alias, what, tell).await;
         let (alias, after) = (instance.alias.clone(), self.patience);
         waited.map_err(|seen| UpdateError::Partner { alias, after, seen })?;
-        Ok(Some(before))
+        Ok(before)
     }
 
     async fn until_running(
@@ -304,7 +335,7 @@ impl Run<'_> {
     ) -> Result<(), UpdateError> {
         let look = async || {
             let vm = self.vm(instance).await;
-            let vm = vm.map_err(|error| crate::log::chain(&error))?;
+            let vm = vm.map_err(|error| chain(&error))?;
             match vm.state == "running" && vm.image_uuid == Some(to) {
                 true => Ok(()),
                 false => Err(format!("its zone is: {}", vm.state)),

@@ -18,6 +18,9 @@ use crate::triton::ApiError;
 
 /// A service to be.
 pub struct NewService<'a> {
+    /// Its uuid; `None` lets SAPI choose. Given, a second try writes what the
+    /// first one wrote.
+    pub uuid: Option<Uuid>,
     /// Name; SAPI takes the same one twice.
     pub name: &'a str,
     /// Application it belongs to.
@@ -101,8 +104,8 @@ impl Change<'_> {
 }
 
 impl Sapi {
-    /// Creates a service, type `vm`. Not to be repeated blindly: SAPI would
-    /// create another of the same name.
+    /// Creates a service, type `vm`. Without a uuid not to be repeated
+    /// blindly: SAPI would create another of the same name.
     pub async fn create_service(
         &self,
         new: &NewService<'_>,
@@ -114,6 +117,9 @@ impl Sapi {
             "params": new.params,
             "metadata": new.metadata,
         });
+        if let Some(uuid) = new.uuid {
+            body["uuid"] = json!(uuid);
+        }
         if new.master {
             body["master"] = true.into();
         }

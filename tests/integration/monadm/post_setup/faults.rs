@@ -215,3 +215,28 @@ async fn reads_that_fail_change_nothing() {
     let image = site.vm("prometheus0").image_uuid;
     assert_eq!(image, ids::PROMETHEUS_IMAGE);
 }
+
+#[tokio::test]
+async fn what_a_killed_run_began_is_forgotten_once_it_runs() {
+    let site = Site::new().await;
+    site.set_up(PAIR).await;
+    let uuid = site.vm("prometheus1").uuid;
+    // As a run leaves it that was killed while the zone was made.
+    let file = site.state.path().join(format!("{}.json", ids::SDC));
+    let left = json!({"zones": {&uuid: {"service": "prometheus",
+        "alias": "prometheus1"}}});
+    std::fs::write(&file, left.to_string()).unwrap();
+    site.is_settled(PAIR).await;
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert!(!kept.contains(&uuid), "{kept}");
+    // A year later.
+    site.triton.datacenter.update(|facts| {
+        let vm = facts.vms.iter_mut().find(|vm| vm.uuid == uuid).unwrap();
+        vm.state = "failed".to_owned();
+    });
+    let writes = site.writes();
+    let ended = site.yes(PAIR).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("saw its zone failed"), "{ended:?}");
+    assert_eq!(site.writes(), writes);
+}

@@ -160,6 +160,30 @@ async fn who_is_gone_may_transfer_no_more_and_others_may() {
 }
 
 #[tokio::test]
+async fn an_address_that_mantas_prometheus_has_by_now_is_not_gone() {
+    let site = Site::new().await;
+    site.set_up(PAIR).await;
+    let service = json!({"uuid": "5e000000-0000-4000-8000-00000000000a",
+        "name": "prometheus", "application_uuid": ids::MANTA, "type": "vm"});
+    site.triton.sapi.handle.put(localdc::sapi::Kind::Service, service);
+    let gone = site.vm("prometheus1");
+    let allowed = site.cns()["allow_transfer"].clone();
+    site.triton.sapi.handle.remove(localdc::sapi::Kind::Instance, &gone.uuid);
+    site.triton.datacenter.update(|facts| {
+        let vm = facts.vms.iter_mut().find(|vm| vm.uuid == gone.uuid);
+        vm.unwrap().state = "destroyed".to_owned();
+        let mut heir = gone.clone();
+        heir.uuid = "d0000000-0000-4000-8000-00000000000a".to_owned();
+        heir.owner_uuid = ids::POSEIDON.to_owned();
+        heir.tags.clear();
+        facts.vms.push(heir);
+    });
+    site.set_up(&["prometheus"]).await;
+    assert_eq!(site.cns()["allow_transfer"], allowed);
+    site.is_settled(&["prometheus"]).await;
+}
+
+#[tokio::test]
 async fn a_nic_that_cannot_be_had_is_nobodys_end() {
     let site = Site::new().await;
     site.set_up(&["prometheus"]).await;
@@ -174,4 +198,29 @@ async fn a_nic_that_cannot_be_had_is_nobodys_end() {
     site.set_up(&["grafana"]).await;
     assert_eq!(site.vm("grafana0").nics.len(), 3);
     site.is_settled(&["grafana"]).await;
+}
+
+#[tokio::test]
+async fn a_pair_that_restarts_for_its_nics_is_never_down_as_a_whole() {
+    let site = Site::new().await;
+    let pair = ["grafana", "--replicas", "2", "--wait", "2"];
+    site.set_up(&pair).await;
+    site.triton.datacenter.update(|facts| {
+        for vm in &mut facts.vms {
+            vm.nics.retain(|nic| nic.nic_tag != "manta");
+        }
+    });
+    let nics = || ["grafana0", "grafana1"].map(|one| site.vm(one).nics.len());
+    site.doors.set_unwell("grafana1", true);
+    let ended = site.yes(&pair).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let said = "wanted one that is well meanwhile";
+    assert!(ended.stderr.contains(said), "{ended:?}");
+    // The sick one serves nobody, and is waited for.
+    assert_eq!(nics(), [2, 3]);
+    assert!(ended.stderr.contains("see grafana1 well"), "{ended:?}");
+    site.doors.set_unwell("grafana1", false);
+    site.set_up(&pair).await;
+    assert_eq!(nics(), [3, 3]);
+    site.is_settled(&pair).await;
 }

@@ -7,6 +7,7 @@
 //! with the data of its delegate dataset. The real one is in `e2e::upgrade`.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -43,6 +44,8 @@ pub(super) struct Fate {
     pub(super) finds: Option<usize>,
     /// It answers nothing.
     pub(super) dead: bool,
+    /// It answers nothing after so many were told that it is well.
+    pub(super) dead_after: Option<usize>,
 }
 
 /// One that answers.
@@ -50,6 +53,8 @@ struct Prometheus {
     uuid: String,
     datacenter: Arc<Datacenter>,
     fate: Mutex<Fate>,
+    /// How often it was asked whether it is well.
+    asked: AtomicUsize,
     /// Root and time of the last start; whether it is the first one.
     run: Mutex<Option<(uuid::Uuid, SystemTime, bool)>>,
 }
@@ -95,6 +100,7 @@ impl Site {
                 uuid,
                 datacenter: Arc::clone(datacenter),
                 fate: Mutex::default(),
+                asked: AtomicUsize::default(),
                 run: Mutex::default(),
             });
             prometheus.look();
@@ -244,6 +250,10 @@ impl Prometheus {
         if fate.dead_on.is_some_and(|dead| dead == image) {
             return None;
         }
+        let asked = self.asked.load(Ordering::Relaxed);
+        if fate.dead_after.is_some_and(|after| asked > after) {
+            return None;
+        }
         let root = self.datacenter.stock().zone(&self.uuid).root;
         let mut run = self.run.lock().unwrap();
         let (_, started, first) = match *run {
@@ -263,6 +273,9 @@ impl Prometheus {
 }
 
 async fn answer(State(own): State<Arc<Prometheus>>, uri: Uri) -> Response {
+    if uri.path() == "/-/healthy" {
+        own.asked.fetch_add(1, Ordering::Relaxed);
+    }
     let Some(shown) = own.look() else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };

@@ -155,6 +155,7 @@ async fn everything_is_cut_off_at_once() {
         let count = async || rig.sapi.services_named(uuid(ids::SDC), "x").await;
         gate.cut_at(1, when);
         let new = NewService {
+            uuid: None,
             name: "x",
             application_uuid: uuid(ids::SDC),
             params: Map::new(),

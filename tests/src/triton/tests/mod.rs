@@ -79,6 +79,7 @@ impl Rig {
         }));
         all.extend(object(params));
         let new = NewService {
+            uuid: None,
             name: "prometheus",
             application_uuid: uuid(ids::SDC),
             params: all,

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{EVERY, Hands, api};
+use crate::deploy::images;
 use crate::deploy::setup::SetupError;
 use crate::triton::imgapi::Image;
 use crate::triton::job::JobError;
@@ -18,21 +19,37 @@ use crate::triton::job::JobError;
 /// before it counts as left behind.
 const GRACE: Duration = Duration::from_secs(20);
 
+/// One that somebody took out of use is whole.
+fn is_halfway(image: &Image) -> bool {
+    !matches!(image.state.as_str(), "active" | "disabled")
+}
+
 impl Hands<'_> {
     pub(super) async fn drop_image(
         &mut self,
         uuid: Uuid,
     ) -> Result<(), SetupError> {
-        match self.journal.import(uuid) {
+        let vmapi = &self.apis.vmapi;
+        let job = match self.journal.import(uuid) {
+            Some(job) => Some(job),
+            None => {
+                let going = vmapi.pending(images::TASK, uuid).await;
+                going.map_err(api("ask VMAPI for jobs"))?
+            }
+        };
+        match job {
             Some(job) => {
                 // Whichever way it ends, the image says how.
-                let wait = self.apis.vmapi.wait(job, EVERY, self.patience);
-                let _ = wait.await;
+                let ended = vmapi.wait(job, EVERY, self.patience).await;
+                if let Err(source @ JobError::NotOver { .. }) = ended {
+                    let what = format!("see the import of {uuid} end");
+                    return Err(SetupError::Job { what, source });
+                }
             }
             None => {
                 let end = Instant::now() + GRACE.min(self.patience);
                 while let Some(image) = self.image(uuid).await?
-                    && image.state != "active"
+                    && is_halfway(&image)
                     && Instant::now() < end
                 {
                     sleep(EVERY).await;
@@ -40,7 +57,7 @@ impl Hands<'_> {
             }
         }
         let image = self.image(uuid).await?;
-        if image.is_some_and(|image| image.state != "active") {
+        if image.as_ref().is_some_and(is_halfway) {
             let gone = self.apis.imgapi.delete(uuid).await;
             gone.map_err(api("delete an image that was left halfway"))?;
         }

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -21,6 +21,9 @@ use crate::triton::job::JobError;
 use crate::triton::sapi::NewInstance;
 use crate::triton::vmapi::Vm;
 
+/// VMAPI's workflow that adds NICs.
+const ADD_NICS: &str = "add-nics";
+
 /// A zone's address on the admin network.
 pub(super) fn admin_ip(vm: &Vm) -> Option<IpAddr> {
     let mut admin = vm.nics.iter().filter(|nic| nic.nic_tag == ADMIN);
@@ -28,29 +31,57 @@ pub(super) fn admin_ip(vm: &Vm) -> Option<IpAddr> {
 }
 
 impl Hands<'_> {
+    /// `planned` is the state of its zone that it is dropped for.
     pub(super) async fn drop_instance(
         &mut self,
         zone: &Named,
+        planned: &str,
     ) -> Result<(), SetupError> {
-        let gone =
-            self.apis.sapi.delete_instance(zone.uuid, self.patience).await;
-        // False: an earlier try did it, and its answer was lost.
-        gone.map_err(api("delete an instance"))?;
-        Ok(self.journal.end_zone(zone.uuid)?)
+        let Named { uuid, alias } = zone;
+        let odd = |what, seen: &str, wanted| {
+            let what = format!("{alias} {uuid}, {what}");
+            let seen = seen.to_owned();
+            SetupError::Deploy(DeployError::Odd { what, seen, wanted })
+        };
+        // If not, an earlier try did it, and its answer was lost.
+        if self.is_known(*uuid).await? {
+            let vm = self.vm(*uuid).await?;
+            let seen = vm.as_ref().map_or("none", |vm| vm.state.as_str());
+            // It may have come to life since; one that is destroyed holds
+            // nothing, and may be so by an earlier try.
+            if seen != planned && seen != "destroyed" {
+                let wanted = "what it was when this was planned";
+                return Err(odd("its zone", seen, wanted));
+            }
+            let sapi = &self.apis.sapi;
+            let gone = sapi.delete_instance(*uuid, self.patience).await;
+            gone.map_err(api("delete an instance"))?;
+            // SAPI keeps it where VMAPI says that there is no such zone.
+            if self.is_known(*uuid).await? {
+                return Err(odd("its instance in SAPI", "it still", "none"));
+            }
+        }
+        Ok(self.journal.end_zone(*uuid)?)
+    }
+
+    async fn is_known(&self, uuid: Uuid) -> Result<bool, SetupError> {
+        let known = self.apis.sapi.instance(uuid).await;
+        Ok(known.map_err(api("ask SAPI for an instance"))?.is_some())
     }
 
     pub(super) async fn adopt_instance(
         &mut self,
         zone: &Named,
+        metadata: &Map<String, Value>,
     ) -> Result<(), SetupError> {
         let params = [("alias".to_owned(), json!(zone.alias))];
-        let (params, metadata) = (params.into_iter().collect(), Map::new());
+        let params = params.into_iter().collect();
         let service_uuid = self.service().await?;
         let new = NewInstance {
             service_uuid,
             uuid: Some(zone.uuid),
             params: &params,
-            metadata: &metadata,
+            metadata,
             master: false,
         };
         let done = self.apis.sapi.adopt_instance(&new).await;
@@ -65,7 +96,8 @@ impl Hands<'_> {
         let zone = &new.zone;
         let uuid = zone.uuid;
         let service = self.target.blueprint().service.to_owned();
-        let pending = Pending { service, alias: zone.alias.clone() };
+        let (alias, metadata) = (zone.alias.clone(), new.metadata.clone());
+        let pending = Pending { service, alias, metadata };
         self.journal.begin_zone(uuid, pending)?;
         let known = self.apis.sapi.instance(uuid).await;
         let known = known.map_err(api("ask SAPI for an instance"))?;
@@ -193,6 +225,40 @@ impl Hands<'_> {
         }
     }
 
+    /// A zone that is well is taken down only while another of its service
+    /// is well, where there is another.
+    pub(super) async fn has_partner(
+        &self,
+        zone: &Named,
+    ) -> Result<(), SetupError> {
+        let well = async |uuid: Uuid| {
+            let vm = self.vm(uuid).await?;
+            let address = vm.as_ref().and_then(admin_ip);
+            let check = Check::of(self.target.name());
+            let (Some(address), Some(check)) = (address, check) else {
+                return Ok::<_, SetupError>(false);
+            };
+            Ok(check.ask(self.http, address).await.is_ok())
+        };
+        let service = self.service().await?;
+        let all = self.apis.sapi.instances(service, false).await;
+        let mut all = all.map_err(api("ask SAPI for instances"))?;
+        all.retain(|one| one.uuid != zone.uuid);
+        if all.is_empty() || !well(zone.uuid).await? {
+            return Ok(());
+        }
+        for other in &all {
+            if well(other.uuid).await? {
+                return Ok(());
+            }
+        }
+        Err(SetupError::Deploy(DeployError::Odd {
+            what: format!("{}, which restarts, its partners", zone.alias),
+            seen: "none that is well".into(),
+            wanted: "one that is well meanwhile",
+        }))
+    }
+
     pub(super) async fn add_nic(
         &self,
         zone: &Named,
@@ -204,10 +270,17 @@ impl Hands<'_> {
             return Ok(());
         }
         let vmapi = &self.apis.vmapi;
-        let begun =
-            vmapi.add_nics(zone.uuid, self.apis.admin, &[network]).await;
-        let begun = begun.map_err(api("add a NIC"))?;
-        let ended = vmapi.wait(begun.job_uuid, EVERY, self.patience).await;
+        // A run that was cut off, or somebody else, may be at it.
+        let going = vmapi.pending(ADD_NICS, zone.uuid).await;
+        let job = match going.map_err(api("ask VMAPI for jobs"))? {
+            Some(job) => job,
+            None => {
+                let owner = self.apis.admin;
+                let begun = vmapi.add_nics(zone.uuid, owner, &[network]).await;
+                begun.map_err(api("add a NIC"))?.job_uuid
+            }
+        };
+        let ended = vmapi.wait(job, EVERY, self.patience).await;
         let vm = self.vm(zone.uuid).await?;
         if vm.as_ref().is_some_and(|vm| vm.state == "stopped") {
             // It was stopped for the NIC, and the job did not come so far as
