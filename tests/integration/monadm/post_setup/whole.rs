@@ -203,7 +203,7 @@ async fn a_nic_that_cannot_be_had_is_nobodys_end() {
 #[tokio::test]
 async fn a_pair_that_restarts_for_its_nics_is_never_down_as_a_whole() {
     let site = Site::new().await;
-    let pair = ["grafana", "--replicas", "2", "--wait", "2"];
+    let pair = ["grafana", "--replicas", "2"];
     site.set_up(&pair).await;
     site.triton.datacenter.update(|facts| {
         for vm in &mut facts.vms {
@@ -212,7 +212,8 @@ async fn a_pair_that_restarts_for_its_nics_is_never_down_as_a_whole() {
     });
     let nics = || ["grafana0", "grafana1"].map(|one| site.vm(one).nics.len());
     site.doors.set_unwell("grafana1", true);
-    let ended = site.yes(&pair).await;
+    let quick = [&pair[..], &["--wait", "10"]].concat();
+    let ended = site.yes(&quick).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let said = "wanted one that is well meanwhile";
     assert!(ended.stderr.contains(said), "{ended:?}");
