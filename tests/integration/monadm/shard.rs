@@ -63,7 +63,7 @@ async fn zones_are_dealt_out_and_as_few_as_can_be_move_when_shards_come_and_go()
     assert_eq!(again.code, Some(0), "{again:?}");
     assert!(again.stdout.contains("0 moves"), "{again:?}");
     assert_eq!((site.tags(), site.writes()), (before.clone(), writes));
-    assert_eq!(site.run(&["shard", "status"]).await.code, Some(0));
+    assert_eq!(site.run(&["shard", "plan"]).await.code, Some(0));
 
     // Somebody made a zone be scraped twice.
     let own = tag.strip_prefix("edge,other,").unwrap();

@@ -23,8 +23,18 @@ pub(super) fn spec(
     spec.binds.extend([
         Bind::read_only(&programs.prometheus, &bin("prometheus")),
         Bind::read_only(&programs.promtool, &bin("promtool")),
+        // A stand-in: see `crate::thanos`.
+        Bind::read_only(&programs.localdc, &bin("thanos")),
     ]);
     spec.limits = world.limits.clone();
     spec.units.push(core_zone::reader("prometheus"));
+    // smf/lx/thanos-sidecar.service.
+    let etc = "/opt/triton/prometheus/etc";
+    let flags = format!("@{etc}/thanos-sidecar.flags");
+    let environment = format!("{etc}/thanos-sidecar.env");
+    let command = [bin("thanos"), "sidecar".to_owned(), flags];
+    let sidecar = "thanos-sidecar";
+    let unit = core_zone::daemon(sidecar, "prometheus", &environment, command);
+    spec.units.push(unit);
     spec
 }

@@ -267,7 +267,7 @@ async fn status_says_how_pairs_bear_it_and_what_to_do() {
     // Half of the answer is no reason for advice.
     servers[1].child.kill().await.unwrap();
     let (code, shown) = status().await;
-    assert_eq!(code, Some(0), "{shown}");
-    let notes = shown["notes"].to_string();
-    assert!(notes.contains("shard-1: no server says how it fares"), "{shown}");
+    assert_eq!(code, Some(1), "{shown}");
+    let said = json!(["shard-1: no server says how it fares"]);
+    assert_eq!(shown["problems"], said, "{shown}");
 }

@@ -189,12 +189,26 @@ async fn the_account_of_manta_has_its_own_pairs() {
                 "metadata": {"groups": "shard-m"}}),
         );
     }
+    // A pair of which no zone runs takes nothing.
     let storage = site.make(90);
     site.change(&storage, |vm| vm.owner_uuid = ids::POSEIDON.to_owned());
     let ended = site.apply(&["--account", ids::POSEIDON]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let said = "fault: shard-m: saw none of its zones run";
+    assert!(ended.stdout.contains(said), "{ended:?}");
+    assert_eq!(site.tag(&storage), None);
+    for number in [80, 81] {
+        let made = site.make(number);
+        site.change(&made, |vm| {
+            vm.uuid = uuid(0xd0, number);
+            vm.owner_uuid = ids::POSEIDON.to_owned();
+        });
+    }
+    let ended = site.apply(&["--account", ids::POSEIDON]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(site.tag(&storage).as_deref(), Some("shard-m"));
-    assert_eq!(site.tags().len(), 1, "other zones are admin's");
+    // The pair itself too, as it is the only one.
+    assert_eq!(site.tags().len(), 3, "other zones are admin's");
 }
 
 #[tokio::test]

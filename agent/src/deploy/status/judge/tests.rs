@@ -181,7 +181,7 @@ const CASES: &[Case] = &[
         "grafana0",
         "server.crt has ended",
         "-5 s are left",
-        "config-agent certgen",
+        "config-agent status",
     ),
     (
         |p| name(p).serial = None,
