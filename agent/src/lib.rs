@@ -41,5 +41,6 @@ pub mod run;
 pub mod setup;
 pub mod shard;
 pub mod status;
+mod tls;
 pub mod triton;
 pub mod walk;

@@ -10,30 +10,29 @@
 //! before the password, which is judged for members alone; all others cost
 //! UFDS the same questions; and a no is told at fixed times.
 
+mod judge;
 mod sessions;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ring::hmac;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::account::{Account, Role, Standing};
-use super::attempts::{Attempts, Known, WINDOW, Who, leaves_room, network};
+use super::attempts::{Attempts, Who, network};
 use super::config::{AuthConfig, Email};
 use super::credentials::Credentials;
 use super::ended::Ended;
-use super::keys::{DEVICE_SECONDS, KeyError, Keys, hex, open_device, random};
+use super::keys::{KeyError, Keys, open_device, random};
 use super::metrics::{Metrics, Outcome, Reason};
 use super::people::People;
 use super::recent::Recent;
-use super::ufds::{COMPARE, Ufds, UfdsError, Verdict};
-use crate::log::chain;
+use super::ufds::Ufds;
 
 /// How long a right password is believed without asking.
 const RIGHT: Duration = Duration::from_secs(45);
@@ -324,177 +323,6 @@ impl Door {
         }
         let identity = self.identity(account, role);
         Some(SignIn::Right { identity, judged: false })
-    }
-
-    async fn judge(
-        &self,
-        credentials: &Credentials,
-        key: [u8; 32],
-        who: &Who,
-        origin: &Origin,
-    ) -> SignIn {
-        // One password of a login at a time: what UFDS counts is read before
-        // each.
-        let put = AtomicBool::new(false);
-        let asked = async {
-            let flight = self.flight(who.login);
-            let _flight = flight.lock().await;
-            self.ask(credentials, who, &put).await
-        };
-        let late = |_| UfdsError::Timeout {
-            what: match put.load(Ordering::Relaxed) {
-                true => COMPARE,
-                false => "all of it",
-            },
-        };
-        let judged = timeout(JUDGED, asked).await.map_err(late);
-        let judged = judged.and_then(|judged| judged);
-        let now = Instant::now();
-        match judged {
-            Ok(Judged::Member(account)) => {
-                self.let_in(account, key, who, origin).await
-            }
-            Ok(Judged::NearLock) => {
-                lock(&self.attempts).forgive(who, now);
-                self.refused(Reason::NearLock, credentials, origin);
-                SignIn::Later(WINDOW)
-            }
-            Ok(Judged::No(reason)) => {
-                lock(&self.wrong).insert(key, (), now + WRONG, now);
-                self.refused(reason, credentials, origin);
-                SignIn::Wrong
-            }
-            Err(error) => {
-                if !error.may_have_counted() {
-                    lock(&self.attempts).forgive(who, now);
-                }
-                let (address, req_id) = (origin.address, &origin.req_id);
-                warn!(
-                    %address, %req_id, err.message = %chain(&error),
-                    "nobody can sign in"
-                );
-                SignIn::Unavailable
-            }
-        }
-    }
-
-    /// What UFDS says. Whatever the answer, it costs two questions; what is
-    /// to be known beside them is asked before, for everybody. `put`: that the
-    /// password was on its way.
-    async fn ask(
-        &self,
-        credentials: &Credentials,
-        who: &Who,
-        put: &AtomicBool,
-    ) -> Result<Judged, UfdsError> {
-        let password = &credentials.password;
-        self.people.groups().await?;
-        self.people.failures_that_lock(None).await?;
-        let found = match self.ufds.by_login(&credentials.login).await {
-            // To strangers one like any other that does not let in.
-            Err(
-                error @ (UfdsError::Account(_) | UfdsError::Ambiguous { .. }),
-            ) => {
-                warn!(err.message = %chain(&error), "a login is no good");
-                None
-            }
-            found => found?,
-        };
-        let no = match &found {
-            None => Some(Reason::UnknownLogin),
-            Some(account) => self.obstacle(account).await?,
-        };
-        let Some(account) = found.filter(|_| no.is_none()) else {
-            put.store(true, Ordering::Relaxed);
-            self.ufds.pretend(password).await?;
-            return Ok(Judged::No(no.unwrap_or(Reason::UnknownLogin)));
-        };
-        let policy = account.policy.as_deref();
-        if let Some(most) = self.people.failures_that_lock(policy).await? {
-            let known = who.known();
-            let failures = &account.failures_ms;
-            if !leaves_room(failures, most, known, milliseconds_now()) {
-                if known == Known::Device {
-                    return Ok(Judged::NearLock);
-                }
-                put.store(true, Ordering::Relaxed);
-                self.ufds.pretend(password).await?;
-                return Ok(Judged::No(Reason::NearLock));
-            }
-        }
-        put.store(true, Ordering::Relaxed);
-        Ok(match self.ufds.verify(&account.uuid, password).await? {
-            Verdict::Right => Judged::Member(account),
-            Verdict::Wrong => Judged::No(Reason::WrongPassword),
-            Verdict::Locked => Judged::No(Reason::Locked),
-            Verdict::Expired => Judged::No(Reason::Expired),
-            Verdict::Nobody => Judged::No(Reason::UnknownLogin),
-        })
-    }
-
-    /// Why an account is not even asked for its password.
-    async fn obstacle(
-        &self,
-        account: &Account,
-    ) -> Result<Option<Reason>, UfdsError> {
-        if self.people.role(&account.uuid).await?.is_none() {
-            return Ok(Some(Reason::NoRole));
-        }
-        Ok(match account.standing(milliseconds_now()) {
-            Standing::Good => None,
-            Standing::Disabled => Some(Reason::Disabled),
-            Standing::Locked => Some(Reason::Locked),
-            Standing::Expired => Some(Reason::Expired),
-        })
-    }
-
-    async fn let_in(
-        &self,
-        account: Account,
-        key: [u8; 32],
-        who: &Who,
-        origin: &Origin,
-    ) -> SignIn {
-        let now = Instant::now();
-        lock(&self.attempts).succeeded(who, now);
-        let place = self.place(&who.login, who.address);
-        let until = now + Duration::from_secs(DEVICE_SECONDS);
-        lock(&self.places).insert(place, (), until, now);
-        let uuid = account.uuid.clone();
-        let password_changed = account.password_changed;
-        let right = Right { uuid: uuid.clone(), password_changed };
-        lock(&self.right).insert(key, right, now + RIGHT, now);
-        let account = self.people.remember(account, true);
-        let Ok(Some(role)) = self.people.role(&uuid).await else {
-            return SignIn::Unavailable;
-        };
-        let (address, req_id) = (origin.address, &origin.req_id);
-        let login = &account.login;
-        info!(
-            %login, %uuid, %address, %req_id, role = role.as_str(),
-            outcome = "right", "password judged"
-        );
-        let identity = self.identity(account, role);
-        SignIn::Right { identity, judged: true }
-    }
-
-    /// The audit of a no. People type passwords where the login goes, so a
-    /// login that UFDS does not know is told by a digest.
-    fn refused(&self, why: Reason, from: &Credentials, origin: &Origin) {
-        self.metrics.reason(why);
-        let (address, req_id) = (origin.address, &origin.req_id);
-        let login = match why {
-            Reason::UnknownLogin => {
-                let digest = self.digest_of(&[from.login.as_bytes()]);
-                format!("unknown:{}", &hex(&digest)[..16])
-            }
-            _ => from.login.clone(),
-        };
-        let reason = why.as_str();
-        warn!(
-            %login, %address, %req_id, reason, outcome = "wrong",
-            "password judged"
-        );
     }
 
     fn identity(&self, account: Arc<Account>, role: Role) -> Identity {

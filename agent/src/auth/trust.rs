@@ -14,20 +14,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ring::digest;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::CryptoProvider;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use rustls::{ClientConfig, Error, RootCertStore};
+use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use serde::Deserialize;
 use tracing::{info, warn};
 
 use super::Write;
 use super::keys::hex;
+use crate::tls::{self, Shown};
 
 /// Whose certificate is taken.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -74,7 +71,6 @@ pub(super) struct Judge {
     first: Mutex<First>,
     exact: Vec<CertificateDer<'static>>,
     chain: Option<Arc<WebPkiServerVerifier>>,
-    provider: Arc<CryptoProvider>,
 }
 
 #[derive(Debug, Default)]
@@ -94,7 +90,6 @@ impl Judge {
         path: &Path,
         write: Write,
     ) -> Result<Arc<Self>, TrustError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut first = First::default();
         let (mut exact, mut chain) = (Vec::new(), None);
         match trust {
@@ -103,7 +98,7 @@ impl Judge {
                 first.on_disk = first.kept.is_some();
             }
             Trust::Certificates(pem) => {
-                (exact, chain) = certificates(pem, &provider)?;
+                (exact, chain) = certificates(pem, &tls::provider())?;
             }
             Trust::Pins(_) => {}
             Trust::Insecure => warn!(
@@ -118,20 +113,15 @@ impl Judge {
             first: Mutex::new(first),
             exact,
             chain,
-            provider,
         }))
     }
 
     /// TLS as this judge wants it.
     pub(super) fn config(self: &Arc<Self>) -> Arc<ClientConfig> {
-        let provider = Arc::clone(&self.provider);
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring knows the suites of every version")
+        let judge = Arc::clone(self) as Arc<dyn tls::Judge>;
+        let config = tls::builder()
             .dangerous()
-            .with_custom_certificate_verifier(
-                Arc::clone(self) as Arc<dyn ServerCertVerifier>
-            )
+            .with_custom_certificate_verifier(tls::judged_by(judge))
             .with_no_client_auth();
         Arc::new(config)
     }
@@ -194,32 +184,26 @@ impl Judge {
     }
 }
 
-impl ServerCertVerifier for Judge {
-    fn verify_server_cert(
-        &self,
-        cert: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let digest = digest::digest(&digest::SHA256, cert);
+impl tls::Judge for Judge {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        let digest = digest::digest(&digest::SHA256, shown.certificate);
         let digest = hex(digest.as_ref());
         match &self.trust {
-            Trust::Insecure => {}
-            Trust::FirstUse => self.first_use(digest)?,
+            Trust::Insecure => Ok(()),
+            Trust::FirstUse => self.first_use(digest),
             Trust::Pins(pins) => {
-                let known =
-                    pins.iter().any(|pin| pin.eq_ignore_ascii_case(&digest));
-                if !known {
-                    return Err(Error::General(format!(
+                let is = |pin: &String| pin.eq_ignore_ascii_case(&digest);
+                match pins.iter().any(is) {
+                    true => Ok(()),
+                    false => Err(Error::General(format!(
                         "UFDS shows certificate {digest}, which is not pinned"
-                    )));
+                    ))),
                 }
             }
             Trust::Certificates(_) => {
-                if self.exact.iter().any(|known| known == cert) {
-                    return Ok(ServerCertVerified::assertion());
+                let known = |one: &CertificateDer<'_>| one == shown.certificate;
+                if self.exact.iter().any(known) {
+                    return Ok(());
                 }
                 let refused = || {
                     Error::General(format!(
@@ -227,41 +211,16 @@ impl ServerCertVerifier for Judge {
                     ))
                 };
                 let chain = self.chain.as_ref().ok_or_else(refused)?;
-                return chain.verify_server_cert(
-                    cert,
-                    intermediates,
-                    name,
-                    ocsp,
-                    now,
+                let traced = chain.verify_server_cert(
+                    shown.certificate,
+                    shown.intermediates,
+                    shown.name,
+                    shown.ocsp,
+                    shown.now,
                 );
+                traced.map(drop)
             }
         }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    // Who holds the key of what was shown is proven in every case.
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

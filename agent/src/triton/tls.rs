@@ -7,18 +7,13 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use rustls::crypto::CryptoProvider;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use rustls::{ClientConfig, Error, RootCertStore};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_platform_verifier::BuilderVerifierExt;
 
 use super::Cause;
+use crate::tls::{Judge, Shown, builder, judged_by};
 
 /// For clients that meet no TLS.
 pub(super) fn trusting_nobody() -> ClientConfig {
@@ -38,7 +33,7 @@ pub(super) fn trusting_system() -> Result<ClientConfig, Cause> {
 pub(super) fn trusting_anyone() -> ClientConfig {
     builder()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider())))
+        .with_custom_certificate_verifier(judged_by(Arc::new(Anyone)))
         .with_no_client_auth()
 }
 
@@ -59,59 +54,17 @@ pub(super) fn identified(
         true => builder().with_platform_verifier()?,
         false => builder()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anyone(provider()))),
+            .with_custom_certificate_verifier(judged_by(Arc::new(Anyone))),
     };
     Ok(builder.with_client_auth_cert(chain, key)?)
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
-    ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .expect("ring knows the suites of every version")
-}
-
-/// Takes any certificate, but not any signature: who holds the key of what
-/// was shown is still proven.
+/// Takes any certificate.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct Anyone;
 
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+impl Judge for Anyone {
+    fn judge(&self, _: &Shown<'_>) -> Result<(), Error> {
+        Ok(())
     }
 }

@@ -12,8 +12,10 @@ mod site;
 mod status;
 mod update;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -39,8 +41,16 @@ fn program() -> PathBuf {
 /// Where monadm keeps its lock and journal: a folder of each datacenter's own,
 /// as its SAPI's port is.
 fn state(sapi: &str) -> PathBuf {
+    static BEGUN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let port = sapi.rsplit(':').next().unwrap_or_default();
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("monadm").join(port)
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("monadm");
+    let folder = folder.join(port);
+    let mut begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
+    if begun.insert(folder.clone()) {
+        // What another datacenter that had this port left.
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+    folder
 }
 
 #[expect(clippy::disallowed_methods, reason = "the program under test")]
@@ -59,7 +69,12 @@ fn command(sapi: &str, words: &[&str]) -> Command {
 }
 
 async fn monadm(sapi: &str, words: &[&str]) -> Ended {
-    let output = command(sapi, words).output();
+    ended(command(sapi, words)).await
+}
+
+/// Runs it to its end.
+async fn ended(mut command: Command) -> Ended {
+    let output = command.output();
     let output = tokio::time::timeout(LIMIT, output).await;
     let output = output.expect("it ends").expect("it starts");
     Ended {

@@ -26,7 +26,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use super::{Ended, LIMIT, command};
+use super::{Ended, LIMIT, command, ended};
 
 /// Zones that a test makes at most.
 const ADDRESSES: usize = 12;
@@ -68,14 +68,7 @@ impl Site {
 
     /// Runs it; nobody is there to be asked, so `words` say whether.
     async fn run(&self, words: &[&str]) -> Ended {
-        let output = self.command(words).output();
-        let output = tokio::time::timeout(LIMIT, output).await;
-        let output = output.expect("it ends").expect("it starts");
-        Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        ended(self.command(words)).await
     }
 
     async fn yes(&self, words: &[&str]) -> Ended {
