@@ -12,15 +12,53 @@ use std::os::unix::net::{self, UnixListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// How many addresses and ports a test takes at most, before it meets those
-/// of the process with the next number.
+/// How many addresses and ports a test takes as a rule, before it meets those
+/// of the process with the next number, and must pass over them.
 const EACH: u32 = 41;
+
+/// How often somebody else's are passed over.
+const TRIES: u32 = 1000;
+
+/// What is ours until we end, by names of the abstract kind: gone with us,
+/// whatever happens.
+static OURS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
 
 /// An address that nobody else has: none of 127.0.x.y, where everybody else
 /// is, nor of 127.255.x.y, where the network ends.
 #[must_use]
 pub fn own_address() -> Ipv4Addr {
-    address(own_number())
+    own_addresses(1)[0]
+}
+
+/// So many of them that follow each other; ours until we end.
+///
+/// Panics when there are none.
+#[must_use]
+pub fn own_addresses(count: u32) -> Vec<Ipv4Addr> {
+    for _ in 0..TRIES {
+        let first = own_numbers(count);
+        let all: Vec<Ipv4Addr> =
+            (0..count).map(|nth| address(first.wrapping_add(nth))).collect();
+        // Not so where numbers begin anew.
+        let follow =
+            all.windows(2).all(|two| two[0].to_bits() + 1 == two[1].to_bits());
+        let names = all.iter().map(|one| format!("localdc-address-{one}"));
+        let claims: io::Result<Vec<_>> = names.map(claim).collect();
+        if let (true, Ok(claims)) = (follow, claims) {
+            keep(claims);
+            return all;
+        }
+    }
+    panic!("no {count} addresses in a row that nobody has");
+}
+
+fn claim(name: String) -> io::Result<UnixListener> {
+    UnixListener::bind_addr(&net::SocketAddr::from_abstract_name(name)?)
+}
+
+fn keep(claims: Vec<UnixListener>) {
+    let mut ours = OURS.lock().unwrap_or_else(PoisonError::into_inner);
+    ours.extend(claims);
 }
 
 fn address(number: u32) -> Ipv4Addr {
@@ -35,22 +73,17 @@ fn address(number: u32) -> Ipv4Addr {
 ///
 /// Errors: that of the last of many tries.
 pub fn own_port() -> io::Result<SocketAddr> {
-    static OURS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
-    let mut tries = 100;
+    let mut tries = TRIES;
     loop {
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port(own_number())));
-        // An abstract name: it is gone with us, whatever happens.
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port(own_numbers(1))));
         let name = format!("localdc-port-{}", at.port());
-        let name = net::SocketAddr::from_abstract_name(name)?;
-        let claimed = UnixListener::bind_addr(&name).and_then(|claim| {
+        let claimed = claim(name).and_then(|claim| {
             UdpSocket::bind(at)?;
             TcpListener::bind(at).map(|_| claim)
         });
         match claimed {
             Ok(claim) => {
-                let mut ours =
-                    OURS.lock().unwrap_or_else(PoisonError::into_inner);
-                ours.push(claim);
+                keep(vec![claim]);
                 return Ok(at);
             }
             Err(error) if tries == 0 => return Err(error),
@@ -63,10 +96,11 @@ fn port(number: u32) -> u16 {
     10_000 + u16::try_from(number % 20_000).expect("less than 20,000")
 }
 
-fn own_number() -> u32 {
+/// The first of so many.
+fn own_numbers(count: u32) -> u32 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    std::process::id().wrapping_mul(EACH).wrapping_add(count)
+    let first = COUNT.fetch_add(count, Ordering::Relaxed);
+    std::process::id().wrapping_mul(EACH).wrapping_add(first)
 }
 
 #[cfg(test)]
@@ -74,6 +108,16 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn what_somebody_has_is_passed_over() {
+        let next = own_numbers(1).wrapping_add(2);
+        let taken = address(next);
+        let _taken = claim(format!("localdc-address-{taken}")).unwrap();
+        let all = own_addresses(5);
+        assert!(!all.contains(&taken), "{all:?}");
+        assert_eq!(all[4].to_bits() - all[0].to_bits(), 4);
+    }
 
     /// Forty tests beside each other, each with all it may take.
     #[test]

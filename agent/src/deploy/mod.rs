@@ -138,4 +138,24 @@ impl Apis {
             sapi,
         })
     }
+
+    /// Looks whether SAPI's lists are to be believed: those of one that has
+    /// lost its store are up to an hour old, and lack Manta. What they lack
+    /// may be there, and a twin would be made, or zones moved.
+    ///
+    /// Errors: SAPI's own; it is without its store, or in proto mode.
+    pub async fn whole(&self) -> Result<(), DeployError> {
+        let ping = self.sapi.ping().await;
+        let ping = ping.map_err(DeployError::api("ask SAPI how it is"))?;
+        let seen = match (ping.stored, ping.full) {
+            (true, true) => return Ok(()),
+            (false, _) => "without its store",
+            (_, false) => "in proto mode",
+        };
+        Err(DeployError::Odd {
+            what: "SAPI".into(),
+            seen: seen.into(),
+            wanted: "one in full mode, with its store",
+        })
+    }
 }

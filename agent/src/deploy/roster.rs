@@ -15,7 +15,7 @@ use crate::triton::sapi::{Instance, Service};
 use crate::triton::vmapi::Vm;
 
 /// NIC tag of the network that Triton's zones meet on.
-const ADMIN: &str = "admin";
+pub(super) const ADMIN: &str = "admin";
 
 /// A service with its instances.
 pub struct Roster {
@@ -47,9 +47,7 @@ impl Member {
 
     /// Its address on the admin network.
     pub fn admin_ip(&self) -> Option<IpAddr> {
-        let nics = self.vm.iter().flat_map(|vm| &vm.nics);
-        let mut admin = nics.filter(|nic| nic.nic_tag == ADMIN);
-        admin.find_map(|nic| nic.ip.parse().ok())
+        self.vm.as_ref().and_then(admin_ip)
     }
 
     /// A metadata key, the instance's own over the service's.
@@ -61,6 +59,12 @@ impl Member {
         let own = self.instance.metadata.get(key);
         own.or_else(|| service.metadata.get(key))
     }
+}
+
+/// A zone's address on the admin network.
+pub fn admin_ip(vm: &Vm) -> Option<IpAddr> {
+    let mut admin = vm.nics.iter().filter(|nic| nic.nic_tag == ADMIN);
+    admin.find_map(|nic| nic.ip.parse().ok())
 }
 
 /// The services of that name in an application, oldest first as SAPI lists

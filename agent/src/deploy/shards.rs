@@ -110,7 +110,8 @@ pub async fn gather(
     account: Uuid,
     prefix: &str,
 ) -> Result<Facts, DeployError> {
-    is_whole(apis).await?;
+    // A pair that SAPI does not list would lose its zones to the others.
+    apis.whole().await?;
     let mut facts = Facts::default();
     let mut working = BTreeSet::new();
     let application = application(apis, account).await?;
@@ -151,20 +152,6 @@ pub async fn gather(
     facts.retired =
         all.filter(|one| !working.contains(*one)).cloned().collect();
     Ok(facts)
-}
-
-/// A pair that SAPI does not list would lose its zones to the others: a list
-/// that SAPI has from memory is none.
-async fn is_whole(apis: &Apis) -> Result<(), DeployError> {
-    let whole = apis.sapi.is_whole().await;
-    match whole.map_err(DeployError::api("ask SAPI how it is"))? {
-        true => Ok(()),
-        false => Err(DeployError::Odd {
-            what: "SAPI's lists".into(),
-            seen: "what it remembers, its store being away".into(),
-            wanted: "whole ones",
-        }),
-    }
 }
 
 /// A switch as the agent takes it.

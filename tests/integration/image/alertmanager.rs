@@ -35,16 +35,8 @@ name = "alertmanager"
 to = "/opt/triton/alertmanager"
 "#;
 
-const PINS: &str = r#"
-[go]
-version = "1.19"
-licence = "BSD-3-Clause"
-homepage = "https://go.dev/"
-
-[go.any]
-kind = "toolchain"
-host = "go1.19"
-
+const PINS: &str = pins_with_go!(
+    r#"
 [alertmanager]
 version = "0.25.0"
 licence = "Apache-2.0"
@@ -64,7 +56,8 @@ tags = ["netgo"]
 [[alertmanager.joyent-minimal.source]]
 strip = 1
 source = { path = "alertmanager.tar.gz", sha256 = "DIGEST" }
-"#;
+"#
+);
 
 /// Of what `go list -json` says.
 #[derive(Deserialize)]

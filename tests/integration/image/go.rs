@@ -23,16 +23,8 @@ name = "hello"
 to = "/opt/hello"
 "#;
 
-const PINS: &str = r#"
-[go]
-version = "1.19"
-licence = "BSD-3-Clause"
-homepage = "https://go.dev/"
-
-[go.any]
-kind = "toolchain"
-host = "go1.19"
-
+const PINS: &str = pins_with_go!(
+    r#"
 [hello]
 version = "3.2.1"
 licence = "MIT"
@@ -58,7 +50,8 @@ tags = ["netgo"]
 [[hello.any.source]]
 strip = 1
 source = { path = "hello.tar.gz", sha256 = "DIGEST" }
-"#;
+"#
+);
 
 fn fixture(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/image");

@@ -4,6 +4,25 @@
 
 //! Images, judged by the programs that take them.
 
+/// Pins of what Debian's Go compiles.
+macro_rules! pins_with_go {
+    ($pins:literal) => {
+        concat!(
+            r#"
+[go]
+version = "1.19"
+licence = "BSD-3-Clause"
+homepage = "https://go.dev/"
+
+[go.any]
+kind = "toolchain"
+host = "go1.19"
+"#,
+            $pins
+        )
+    };
+}
+
 mod alertmanager;
 mod build;
 mod debian;

@@ -25,16 +25,8 @@ name = "says"
 to = "/opt/says"
 "#;
 
-const PINS: &str = r#"
-[go]
-version = "1.19"
-licence = "BSD-3-Clause"
-homepage = "https://go.dev/"
-
-[go.any]
-kind = "toolchain"
-host = "go1.19"
-
+const PINS: &str = pins_with_go!(
+    r#"
 [says]
 version = "1.0.0"
 licence = "MIT"
@@ -50,7 +42,8 @@ vendor = {}
 
 [[says.any.source]]
 source = { path = "says.tar.gz", sha256 = "DIGEST" }
-"#;
+"#
+);
 
 const GO_MOD: &str =
     "module example.com/says\n\ngo 1.19\n\nrequire example.com/word v1.0.0\n";

@@ -60,14 +60,7 @@ pub struct Deployed {
 /// store, whose lists have nothing of Manta: a file made of them would have
 /// manta-adm destroy what they lack.
 pub async fn gather(apis: &Apis) -> Result<Deployed, DeployError> {
-    let whole = apis.sapi.is_whole().await;
-    if !whole.map_err(DeployError::api("ask SAPI how it is"))? {
-        return Err(DeployError::Odd {
-            what: "SAPI".into(),
-            seen: "without its store".into(),
-            wanted: "one with its store",
-        });
-    }
+    apis.whole().await?;
     let found = apis.sapi.applications("manta", true).await;
     let found = found.map_err(DeployError::api("ask SAPI for manta"))?;
     let [manta] = &found[..] else {

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::step::{Named, Step};
 use super::{Journal, Plan, SetupError, Target, facts, rules, transfer};
+use crate::deploy::roster::admin_ip;
 use crate::deploy::{Apis, DeployError};
 use crate::triton::fwapi::NewRule;
 use crate::triton::sapi::{Action, Change, NewService};
@@ -182,7 +183,7 @@ impl Hands<'_> {
         let mut add = Vec::new();
         for zone in zones {
             let vm = self.running(zone).await?;
-            let address = instances::admin_ip(&vm);
+            let address = admin_ip(&vm);
             add.push(address.ok_or_else(|| DeployError::Odd {
                 what: format!("{} {}, admin NIC", zone.alias, zone.uuid),
                 seen: "none with an address".into(),

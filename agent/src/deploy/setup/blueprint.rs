@@ -51,7 +51,7 @@ pub struct Blueprint {
 }
 
 /// Network that all zones of Triton meet on; also its NIC tag.
-pub(super) const ADMIN: &str = "admin";
+pub(super) use crate::deploy::roster::ADMIN;
 /// Manta's own; also its NIC tag.
 pub(super) const MANTA: &str = "manta";
 /// The network towards the world.

@@ -101,7 +101,7 @@ pub async fn gather(
 ) -> Result<Facts, SetupError> {
     let blueprint = request.target.blueprint();
     let name = blueprint.service;
-    is_whole(apis).await?;
+    apis.whole().await?;
     let rosters = rosters(apis, apis.sdc, name).await?;
     let mut facts = Facts {
         admin: apis.admin,
@@ -263,23 +263,6 @@ impl Facts {
         self.image = find(apis, updates, names, &wish).await?;
         Ok(())
     }
-}
-
-/// Lists of a SAPI that has lost its store are up to an hour old: what they
-/// lack may be there, and a twin would be made.
-async fn is_whole(apis: &Apis) -> Result<(), DeployError> {
-    let ping = apis.sapi.ping().await;
-    let ping = ping.map_err(DeployError::api("ask SAPI how it is"))?;
-    let seen = match (ping.stored, ping.full) {
-        (true, true) => return Ok(()),
-        (false, _) => "without its store",
-        (_, false) => "in proto mode",
-    };
-    Err(DeployError::Odd {
-        what: "SAPI".into(),
-        seen: seen.into(),
-        wanted: "one in full mode, with its store",
-    })
 }
 
 async fn manta(apis: &Apis) -> Result<Option<Manta>, DeployError> {

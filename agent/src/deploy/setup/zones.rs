@@ -6,18 +6,18 @@
 //! belongs to, and what those that are there lack. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::blueprint::{ADMIN, MANTA};
+use super::blueprint::MANTA;
 use super::facts::Transfer;
 use super::place::Places;
 use super::plan::Draft;
 use super::service::package;
 use super::step::{Named, NewZone, Step};
 use super::{Facts, Request};
+use crate::deploy::roster::admin_ip;
 use crate::triton::vmapi::Vm;
 
 /// Quota of Triton's packages, GiB: too little for metrics.
@@ -397,9 +397,8 @@ fn transfer(
         return;
     };
     let may = |one: &&Kept<'_>| {
-        let mut nics = one.vm.nics.iter().filter(|nic| nic.nic_tag == ADMIN);
-        let address = nics.find_map(|nic| nic.ip.parse().ok());
-        address.is_some_and(|ip: IpAddr| super::transfer::holds(allowed, ip))
+        let address = admin_ip(one.vm);
+        address.is_some_and(|ip| super::transfer::holds(allowed, ip))
     };
     let old = kept.iter().filter(|one| !may(one)).map(|one| &one.zone);
     let zones: Vec<Named> = old.chain(new).cloned().collect();

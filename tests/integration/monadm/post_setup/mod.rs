@@ -15,10 +15,9 @@ mod refused;
 mod whole;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use localdc::datacenter::Vm;
-use localdc::loopback::own_address;
+use localdc::loopback::own_addresses;
 use localdc::sapi::Kind;
 use localdc::triton::{Doors, Triton, facts, ids};
 use monitoring_agent::triton::Http;
@@ -29,7 +28,7 @@ use tokio::process::{Child, Command};
 use super::{Ended, LIMIT, command, ended};
 
 /// Zones that a test makes at most.
-const ADDRESSES: usize = 12;
+const ADDRESSES: u32 = 12;
 
 const PAIR: &[&str] = &["prometheus", "--replicas", "2"];
 
@@ -43,12 +42,11 @@ struct Site {
 impl Site {
     async fn new() -> Self {
         let triton = Triton::start(facts()).await.unwrap();
-        let all: Vec<Ipv4Addr> =
-            (0..ADDRESSES).map(|_| own_address()).collect();
+        let all = own_addresses(ADDRESSES);
         for network in &mut triton.datacenter.stock().networks {
             if network.name == "admin" {
                 network.provision_start_ip = all[0];
-                network.provision_end_ip = all[ADDRESSES - 1];
+                network.provision_end_ip = all[all.len() - 1];
             }
         }
         let (datacenter, sapi) = (&triton.datacenter, &triton.sapi.handle);

@@ -4,8 +4,6 @@
 
 //! Instances and their zones.
 
-use std::net::IpAddr;
-
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -13,8 +11,8 @@ use uuid::Uuid;
 use super::{EVERY, Hands, api};
 use crate::deploy::DeployError;
 use crate::deploy::health::Check;
+use crate::deploy::roster::admin_ip;
 use crate::deploy::setup::SetupError;
-use crate::deploy::setup::blueprint::ADMIN;
 use crate::deploy::setup::journal::Pending;
 use crate::deploy::setup::step::{Named, NewZone};
 use crate::triton::job::JobError;
@@ -23,12 +21,6 @@ use crate::triton::vmapi::Vm;
 
 /// VMAPI's workflow that adds NICs.
 const ADD_NICS: &str = "add-nics";
-
-/// A zone's address on the admin network.
-pub(super) fn admin_ip(vm: &Vm) -> Option<IpAddr> {
-    let mut admin = vm.nics.iter().filter(|nic| nic.nic_tag == ADMIN);
-    admin.find_map(|nic| nic.ip.parse().ok())
-}
 
 impl Hands<'_> {
     /// `planned` is the state of its zone that it is dropped for.
