@@ -97,7 +97,7 @@ pub async fn resolve(cache: &Cache, root: &DebianRoot) -> Result<Lock> {
     let now = OffsetDateTime::now_utc();
     let shape =
         format_description!("[year][month][day]T[hour][minute][second]Z");
-    let lock = Lock { snapshot: now.format(shape)?, deb };
+    let lock = Lock { snapshot: now.format(shape)?, root: None, deb };
     // As strict with what apt told as with what a person wrote.
     Lock::parse(&lock.to_string(), Path::new("what apt told"))
 }
@@ -157,10 +157,62 @@ pub fn places(deb: &Deb, lock: &Lock, mirrors: &[String]) -> Vec<String> {
     mirrors.iter().map(at).chain([snapshot]).collect()
 }
 
+/// The root as a tar in `work`: out of the cache, where the lock says which
+/// one it is, and made and kept there, where it is not yet.
+///
+/// Errors: as `make`'s; another than the lock says was made.
+pub async fn take(
+    cache: &Cache,
+    root: &DebianRoot,
+    lock: &Lock,
+    work: &Path,
+) -> Result<PathBuf> {
+    let Some(wanted) = &lock.root else {
+        return make(cache, root, lock, work).await;
+    };
+    if let Some(kept) = cache.take(wanted, work)? {
+        return Ok(kept.path);
+    }
+    let tar = make(cache, root, lock, work).await?;
+    keep(cache, root, &tar, Some(wanted))?;
+    Ok(tar)
+}
+
+/// Makes the root of a lock that does not say which one that is, and says it.
+///
+/// Errors: as `make`'s.
+pub async fn seal(
+    cache: &Cache,
+    root: &DebianRoot,
+    lock: &mut Lock,
+) -> Result<()> {
+    let work = tempfile::tempdir_in(cache.work()?)?;
+    let tar = make(cache, root, lock, work.path()).await?;
+    lock.root = Some(keep(cache, root, &tar, None)?);
+    Ok(())
+}
+
+fn keep(
+    cache: &Cache,
+    root: &DebianRoot,
+    tar: &Path,
+    wanted: Option<&Sha256>,
+) -> Result<Sha256> {
+    let mut file = cache.temporary()?;
+    let from = std::fs::File::open(tar);
+    from.and_then(|mut from| std::io::copy(&mut from, &mut file))
+        .with_context(|| format!("could not keep {}", tar.display()))?;
+    let what = format!(
+        "the Debian {} that this machine's mmdebstrap makes of its lock",
+        root.suite
+    );
+    Ok(cache.put(file, wanted, &what)?.sha256)
+}
+
 /// Makes the root as a tar in `work`.
 ///
 /// Errors: a package that is not in the cache, not root, mmdebstrap's own.
-pub async fn make(
+async fn make(
     cache: &Cache,
     root: &DebianRoot,
     lock: &Lock,

@@ -27,8 +27,10 @@ use localdc::image::folder;
 use localdc::measure::{bar, bar_at_least};
 use nix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
+use zone_image::artifacts::Sha256;
 use zone_image::build::{self, Place};
 use zone_image::cache::Cache;
+use zone_image::debian::lock::{Deb, Lock};
 use zone_image::deliver::{self, Wanted};
 use zone_image::gzip::Gzip;
 use zone_image::output::{Facts, Output};
@@ -150,7 +152,7 @@ kind = "debian-root"
 suite = "bookworm"
 epoch = 0
 packages = []
-sha256 = "DIGEST"
+lock = "debian.lock"
 "#;
 
 /// A recipe, and a cache that has all it names.
@@ -168,8 +170,8 @@ impl Shop {
         let mut file = cache.temporary()?;
         tar::write(tree, &mut file)?;
         let cached = cache.put(file, None, &"the folder")?;
-        let pins = PINS.replace("DIGEST", cached.sha256.as_str());
-        fs::write(folder.join("artifacts.toml"), pins)?;
+        fs::write(folder.join("debian.lock"), lock(cached.sha256)?)?;
+        fs::write(folder.join("artifacts.toml"), PINS)?;
         fs::write(folder.join("bench.toml"), RECIPE)?;
         Ok(Self { folder, cache })
     }
@@ -201,6 +203,30 @@ impl Shop {
         })?;
         Ok(begin.elapsed())
     }
+}
+
+/// The lock of a Debian that has this machine's packages, and was made before.
+fn lock(root: Sha256) -> Result<String> {
+    let status = fs::read_to_string("/var/lib/dpkg/status")?;
+    let deb = |paragraph: &str| {
+        let field = |name: &str| {
+            let mut lines = paragraph.lines();
+            let line = lines.find_map(|line| line.strip_prefix(name))?;
+            Some(line.to_owned())
+        };
+        Some(Deb {
+            name: field("Package: ")?,
+            version: field("Version: ")?,
+            architecture: field("Architecture: ")?,
+            path: "debian/pool/main/b/bench.deb".into(),
+            size: 1,
+            sha256: root.clone(),
+        })
+    };
+    let mut deb: Vec<_> = status.split("\n\n").filter_map(deb).collect();
+    deb.sort();
+    let snapshot = "20300101T000000Z".into();
+    Ok(Lock { snapshot, root: Some(root), deb }.to_string())
 }
 
 /// All that a build does once it has its tree.

@@ -199,7 +199,7 @@ impl Builder<'_> {
         let from = format!("the lock of {count} packages of Debian {suite}");
         let sha256 = digest::sha256(lock.to_string().as_bytes());
         part.sources.push((from, sha256));
-        let tar = debian::make(cache, root, &lock, work).await?;
+        let tar = debian::take(cache, root, &lock, work).await?;
         let how = How {
             owners: true,
             whole: true,

@@ -163,11 +163,11 @@ async fn debian_root(
     pin: bool,
 ) -> Result<()> {
     let suite = &root.suite;
-    let lock = match debian::lock(fetcher.cache, root)? {
+    let place = root.lock_name.as_ref();
+    let place = place.map(|lock| file.with_file_name(lock));
+    let mut lock = match debian::lock(fetcher.cache, root)? {
         Some(lock) => lock,
         None => {
-            let place = root.lock_name.as_ref();
-            let place = place.map(|lock| file.with_file_name(lock));
             if root.unpinned.is_none() && !(pin && place.is_some()) {
                 bail!(
                     "Debian {suite} has no lock; wanted a file named by lock, \
@@ -175,12 +175,7 @@ async fn debian_root(
                 );
             }
             tell!("{name} for {brand}: Debian {suite} as its archive is now");
-            let lock = debian::resolve(fetcher.cache, root).await?;
-            match place {
-                Some(place) if pin => write_lock(&place, name, &lock)?,
-                _ => debian::remember(fetcher.cache, root, &lock)?,
-            }
-            lock
+            debian::resolve(fetcher.cache, root).await?
         }
     };
     let mirrors = debian::mirrors(root).await;
@@ -194,6 +189,15 @@ async fn debian_root(
     }
     let count = lock.deb.len();
     tell!("{name}: Debian {suite}: {count} packages, {fresh} of them brought");
+    let written = pin && place.is_some();
+    if lock.root.is_none() && (written || root.lock.is_none()) {
+        tell!("{name}: Debian {suite}: made once, for its digest");
+        debian::seal(fetcher.cache, root, &mut lock).await?;
+        match place {
+            Some(place) if written => write_lock(&place, name, &lock)?,
+            _ => debian::remember(fetcher.cache, root, &lock)?,
+        }
+    }
     Ok(())
 }
 

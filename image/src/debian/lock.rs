@@ -27,6 +27,9 @@ const ARCHIVES: &[&str] = &["debian", "debian-security"];
 pub struct Lock {
     /// When the archive was like this, as snapshot.debian.org writes times.
     pub snapshot: String,
+    /// What mmdebstrap made of the packages, a tar: a build that makes another
+    /// ends, and one that has it in the cache makes none. None: not said.
+    pub root: Option<Sha256>,
     /// The packages.
     pub deb: Vec<Deb>,
 }
@@ -98,7 +101,11 @@ impl Lock {
 /// Its text, which parses to the same.
 impl fmt::Display for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "snapshot = \"{}\"\ndeb = [", self.snapshot)?;
+        writeln!(f, "snapshot = \"{}\"", self.snapshot)?;
+        if let Some(root) = &self.root {
+            writeln!(f, "root = \"{root}\"")?;
+        }
+        writeln!(f, "deb = [")?;
         for deb in &self.deb {
             let Deb { name, version, architecture, path, size, sha256 } = deb;
             writeln!(

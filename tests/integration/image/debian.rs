@@ -112,6 +112,26 @@ fn a_lock_is_the_same_debian_everywhere() {
     run_in(&there, surroundings, &[BUILD, &cache].concat()).well();
     assert_eq!(image(&here), image(&there));
 
+    // Made once: the next build takes what that one kept, and nothing else. A
+    // root that this machine makes and the lock does not mean is refused.
+    let root = lock.root.as_ref().expect("fetch --pin says which it makes");
+    let kept = there.path("a cache/sha256");
+    for entry in fs::read_dir(&kept).unwrap().flatten() {
+        if entry.file_name() != root.as_str() {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let first = image(&there);
+    fs::remove_dir_all(there.path("out")).unwrap();
+    run_in(&there, surroundings, &[BUILD, &cache].concat()).well();
+    assert_eq!(image(&there), first);
+    let other = "0".repeat(64);
+    here.write(LOCK, text.replace(root.as_str(), &other));
+    let wanted = format!("; wanted {other}");
+    here.run(BUILD).refused(&["mmdebstrap makes of its lock", &wanted]);
+    assert_eq!(image(&here), first, "the good one is gone");
+    here.write(LOCK, &text);
+
     let sbom = here.path(format!("out/tiny-lx-{STAMP}.spdx.json"));
     let sbom: Value =
         serde_json::from_str(&fs::read_to_string(sbom).unwrap()).unwrap();
@@ -145,7 +165,7 @@ fn a_package_that_is_missing_or_another() {
     let debs = ["one", "procps", "two"].map(|name| deb(name, name.as_bytes()));
     let [one, procps, two] = &debs;
     let snapshot = "20260131T235959Z".into();
-    let lock = Lock { snapshot, deb: debs.to_vec() }.to_string();
+    let lock = Lock { snapshot, root: None, deb: debs.to_vec() }.to_string();
     lay(mirror.path(), one, b"one");
     lay(mirror.path(), procps, b"pro");
     let shop = shop(&[mirror.path()]);

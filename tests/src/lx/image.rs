@@ -299,6 +299,7 @@ fn prune(cache: &Path) -> io::Result<()> {
         if let Ok(Some(lock)) = Lock::load(&kept.join(&digest)) {
             let debs = lock.deb.iter();
             wanted.extend(debs.map(|deb| deb.sha256.to_string()));
+            wanted.extend(lock.root.iter().map(ToString::to_string));
         }
         wanted.push(digest);
     }

@@ -22,7 +22,7 @@ fn one() -> Lock {
         size: 31488,
         sha256: Sha256::parse(&"8".repeat(64)).unwrap(),
     };
-    Lock { snapshot: "20260131T235959Z".into(), deb: vec![deb] }
+    Lock { snapshot: "20260131T235959Z".into(), root: None, deb: vec![deb] }
 }
 
 fn any_deb() -> impl Strategy<Value = Deb> {
@@ -51,9 +51,11 @@ fn any_deb() -> impl Strategy<Value = Deb> {
 
 fn any_lock() -> impl Strategy<Value = Lock> {
     let debs = btree_map("[a-z0-9][a-z0-9+.-]{1,10}", any_deb(), 1..20);
-    ("[0-9]{8}T[0-9]{6}Z", debs).prop_map(|(snapshot, debs)| {
+    let root = proptest::option::of("[0-9a-f]{64}");
+    ("[0-9]{8}T[0-9]{6}Z", root, debs).prop_map(|(snapshot, root, debs)| {
         let named = debs.into_iter().map(|(name, deb)| Deb { name, ..deb });
-        Lock { snapshot, deb: named.collect() }
+        let root = root.map(|hex| Sha256::parse(&hex).unwrap());
+        Lock { snapshot, root, deb: named.collect() }
     })
 }
 
