@@ -15,7 +15,7 @@ use localdc::sapi::Kind;
 use localdc::triton::ids;
 use serde_json::{Value, json};
 
-use self::site::{Fate, NEW, OLD, SERVICE, Site, Watch, uuid};
+use self::site::{Fate, NEW, OLD, SCRIPT, SERVICE, Site, Watch, uuid};
 use super::state;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -267,6 +267,17 @@ async fn the_user_script_reaches_service_and_zones_where_it_belongs() {
     assert_eq!(site.update(&[]).await.code, Some(0));
     assert_eq!(site.writes(), writes + 2);
     assert_eq!(site.zone(0).customer_metadata["user-script"], "#!/bin/bash\n");
+
+    // Back is the script of before, too.
+    let back = site.rollback().await;
+    assert_eq!(back.code, Some(0), "{back:?}");
+    assert_eq!(site.service()["metadata"]["user-script"], SCRIPT);
+    for number in 0..2 {
+        assert_eq!(site.zone(number).customer_metadata["user-script"], SCRIPT);
+    }
+    assert_eq!(site.images(), (vec![OLD.into(), OLD.into()], OLD.into()));
+    let again = site.rollback().await;
+    assert!(again.stdout.contains("nothing to do"), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

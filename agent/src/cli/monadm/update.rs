@@ -17,7 +17,9 @@ use super::ask::{Connect, Source, confirmed};
 use super::state::State;
 use crate::deploy::Apis;
 use crate::deploy::images::{self, Updates, Wanted};
-use crate::deploy::update::{Event, Facts, Goal, Plan, apply, gather, plan};
+use crate::deploy::update::{
+    Event, Facts, Goal, Plan, apply, gather, gather_back, plan,
+};
 use crate::log::chain;
 
 /// What is updated, and how.
@@ -96,7 +98,7 @@ pub(super) async fn update(args: UpdateArgs) -> Result<bool> {
 pub(super) async fn rollback(args: RunArgs) -> Result<bool> {
     let apis = args.connect.apis().await?;
     let state = hold(&args, &apis)?;
-    let facts = gather(&apis, &args.service, None).await?;
+    let facts = gather_back(&apis, &args.service).await?;
     settle(state.as_ref(), &facts)?;
     let mut plan = plan(&facts, &Goal::Back);
     for image in plan.images() {

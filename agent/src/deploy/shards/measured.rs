@@ -32,7 +32,7 @@ macro_rules! of_zones {
             "(",
             $metric,
             "{instance=~\"[0-9a-f-]{36}\", job!~",
-            "\"(prometheus|thanos|config_agent|alertmanager|grafana)_.+\"}[",
+            "\"(prometheus|thanos|config_agent|alertmanager|grafana|sign_in)_.+\"}[",
             $range,
             "]))"
         )

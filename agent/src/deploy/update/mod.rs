@@ -56,6 +56,8 @@ pub struct Facts {
     pub image: Option<Uuid>,
     /// What the last update found.
     pub record: Option<Record>,
+    /// The user-script it has.
+    pub own_script: Option<String>,
     /// The user-script it should have, where it has another.
     pub script: Option<String>,
     /// Its instances, by alias.
@@ -93,6 +95,22 @@ pub struct Instance {
     pub script: Option<String>,
 }
 
+/// Gathers what there is of a service of application `sdc`, before it goes
+/// back: its zones are to have the user-script that the record says, where it
+/// has one.
+///
+/// Errors: as `gather`'s.
+pub async fn gather_back(
+    apis: &Apis,
+    service: &str,
+) -> Result<Facts, DeployError> {
+    let facts = gather(apis, service, None).await?;
+    match facts.record.as_ref().and_then(|record| record.script.as_deref()) {
+        Some(script) => gather(apis, service, Some(script)).await,
+        None => Ok(facts),
+    }
+}
+
 /// Gathers what there is of a service of application `sdc`, whose zones are to
 /// have this user-script, or the one that the service says.
 ///
@@ -123,12 +141,15 @@ pub async fn gather(
     }
     instances.sort_by(|a, b| a.alias.cmp(&b.alias));
     let image = roster.service.params.get("image_uuid");
-    let has = roster.service.metadata.get(SCRIPT).and_then(Value::as_str);
+    let own_script = roster.service.metadata.get(SCRIPT);
+    let own_script = own_script.and_then(Value::as_str).map(str::to_owned);
+    let other = |script: &&str| own_script.as_deref() != Some(*script);
     Ok(Facts {
         service: service.to_owned(),
         uuid: roster.service.uuid,
         image: image.and_then(Value::as_str).and_then(|t| t.parse().ok()),
-        script: script.filter(|_| has != script).map(str::to_owned),
+        script: script.filter(other).map(str::to_owned),
+        own_script,
         record: Record::of(&roster.service.metadata),
         instances,
     })

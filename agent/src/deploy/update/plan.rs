@@ -25,7 +25,8 @@ pub enum Goal {
         /// Also where data is lost by it.
         lose_data: bool,
     },
-    /// To what each had before the last update.
+    /// To what each had before the last update; the facts are those of
+    /// `gather_back`.
     Back,
 }
 
@@ -153,15 +154,19 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Plan {
     let service = wanted
         .filter(|to| from != Some(*to))
         .map(|to| Step::ServiceImage { from, to });
+    let script = facts.script.iter().cloned().map(Step::ServiceScript);
     match goal {
         Goal::Back => {
             plan.steps.extend(service);
+            plan.steps.extend(script);
             plan.steps.extend(zones);
         }
         Goal::To { image, fetch, .. } => {
             let disturbs =
                 |step: &Step| matches!(step, Step::Reprovision { .. });
-            let changes = zones.iter().any(disturbs) || service.is_some();
+            let changes = zones.iter().any(disturbs)
+                || service.is_some()
+                || facts.script.is_some();
             let record = Record::before(facts, *image);
             let written = facts.record.as_ref() == Some(&record);
             if *fetch && changes {
@@ -170,8 +175,7 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Plan {
             if changes && !written {
                 plan.steps.push(Step::Record(record));
             }
-            let script = facts.script.iter().cloned();
-            plan.steps.extend(script.map(Step::ServiceScript));
+            plan.steps.extend(script);
             plan.steps.extend(zones);
             plan.steps.extend(service);
         }

@@ -30,6 +30,9 @@ pub struct Record {
     /// Zones that had data.
     #[serde(default)]
     pub kept: BTreeSet<Uuid>,
+    /// The service's user-script, where the update gave it another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
 }
 
 impl Record {
@@ -63,7 +66,11 @@ impl Record {
             (true, Some(old)) => old.service,
             _ => facts.image,
         };
-        Self { image, service, zones: zones.collect(), kept }
+        let script = match &facts.script {
+            Some(_) => facts.own_script.clone(),
+            None => old.and_then(|old| old.script.clone()),
+        };
+        Self { image, service, zones: zones.collect(), kept, script }
     }
 
     /// Where a zone goes back to. One made since has the image that the
@@ -99,6 +106,23 @@ mod tests {
             instances: (1..).zip(images).map(instance).collect(),
             ..Facts::default()
         }
+    }
+
+    #[test]
+    fn the_script_before_is_kept_over_a_second_run() {
+        let script = |name: &str| Some(name.to_owned());
+        let mut facts = facts([A, A], A, None);
+        facts.own_script = script("old");
+        assert_eq!(Record::before(&facts, B).script, None);
+        facts.script = script("new");
+        let first = Record::before(&facts, B);
+        assert_eq!(first.script, script("old"));
+        facts.record = Some(first);
+        // Cut off before and after the service was given it.
+        assert_eq!(Record::before(&facts, B).script, script("old"));
+        (facts.own_script, facts.script) = (script("new"), None);
+        assert_eq!(Record::before(&facts, B).script, script("old"));
+        assert_eq!(Record::before(&facts, C).script, None);
     }
 
     fn zones(record: &Record) -> Vec<Uuid> {

@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -85,6 +85,16 @@ impl Server {
             .spawn()
             .unwrap();
         Self { child, url: format!("http://{at}"), _data: data }
+    }
+
+    async fn answers(&self) {
+        let url = format!("{}/-/ready", self.url);
+        let ready = async || match reqwest::get(&url).await {
+            Ok(answer) if answer.status() == 200 => Ok(()),
+            Ok(answer) => Err(answer.status().to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        eventually("Prometheus answers", PATIENCE, ready).await.unwrap();
     }
 
     /// Waits until it knows of so many zones, and of itself for as long as a
@@ -201,6 +211,15 @@ async fn zones_are_weighed_by_live_servers() {
         assert!(ended.stderr.contains("could not weigh zones"), "{ended:?}");
         assert!(ended.stderr.contains("did not answer"), "{ended:?}");
     }
+    // One that has lost its data answers, and knows nothing.
+    let address = servers[1].url.strip_prefix("http://").unwrap();
+    let address: SocketAddr = address.parse().unwrap();
+    let IpAddr::V4(ip) = address.ip() else { panic!("{address}") };
+    servers[1] = Server::start(ip, &uuid(0xd0, 2), address, &[]);
+    servers[1].answers().await;
+    let ended = site.run(&["shard", "plan", "--weight", "series"]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("has its pair lost its data"), "{ended:?}");
     // Nor is nonsense believed.
     let sapi = site.triton.sapi.url();
     for fault in [

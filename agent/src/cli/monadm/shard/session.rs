@@ -16,6 +16,7 @@ use crate::deploy::Apis;
 use crate::deploy::roster::{Roster, rosters};
 use crate::deploy::shards::measured::{self, Sources};
 use crate::deploy::shards::{self, Facts, SERVICE};
+use crate::shard::tag;
 use crate::triton::Http;
 
 /// Longest answer of a Prometheus: two hours of a hundred thousand zones. Its
@@ -62,8 +63,8 @@ impl<'a> Session<'a> {
         if !prometheus.is_empty() && sources.count() < before {
             bail!("could not weigh zones: {said}");
         }
+        let facts = self.facts().await?;
         if prometheus.is_empty() {
-            let facts = self.facts().await?;
             let silent = |(shard, members): &(&String, &BTreeSet<Uuid>)| {
                 !facts.retired.contains(*shard) && !sources.hear(members)
             };
@@ -80,9 +81,39 @@ impl<'a> Session<'a> {
                 sources.count()
             );
         }
+        if let Some((shard, known, count)) = self.unknown(&facts, &weights) {
+            bail!(
+                "could not weigh zones: {known} of the {count} zones of \
+                 {shard} are known, wanted half at least: has its pair lost \
+                 its data?"
+            );
+        }
         self.weights = Some(weights);
         self.notes = sources.notes;
         Ok(())
+    }
+
+    /// A shard of whose zones less than half have a known weight: how many
+    /// have, and how many there are.
+    fn unknown<'f>(
+        &self,
+        facts: &'f Facts,
+        weights: &BTreeMap<Uuid, u64>,
+    ) -> Option<(&'f str, usize, usize)> {
+        let active = facts.pairs.keys();
+        let mut active = active.filter(|name| !facts.retired.contains(*name));
+        active.find_map(|shard| {
+            let on_it = |zone: &&shards::Zone| {
+                let tag = zone.tag.as_deref();
+                let mut names = tag::ours(tag, &self.goal.ask.prefix);
+                zone.listed && names.any(|name| name == shard)
+            };
+            let zones = facts.zones.iter().filter(on_it);
+            let count = zones.clone().count();
+            let known = zones.filter(|zone| weights.contains_key(&zone.uuid));
+            let known = known.count();
+            (known * 2 < count).then_some((shard.as_str(), known, count))
+        })
     }
 
     /// What is to be done, by the facts of now.
