@@ -180,6 +180,7 @@ async fn grafana(State(log): State<Log>, mut request: Request) -> Response {
     let upgrade = request.headers().get(header::UPGRADE).cloned();
     let socket = (path == "/api/live/ws" && upgrade.is_some())
         .then(|| hyper::upgrade::on(&mut request));
+    let user = user(request.headers());
     note(&log, request).await;
     if let Some(socket) = socket {
         tokio::spawn(async move {
@@ -197,10 +198,24 @@ async fn grafana(State(log): State<Log>, mut request: Request) -> Response {
     }
     let body = match path.as_str() {
         "/api/health" => "{\"database\": \"ok\"}",
+        "/api/user" => user.as_str(),
         "/metrics" => "grafana_build_info 1\n",
         _ => "grafana\n",
     };
-    ([("x-frame-options", "deny")], body).into_response()
+    ([("x-frame-options", "deny")], body.to_owned()).into_response()
+}
+
+/// Who the headers say that asks, whatever the names end with.
+fn user(headers: &HeaderMap) -> String {
+    let mut user = serde_json::Map::new();
+    for (key, stem) in [("login", "username"), ("role", "role")] {
+        let stem = format!("x-grafana-{stem}");
+        let mut headers = headers.iter();
+        let value = headers.find(|(name, _)| name.as_str().starts_with(&stem));
+        let value = value.and_then(|(_, value)| value.to_str().ok());
+        user.insert(key.to_owned(), value.into());
+    }
+    serde_json::Value::Object(user).to_string()
 }
 
 async fn sign_in(State(log): State<Log>, request: Request) -> Response {

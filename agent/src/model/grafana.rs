@@ -16,6 +16,9 @@ use super::zone::GoLimits;
 /// on the admin network.
 pub const METRICS_PORT: u16 = 9167;
 
+/// Path of the sign-in proxy's metrics there.
+pub const SIGN_IN_METRICS: &str = "/sign-in/metrics";
+
 /// The settings of a zone's Grafana and of nginx before it, checked and
 /// complete.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -99,6 +99,8 @@ pub struct Federation {
 pub struct WatchedJob {
     /// Name of the job.
     pub job_name: String,
+    /// Path of the metrics, where it is not `/metrics`.
+    pub metrics_path: Option<&'static str>,
     /// Groups of targets that share labels.
     pub groups: Vec<WatchedGroup>,
 }

@@ -170,8 +170,8 @@ fn people_begin_on_a_dashboard_that_is_there() {
     assert!(text.contains(&format!("{}\n", home.display())), "{text}");
 }
 
-/// A location that sets a header loses those that keep identities honest: none
-/// such may lead to Grafana.
+/// 2.3: a location that sets a header loses those that keep identities honest:
+/// none such may lead to Grafana.
 #[test]
 fn only_the_sign_in_sets_headers_of_its_own() {
     for (site, metadata, caps) in sites() {

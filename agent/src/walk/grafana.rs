@@ -35,6 +35,11 @@ pub(crate) fn keep(
     if let Err(reason) = keep_secrets(&folder, owner) {
         kept.fail("grafana/secrets", "grafana", reason);
     }
+    if grafana.sign_in.is_none() {
+        let reason = "nobody can sign in: SAPI has neither ufds_ldap_root_pw \
+                      nor, of a master elsewhere, ufds_remote_ldap_root_pw";
+        kept.fail("grafana/sign-in", "auth", reason.to_owned());
+    }
     let server = ServerPaths::new(&paths.tls);
     let now = OffsetDateTime::now_utc();
     match ensure_server(&server, &grafana.front.names, now) {

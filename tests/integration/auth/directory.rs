@@ -4,6 +4,9 @@
 
 //! What else a day brings: health, metrics, kills.
 
+use std::collections::BTreeSet;
+
+use localdc::metric_names;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -20,6 +23,18 @@ async fn health_and_metrics_are_answered_inside_alone() {
     let reason = "grafana_sign_in_refusals_total{reason=\"no_role\"}";
     assert_eq!(house.figure(reason).await, 1);
     assert_eq!(house.figure("grafana_sign_in_ufds_up").await, 1);
+    // Rules and dashboards may ask for these, and these there are.
+    let local = house.zone.bench.address;
+    let url = format!("http://{local}:9167/sign-in/metrics");
+    let (_, text) = house.zone.bench.get(&url).await.unwrap();
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let names = samples.filter_map(|line| line.split(['{', ' ']).next());
+    let names: BTreeSet<String> = names.map(str::to_owned).collect();
+    let listed = metric_names::sources();
+    let listed = listed.into_iter().filter(|(_, sources)| {
+        sources.iter().any(|source| source.file == "sign-in")
+    });
+    assert_eq!(names, listed.map(|(name, _)| name).collect());
     // Outside, Grafana's own paths of these names need a sign-in, too.
     for path in ["/sign-in/metrics", "/sign-in/healthz", "/auth", "/refused"] {
         assert_eq!(house.zone.get(path, None).await.status, 401, "{path}");

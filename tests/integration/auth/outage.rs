@@ -77,6 +77,25 @@ async fn while_ufds_is_out_of_order_sessions_go_on() {
     assert_eq!(house.form("other", PASSWORD, "/").await.status, 303);
 }
 
+/// Somebody blanked a key of SAPI; the zone says so and goes on as it was.
+#[tokio::test]
+async fn without_the_password_in_sapi_the_last_one_stays_in_force() {
+    let house = House::open().await;
+    let cookie = house.session("boss").await;
+    let bench = &house.zone.bench;
+    let before = bench.service_calls().len();
+    bench.metadata(json!({"ufds_ldap_root_pw": ""}));
+    bench.said("faults", &["nobody can sign in", "ufds_ldap_root_pw"]).await;
+    bench.polls(2).await;
+    let calls = bench.service_calls().split_off(before);
+    let told: Vec<_> = calls.iter().filter(|it| it.contains("auth")).collect();
+    assert_eq!(told, [""; 0], "it was touched");
+    assert_eq!(house.with(&cookie).await.status, 200);
+    assert_eq!(house.form("other", PASSWORD, "/").await.status, 303);
+    bench.metadata(json!({"ufds_ldap_root_pw": super::ROOT_PASSWORD}));
+    house.zone.no_fault().await;
+}
+
 /// 1.9.9: a failed look at the groups is read as "not a member".
 #[tokio::test]
 async fn no_group_of_operators_is_a_fault_and_no_refusal() {

@@ -119,6 +119,7 @@ async fn demo_offers_what_works_and_leaves_nothing() {
     };
     look("see it", "scrape_interval: 2s").await;
     look("ask the zone's DNS", "CNAME").await;
+    look("sign in to Grafana", "\"login\":\"admin\"").await;
     look("how the agent fares", "healthy").await;
     look("how the datacenter fares", "prometheus1").await;
     let folder = demo.log_folder();

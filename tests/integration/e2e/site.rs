@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use localdc::sapi::UFDS_ADMIN_PASSWORD;
+use localdc::ufds::Fault;
 use localdc::world::{Programs, Site, WorldSpec, joined};
 
 use super::{LONG, soon, text, when};
@@ -30,6 +32,43 @@ pub(super) async fn both_scrape(site: &Site) {
         let up = site.ground().all_up(zone.daemons(), LONG).await;
         up.unwrap_or_else(|error| panic!("{alias}: {}", joined(&error)));
     }
+}
+
+/// By nginx, the sign-in proxy and UFDS, and while UFDS is away nobody new;
+/// Prometheus scrapes all of that.
+async fn operators_get_into_grafana(site: &Site) {
+    let url = "https://grafana.dc1.triton.test/api/user";
+    let code = "\n%{http_code}";
+    let asked = async |who: &str| {
+        let curl = ["curl", "-sSk", "-m", "20", "-w", code, "-u", who, url];
+        let ended = site.headnode().exec(curl, LONG).await.unwrap();
+        assert!(ended.success(), "{ended:?}");
+        ended.stdout
+    };
+    let admin = format!("admin:{UFDS_ADMIN_PASSWORD}");
+    let answer = asked(&admin).await;
+    let user = "{\"login\":\"admin\",\"role\":\"Admin\"}\n200";
+    assert_eq!(answer, user);
+    assert!(asked("admin:another").await.ends_with("\n401"));
+    let zone = site.zone("prometheus0").unwrap();
+    // It asks SAPI for others when it starts, then every five minutes.
+    zone.zone().restart_unit("config-agent").await.unwrap();
+    let up = async |query: &str, wanted: &str| {
+        soon(query, async || {
+            let seen = text(zone.daemons().value(query).await)?;
+            when(seen.as_deref() == Some(wanted), || format!("{seen:?}"))
+        })
+        .await;
+    };
+    up("up{job=\"sign_in_dc1\"}", "1").await;
+    up("grafana_sign_in_ufds_up", "1").await;
+    site.services().ufds.set_fault(Fault::Close);
+    up("grafana_sign_in_ufds_up", "0").await;
+    let poseidon = format!("poseidon:{UFDS_ADMIN_PASSWORD}");
+    assert!(asked(&poseidon).await.ends_with("\n503"));
+    site.services().ufds.set_fault(Fault::None);
+    up("grafana_sign_in_ufds_up", "1").await;
+    assert!(asked(&poseidon).await.ends_with("\n200"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,6 +97,7 @@ async fn from_nothing_to_a_pair_that_scrapes_thanos_and_grafana() {
         })
         .await;
     }
+    operators_get_into_grafana(&site).await;
     for words in all {
         let again = [&["post-setup"], words].concat();
         let ended = site.monadm(&again, LONG).await.unwrap();

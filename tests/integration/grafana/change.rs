@@ -81,7 +81,10 @@ async fn a_change_costs_what_its_key_says() {
     for (change, calls) in [
         (json!({"grafana_body_size": 3}), vec!["reload nginx.service"]),
         (json!({"grafana_connections": 33}), vec!["reload nginx.service"]),
-        (json!({"grafana_log_level": "warn"}), vec!["restart grafana.service"]),
+        (
+            json!({"grafana_log_level": "warn"}),
+            vec!["restart auth.service", "restart grafana.service"],
+        ),
         (json!({"grafana_thanos": "t.test"}), vec!["restart grafana.service"]),
         (json!({"unheard_of": 1}), vec![]),
     ] {
@@ -191,7 +194,10 @@ async fn a_lost_secret_is_a_fault_and_not_a_new_secret() {
     zone.bench.said("faults", &["secret_key", "is gone"]).await;
     zone.bench.settle(&zone.agent).await;
     assert!(!path.exists());
-    assert_eq!(zone.calls(calls), [""; 0], "Grafana runs on as it was");
+    // It needs no secret of Grafana's, and has the same level of its log.
+    let mut calls = zone.calls(calls);
+    calls.retain(|call| !call.contains("auth.service"));
+    assert_eq!(calls, [""; 0], "Grafana runs on as it was");
     fs::write(&path, &secret).unwrap();
     zone.bench.settle(&zone.agent).await;
     zone.no_fault().await;
@@ -202,7 +208,8 @@ async fn a_lost_secret_is_a_fault_and_not_a_new_secret() {
 #[tokio::test]
 async fn every_site_passes_the_checkers() {
     let bench = localdc::agent_bench::Bench::grafana().await;
-    let site = json!({"datacenter_name": "dc1", "dns_domain": "t.test"});
+    let site = json!({"datacenter_name": "dc1", "dns_domain": "t.test",
+        "ufds_ldap_root_pw": "p"});
     // nginx -t listens, so where loopback has no IPv6 it refuses the file.
     let mut listen = vec![bench.address.to_string()];
     if std::net::UdpSocket::bind("[::1]:0").is_ok() {
@@ -210,7 +217,7 @@ async fn every_site_passes_the_checkers() {
     }
     let all = json!({
         "datacenter_name": "dc1", "dns_domain": "t.test",
-        "region_name": "r 1", "grafana_live": "true",
+        "ufds_ldap_root_pw": "p", "region_name": "r 1", "grafana_live": "true",
         "grafana_listen": listen,
         "grafana_https_port": 8443, "grafana_http_port": 0,
         "grafana_metrics_listen": [format!("{}:9168", bench.address)],
@@ -221,7 +228,10 @@ async fn every_site_passes_the_checkers() {
         ],
         "grafana_thanos_ca": operators_pair().1,
     });
-    for metadata in [site, all] {
+    // Into this one nobody would get.
+    let mut nobody = site.clone();
+    nobody["ufds_ldap_root_pw"] = json!("");
+    for metadata in [site, all, nobody] {
         let file = bench.path("metadata.json");
         bench.write(&file, metadata.to_string());
         let file = file.display().to_string();
@@ -229,7 +239,10 @@ async fn every_site_passes_the_checkers() {
         let args = ["check", "--role", "grafana", "--metadata", &file];
         let args = [&args[..], &["--templates", &templates]].concat();
         let ended = bench.verb(&args).await;
-        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let told = ended.stdout.contains("SAPI has neither ufds_ldap_root_pw");
+        let without = metadata["ufds_ldap_root_pw"] == "";
+        assert_eq!(told, without, "{ended:?}");
+        assert_eq!(ended.code == Some(0), !without, "{ended:?}");
         assert!(ended.stdout.contains("ok      grafana/nginx.conf"));
     }
 }

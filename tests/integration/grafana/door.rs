@@ -134,6 +134,8 @@ const SPOOFED: [&str; 22] = [
     "X-Forwarded-For: mallory",
 ];
 
+/// 2.3: headers that nobody sets, other spellings, two of one name, hop by hop,
+/// and where a request is said to come from.
 #[tokio::test]
 async fn a_spoofed_identity_never_reaches_grafana() {
     let zone = Zone::start(json!({"grafana_live": true})).await;

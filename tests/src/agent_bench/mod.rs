@@ -142,6 +142,7 @@ impl Bench {
             "region_name": "region1",
             "dns_domain": "triton.test",
             "grafana_listen": [bench.address.to_string()],
+            "ufds_ldap_root_pw": MARKERS[0],
         }));
         bench
     }

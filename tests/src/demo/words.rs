@@ -11,6 +11,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use super::Shown;
+use crate::sapi::UFDS_ADMIN_PASSWORD;
 use crate::triton::ids::CORE_IMAGE;
 use crate::world::{ADMIN, MONADM, Target};
 
@@ -89,7 +90,7 @@ impl Paper {
             ],
             [
                 "Grafana's nginx".to_owned(),
-                format!("https://{}/ping", shown.grafana.local_addr()),
+                format!("https://{}/", shown.grafana.local_addr()),
                 "https://grafana.dc1.triton.test".to_owned(),
             ],
             [
@@ -169,6 +170,14 @@ impl Paper {
                      {vm}.cmon.dc1.cns.triton.test",
                     dns.ip(),
                     dns.port()
+                ),
+            ),
+            (
+                "sign in to Grafana as UFDS' admin, here without a browser",
+                format!(
+                    "curl -sSk -u admin:{UFDS_ADMIN_PASSWORD} \
+                     https://{}/api/user",
+                    shown.grafana.local_addr()
                 ),
             ),
             (

@@ -47,6 +47,11 @@ pub mod ids {
     pub const IMAGE: &str = "f0000000-0000-4000-8000-000000000001";
 }
 
+/// `ufds_ldap_root_pw` of application `sdc`.
+pub const UFDS_ROOT_PASSWORD: &str = "invented-ldap-password";
+/// `ufds_admin_pw` of application `sdc`.
+pub const UFDS_ADMIN_PASSWORD: &str = "invented-admin-password";
+
 /// What the caller decides about the example. Holds private keys, hence no
 /// `Debug`.
 pub struct Seed {
@@ -157,9 +162,9 @@ fn sdc(facts: &Facts, seed: &Seed) -> Value {
         "mail_to": "root@localhost",
         "ufds_is_master": "true",
         "ufds_ldap_root_dn": "cn=root",
-        "ufds_ldap_root_pw": "invented-ldap-password",
+        "ufds_ldap_root_pw": UFDS_ROOT_PASSWORD,
         "ufds_admin_login": "admin",
-        "ufds_admin_pw": "invented-admin-password",
+        "ufds_admin_pw": UFDS_ADMIN_PASSWORD,
         "ufds_admin_uuid": admin,
         "pkg_0": "sdc_1024:1024:2048:25600:300",
         "fabric_cfg": {"default_underlay_mtu": 9000},

@@ -33,7 +33,7 @@ use crate::datacenter::Datacenter;
 use crate::http::{self, Call, Front, Handler};
 
 pub use etag::etag;
-pub use example::{Seed, ids};
+pub use example::{Seed, UFDS_ADMIN_PASSWORD, UFDS_ROOT_PASSWORD, ids};
 pub use route::Kind;
 
 /// A handle to one SAPI; clones share everything.

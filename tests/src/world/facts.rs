@@ -11,8 +11,9 @@ use serde_json::json;
 
 use crate::binder::Binder;
 use crate::datacenter::{Account, Facts, Nic, Server, Vm};
-use crate::sapi::{Seed, ids};
+use crate::sapi::{Seed, UFDS_ADMIN_PASSWORD, UFDS_ROOT_PASSWORD, ids};
 use crate::triton::ids::ADMIN_NETWORK;
+use crate::ufds::Ufds;
 
 /// The account's private key, PKCS#1 as on a headnode.
 pub(super) const ADMIN_KEY: &str =
@@ -40,6 +41,8 @@ pub(super) const IMGAPI: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 21);
 pub(super) const NAPI: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 20);
 /// PAPI.
 pub(super) const PAPI: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 29);
+/// UFDS.
+pub(super) const UFDS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 18);
 /// CNAPI.
 pub(super) const CNAPI: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 22);
 /// FWAPI.
@@ -213,6 +216,19 @@ pub(super) fn seed(allow_transfer: Vec<String>, sapi_url: &str) -> Seed {
     }
 }
 
+/// A UFDS with the datacenter's accounts, all with the password that SAPI has
+/// of `admin`.
+pub(super) fn ufds(facts: &Facts) -> Ufds {
+    let ufds = Ufds::new(UFDS_ROOT_PASSWORD);
+    for account in &facts.accounts {
+        ufds.account(&account.uuid, &account.login, UFDS_ADMIN_PASSWORD, &[]);
+        if account.operator {
+            ufds.operator(&account.uuid);
+        }
+    }
+    ufds
+}
+
 /// A binder that knows every core service by its admin address, each zone by
 /// its uuid, which is the host name that registrar registers.
 pub(super) fn binder(facts: &Facts) -> Binder {
@@ -227,9 +243,13 @@ pub(super) fn binder(facts: &Facts) -> Binder {
         }
     }
     // Their zones are left out of the facts: that much less is scraped.
-    for (service, ip) in
-        [("napi", NAPI), ("papi", PAPI), ("cnapi", CNAPI), ("fwapi", FWAPI)]
-    {
+    for (service, ip) in [
+        ("napi", NAPI),
+        ("papi", PAPI),
+        ("cnapi", CNAPI),
+        ("fwapi", FWAPI),
+        ("ufds", UFDS),
+    ] {
         services.entry(service).or_default().push((service.into(), ip));
     }
     for (service, instances) in services {

@@ -28,6 +28,7 @@ use crate::napi::Napi;
 use crate::papi::Papi;
 use crate::public_resolver::PublicResolver;
 use crate::sapi::Sapi;
+use crate::ufds::{self, Ufds};
 use crate::vmapi::Vmapi;
 use crate::webhook::Webhook;
 use crate::zone::Network;
@@ -54,6 +55,8 @@ pub enum Service {
     Cnapi,
     /// Port 80.
     Fwapi,
+    /// LDAPS on 636.
+    Ufds,
     /// DNS on 53, REST on 80.
     Cns,
     /// Port 9163, on the admin and the external network.
@@ -68,7 +71,7 @@ pub enum Service {
 
 impl Service {
     /// All of them, in the order they are started.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::PublicResolver,
         Self::Binder,
         Self::Sapi,
@@ -79,6 +82,7 @@ impl Service {
         Self::Papi,
         Self::Cnapi,
         Self::Fwapi,
+        Self::Ufds,
         Self::Cns,
         Self::Cmon,
         Self::Webhook,
@@ -104,6 +108,9 @@ pub struct Services {
     pub cnapi: Cnapi,
     /// The Firewall API.
     pub fwapi: Fwapi,
+    /// The directory of people.
+    pub ufds: Ufds,
+    ufds_certificate: ufds::Certificate,
     /// Names of VMs.
     pub cns: Cns,
     /// Metrics of VMs.
@@ -135,6 +142,9 @@ impl Services {
             papi: Papi::new(Arc::clone(datacenter)),
             cnapi: Cnapi::new(Arc::clone(datacenter)),
             fwapi: Fwapi::new(Arc::clone(datacenter)),
+            ufds: datacenter.read(facts::ufds),
+            ufds_certificate: ufds::Certificate::make()
+                .expect("a key can be made"),
             cns: Cns::new(Arc::clone(datacenter), cns),
             cmon: Cmon::new(Arc::clone(datacenter)),
             binder: datacenter.read(facts::binder),
@@ -171,6 +181,7 @@ impl Switchboard {
             facts::PAPI,
             facts::CNAPI,
             facts::FWAPI,
+            facts::UFDS,
             facts::CNS,
             facts::CMON,
             facts::CMON_EXTERNAL,
@@ -275,6 +286,16 @@ async fn begin(
         Service::Fwapi => {
             let listener = tcp(facts::FWAPI, 80).await?;
             vec![handle.spawn(all.fwapi.serve(listener, stop))]
+        }
+        Service::Ufds => {
+            let at = SocketAddr::from((facts::UFDS, 636));
+            let certificate = &all.ufds_certificate;
+            let server =
+                ufds::Server::start(&all.ufds, at, certificate).await?;
+            vec![handle.spawn(async move {
+                stop.cancelled().await;
+                drop(server);
+            })]
         }
         Service::Cns => {
             let (sockets, rest) = (dns(facts::CNS), tcp(facts::CNS, 80));

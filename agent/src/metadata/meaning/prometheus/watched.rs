@@ -18,6 +18,10 @@ const SIDECAR_PORT: u16 = 10902;
 const ALERTMANAGER_PORT: u16 = 9093;
 const AGENT_PORT: u16 = 9165;
 
+/// The job of a Grafana zone's sign-in proxy, which nginx shows beside
+/// Grafana's own metrics.
+const SIGN_IN: &str = "sign_in";
+
 /// The jobs that scrape this zone's own daemons and, if `others`, every other
 /// Prometheus of the region, the other half of our pair among them, and the
 /// Thanos and Grafana zones of this datacenter: who is gone cannot say so
@@ -59,13 +63,17 @@ pub(super) fn watched(
     }
     jobs.0
         .into_iter()
-        .map(|(job_name, groups)| WatchedJob { job_name, groups })
+        .map(|((job, datacenter), groups)| WatchedJob {
+            job_name: format!("{job}_{datacenter}"),
+            metrics_path: (job == SIGN_IN).then_some(grafana::SIGN_IN_METRICS),
+            groups,
+        })
         .collect()
 }
 
-/// Groups of targets by job.
+/// Groups of targets by job and datacenter.
 #[derive(Default)]
-struct Jobs(BTreeMap<String, Vec<WatchedGroup>>);
+struct Jobs(BTreeMap<(&'static str, String), Vec<WatchedGroup>>);
 
 impl Jobs {
     /// Another Prometheus, anywhere; the agent only of the other half of this
@@ -100,6 +108,7 @@ impl Jobs {
         // its peers.
         if peer.flavor == about.flavor {
             self.peer(peer, "grafana", grafana::METRICS_PORT, None);
+            self.peer(peer, SIGN_IN, grafana::METRICS_PORT, None);
         }
         self.peer(peer, "config_agent", AGENT_PORT, None);
     }
@@ -107,7 +116,7 @@ impl Jobs {
     fn own(
         &mut self,
         about: &About<'_>,
-        job: &str,
+        job: &'static str,
         target: String,
         component: Option<&str>,
     ) {
@@ -118,7 +127,7 @@ impl Jobs {
     fn peer(
         &mut self,
         peer: &Peer,
-        job: &str,
+        job: &'static str,
         port: u16,
         component: Option<&str>,
     ) {
@@ -130,13 +139,14 @@ impl Jobs {
 
     fn add(
         &mut self,
-        job: &str,
+        job: &'static str,
         datacenter: &str,
         target: String,
         labels: BTreeMap<String, String>,
     ) {
         let group = WatchedGroup { targets: vec![target], labels };
-        self.0.entry(format!("{job}_{datacenter}")).or_default().push(group);
+        let job = (job, datacenter.to_owned());
+        self.0.entry(job).or_default().push(group);
     }
 }
 
