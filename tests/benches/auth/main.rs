@@ -72,7 +72,10 @@ fn main() -> Result<()> {
     let _nginx = start_nginx(dir.path(), at)?;
     let pair = STANDARD.encode("boss:secret");
     let basic = format!("Authorization: Basic {pair}");
-    let cookie = runtime.block_on(session(at, &basic))?;
+    // Both are connected to UFDS, and know who asks.
+    let answer = runtime.block_on(let_in(at, "ours", &basic))?;
+    let cookie = session(&answer)?;
+    runtime.block_on(let_in(at, "todays", &basic))?;
 
     println!("proxy    how        req/s  req/CPU-s  p99 ms");
     let old = run(at, "todays", &basic, &todays)?;
@@ -162,22 +165,33 @@ fn milliseconds(text: &str) -> Result<f64> {
     bail!("no time: {text}")
 }
 
-async fn session(at: SocketAddr, basic: &str) -> Result<String> {
+/// Asks until it is let in.
+async fn let_in(
+    at: SocketAddr,
+    path: &str,
+    basic: &str,
+) -> Result<reqwest::Response> {
     let client = reqwest::Client::builder().no_proxy().build()?;
     let (name, value) = basic.split_once(": ").context("a header")?;
     let begin = Instant::now();
     loop {
-        let url = format!("http://{at}/ours");
+        let url = format!("http://{at}/{path}");
         let sent = client.get(url).header(name, value).send().await?;
-        let cookie = sent.headers().get("set-cookie");
-        if let Some(cookie) = cookie.and_then(|it| it.to_str().ok()) {
-            let pair = cookie.split(';').next().unwrap_or_default();
-            return Ok(format!("Cookie: {pair}"));
-        }
         let status = sent.status();
-        ensure!(begin.elapsed() < Duration::from_secs(60), "{status}");
+        if status.is_success() {
+            return Ok(sent);
+        }
+        let late = begin.elapsed() > Duration::from_secs(60);
+        ensure!(!late, "{path}: {status}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// The header that a browser sends from then on.
+fn session(answer: &reqwest::Response) -> Result<String> {
+    let cookie = answer.headers().get("set-cookie").context("no cookie")?;
+    let pair = cookie.to_str()?.split(';').next().unwrap_or_default();
+    Ok(format!("Cookie: {pair}"))
 }
 
 fn start_ours(dir: &Path, agent: &Path, ufds: SocketAddr) -> Result<Measured> {
