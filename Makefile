@@ -36,7 +36,7 @@ demo:	## run a small datacenter here, until Ctrl-C or for SECONDS=n
 
 .PHONY: test
 test: check check-illumos	## all that CI runs: checks, then every test
-	cargo build --locked --workspace --bins
+	cargo build --locked --workspace --bins --tests
 	$(SUDO) $(TARGET)/debug/localdc lx-debians
 	cargo nextest run --locked --workspace --profile ci
 	cargo test --locked --workspace --doc
