@@ -56,6 +56,28 @@ async fn what_was_tried_elsewhere_counts_too() {
     assert_eq!(house.ufds.get(OTHER, "pwdfailuretime").len(), 5);
 }
 
+/// Who tries at the same moment as others is told by what each of them adds:
+/// one more is free, and three ask.
+#[tokio::test]
+async fn tries_at_one_moment_are_judged_one_after_another() {
+    let house = House::open().await;
+    let now = house.ufds.now_ms();
+    let times = [now - 2, now - 1].map(|at| at.to_string());
+    let times: Vec<&str> = times.iter().map(String::as_str).collect();
+    house.ufds.set_of(OTHER, "pwdfailuretime", &times);
+    house.ufds.asked();
+    let late = std::time::Duration::from_millis(200);
+    house.ufds.set_fault(Fault::Slow(late));
+    let tries = (0..3).map(async |at| {
+        let (address, pair) =
+            (format!("198.51.100.{at}"), format!("other:guess{at}"));
+        house.direct(&address, &pair, &[]).await.status
+    });
+    assert_eq!(join_all(tries).await, [401; 3]);
+    assert_eq!(house.ufds.asked().of(OTHER), 1);
+    assert_eq!(house.ufds.get(OTHER, "pwdfailuretime").len(), 3);
+}
+
 /// 1.9.6: a browser with an old password fires dozens of requests a page, and
 /// uses up all six tries.
 #[tokio::test]

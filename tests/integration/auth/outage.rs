@@ -19,7 +19,7 @@ async fn while_ufds_is_out_of_order_sessions_go_on() {
     let mut house = House::open().await;
     let cookie = house.session("boss").await;
     // Slow: new ones wait for it, the others do not.
-    house.ufds.set_fault(Fault::Slow(Duration::from_secs(1)));
+    house.ufds.set_fault(Fault::Slow(Duration::from_secs(2)));
     let begin = Instant::now();
     assert_eq!(house.with(&cookie).await.status, 200);
     assert!(begin.elapsed() < Duration::from_secs(1), "it was waited for");
