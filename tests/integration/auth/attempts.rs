@@ -65,8 +65,13 @@ async fn tries_at_one_moment_are_judged_one_after_another() {
     let times = [now - 2, now - 1].map(|at| at.to_string());
     let times: Vec<&str> = times.iter().map(String::as_str).collect();
     house.ufds.set_of(OTHER, "pwdfailuretime", &times);
+    // All connections are there: none of the three waits for its own.
+    for at in 0..8 {
+        let address = format!("203.0.113.{at}");
+        house.direct(&address, "nobody:guess", &[]).await;
+    }
     house.ufds.asked();
-    let late = std::time::Duration::from_millis(200);
+    let late = std::time::Duration::from_millis(300);
     house.ufds.set_fault(Fault::Slow(late));
     let tries = (0..3).map(async |at| {
         let (address, pair) =
