@@ -82,14 +82,20 @@ async fn what_names_depend_on_is_looked_at_piece_by_piece() {
     let lost = finding(&said, "is not found under").to_string();
     assert!(lost.contains(&format!("{second}, and not {first}")), "{lost}");
 
-    // SAPI has been told, and CNS not yet.
-    let list = json!([first.to_string(), format!("{second}/32")]);
-    site.triton.sapi.handle.edit_metadata(Kind::Service, ids::CNS, |all| {
-        all.insert("allow_transfer".into(), list);
-    });
-    let (_, said) = site.json(&["doctor"]).await;
-    let refused = finding(&said, "does not let it transfer");
-    assert!(refused.to_string().contains("SAPI has it"), "{refused:#}");
+    // SAPI has been told, and CNS not yet; or told nonsense.
+    for (list, says) in [
+        (json!([first.to_string(), format!("{second}/32")]), "SAPI has it"),
+        (json!(["127.0.0.0/8"]), "SAPI has it"),
+        (json!(["127.0.0.0/64", "x"]), "in SAPI lacks it"),
+        (json!({"all": true}), "what SAPI has is not known: "),
+    ] {
+        site.triton.sapi.handle.edit_metadata(Kind::Service, ids::CNS, |all| {
+            all.insert("allow_transfer".into(), list.clone());
+        });
+        let (_, said) = site.json(&["doctor"]).await;
+        let refused = finding(&said, "does not let it transfer");
+        assert!(refused.to_string().contains(says), "{list}: {refused:#}");
+    }
 
     // All mended.
     let all = vec![allow(first), allow(second)];

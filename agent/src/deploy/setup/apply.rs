@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::step::{Named, Step};
-use super::{Journal, Plan, SetupError, Target, facts, rules, transfer};
+use super::{Journal, Plan, SetupError, Target, rules, transfer};
 use crate::deploy::roster::admin_ip;
 use crate::deploy::{Apis, DeployError};
 use crate::triton::fwapi::NewRule;
@@ -201,7 +201,7 @@ impl Hands<'_> {
                     wanted: "one",
                 }));
             };
-            let allowed = facts::allowed(cns)?;
+            let allowed = transfer::allowed(cns)?;
             let wanted = transfer::merged(&allowed, &add, gone);
             if wanted == allowed {
                 return Ok(());

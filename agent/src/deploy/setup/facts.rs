@@ -26,7 +26,6 @@ use crate::triton::cnapi::Server;
 use crate::triton::fwapi::Rule;
 use crate::triton::napi::Network;
 use crate::triton::papi::Package;
-use crate::triton::sapi::Service;
 use crate::triton::vmapi::Vm;
 
 /// What a plan is made of.
@@ -283,26 +282,6 @@ async fn manta(apis: &Apis) -> Result<Option<Manta>, DeployError> {
     Ok(None)
 }
 
-/// Metadata `allow_transfer` of a service `cns`.
-///
-/// Errors: it is no list of texts.
-pub(super) fn allowed(cns: &Service) -> Result<Vec<String>, DeployError> {
-    let odd = |seen: &Value| DeployError::Odd {
-        what: "service cns, metadata allow_transfer".into(),
-        seen: seen.to_string(),
-        wanted: "a list of addresses",
-    };
-    match cns.metadata.get("allow_transfer") {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(all @ Value::Array(list)) => {
-            let text = |one: &Value| one.as_str().map(str::to_owned);
-            let texts: Option<Vec<String>> = list.iter().map(text).collect();
-            texts.ok_or_else(|| odd(all))
-        }
-        Some(other) => Err(odd(other)),
-    }
-}
-
 async fn transfer(
     apis: &Apis,
     role: &str,
@@ -326,7 +305,7 @@ async fn transfer(
         let alive = addresses(&zones(owner, &[("state", "active")]).await?);
         gone.retain(|address| !alive.contains(address));
     }
-    let allowed = allowed(cns)?;
+    let allowed = super::transfer::allowed(cns)?;
     Ok(Some(Transfer { service: cns.uuid, allowed, gone }))
 }
 

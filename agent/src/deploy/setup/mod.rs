@@ -23,7 +23,7 @@ mod plan_tests;
 mod rules;
 mod service;
 mod step;
-mod transfer;
+pub(super) mod transfer;
 mod zones;
 
 use std::io;

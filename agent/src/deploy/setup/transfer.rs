@@ -7,8 +7,35 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use serde_json::Value;
+
+use crate::deploy::DeployError;
+use crate::triton::sapi::Service;
+
+/// Metadata `allow_transfer` of a service `cns`.
+///
+/// Errors: it is no list of texts.
+pub(in crate::deploy) fn allowed(
+    cns: &Service,
+) -> Result<Vec<String>, DeployError> {
+    let odd = |seen: &Value| DeployError::Odd {
+        what: "service cns, metadata allow_transfer".into(),
+        seen: seen.to_string(),
+        wanted: "a list of addresses",
+    };
+    match cns.metadata.get("allow_transfer") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(all @ Value::Array(list)) => {
+            let text = |one: &Value| one.as_str().map(str::to_owned);
+            let texts: Option<Vec<String>> = list.iter().map(text).collect();
+            texts.ok_or_else(|| odd(all))
+        }
+        Some(other) => Err(odd(other)),
+    }
+}
+
 /// Whether an address is in the list, by itself or in a network.
-pub(super) fn holds(allowed: &[String], address: IpAddr) -> bool {
+pub(in crate::deploy) fn holds(allowed: &[String], address: IpAddr) -> bool {
     allowed.iter().any(|entry| covers(entry, address) == Some(true))
 }
 

@@ -110,6 +110,12 @@ async fn each_group_is_seen_to_hold_what_the_plan_says() {
     );
     let unasked = seen.apply(&["--no-verify"]).await;
     assert_eq!(unasked.code, Some(0), "{unasked:?}");
+    // Who cannot ask it is told so; who would not, knows.
+    let said = "CMON was not asked";
+    assert!(!unasked.stdout.contains(said), "{unasked:?}");
+    let unasked = site.apply(&[]).await;
+    assert_eq!(unasked.code, Some(0), "{unasked:?}");
+    assert!(unasked.stdout.contains(said), "{unasked:?}");
     seen.cmon.front().clear_faults();
 
     seen.cmon.configure(|settings| settings.refuse_certificates = true);

@@ -113,12 +113,15 @@ async fn verify(
     args: &CmonArgs,
     left: &mut Wanted,
 ) -> Result<()> {
-    let CmonArgs { cert: Some(cert), key: Some(key), .. } = args else {
-        return Ok(());
-    };
     if args.no_verify || left.listed.is_empty() {
         return Ok(());
     }
+    let CmonArgs { cert: Some(cert), key: Some(key), .. } = args else {
+        let note = "CMON was not asked whether it lists the zones so: give \
+                    --cert and --key, or --no-verify";
+        left.notes.push(note.to_owned());
+        return Ok(());
+    };
     for file in [cert, key] {
         let seen = std::fs::metadata(file);
         seen.with_context(|| format!("could not read {}", file.display()))?;

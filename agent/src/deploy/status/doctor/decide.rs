@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Allowed, Closer, name_of};
+use crate::deploy::setup::transfer::holds;
 use crate::deploy::status::judge::{node, together, within};
 use crate::deploy::status::{Finding, Look, Picture, Seen};
 use crate::triton::cns::AllowedPeer;
@@ -104,19 +105,20 @@ fn cns(picture: &Picture, closer: &Closer, found: &mut Vec<Finding>) {
         let (in_, out): (Vec<_>, Vec<_>) =
             secondaries.iter().partition(|(_, ip)| lets(*ip));
         for (one, ip) in out {
-            let known = closer.allow_transfer.iter();
-            let known = known
-                .into_iter()
-                .any(|t| t.split('/').next() == Some(&ip.to_string()));
-            let (sapi, mend) = match known {
-                true => (
-                    "SAPI has it: CNS has not taken it in",
+            let again = format!("monadm post-setup {}", one.service);
+            let (sapi, mend) = match &closer.allow_transfer {
+                Look::Seen(entries) if holds(entries, ip) => (
+                    "SAPI has it: CNS has not taken it in".to_owned(),
                     "sdc-login cns svcadm restart cns".to_owned(),
                 ),
-                false => (
-                    "metadata allow_transfer of service cns in SAPI lacks it",
-                    format!("monadm post-setup {}", one.service),
+                Look::Seen(_) | Look::Unasked => (
+                    "metadata allow_transfer of service cns in SAPI lacks it"
+                        .to_owned(),
+                    again,
                 ),
+                Look::Failed(why) => {
+                    (format!("what SAPI has is not known: {why}"), again)
+                }
             };
             let says = format!("{alias} does not let it transfer names");
             found.push(

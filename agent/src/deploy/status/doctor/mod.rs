@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::look::{asked_of, instances_of, zones};
 use super::{Look, Picture, Seen};
 use crate::deploy::Apis;
+use crate::deploy::setup::transfer::allowed as allowed_in;
 use crate::log::chain;
 use crate::triton::cns::{self, AllowedPeer};
 use crate::triton::{ApiError, Http};
@@ -55,8 +56,8 @@ pub struct Closer {
     pub sapi_full: Look<bool>,
     /// Whom each instance of CNS lets transfer, by alias.
     pub allowed: BTreeMap<String, Look<Vec<Allowed>>>,
-    /// The addresses in `allow_transfer` of service cns, as SAPI has them.
-    pub allow_transfer: BTreeSet<String>,
+    /// `allow_transfer` of service cns, as SAPI has it.
+    pub allow_transfer: Look<Vec<String>>,
     /// The instances of CMON.
     pub cmon: Look<Vec<CmonSeen>>,
     /// By instance of binder: names, and the addresses that it has for each.
@@ -169,13 +170,16 @@ async fn allowed(
     join_all(all).await.into_iter().collect()
 }
 
-async fn allow_transfer(apis: &Apis) -> BTreeSet<String> {
-    let found = apis.sapi.services_named(apis.sdc, "cns").await;
-    let found = found.unwrap_or_default();
-    let lists =
-        found.iter().filter_map(|one| one.metadata.get("allow_transfer"));
-    let all = lists.filter_map(Value::as_array).flatten();
-    all.filter_map(Value::as_str).map(str::to_owned).collect()
+async fn allow_transfer(apis: &Apis) -> Look<Vec<String>> {
+    let services = match apis.sapi.services_named(apis.sdc, "cns").await {
+        Ok(services) => services,
+        Err(error) => return Look::Failed(chain(&error)),
+    };
+    let Some(cns) = services.first() else { return Look::Unasked };
+    match allowed_in(cns) {
+        Ok(entries) => Look::Seen(entries),
+        Err(error) => Look::Failed(chain(&error)),
+    }
 }
 
 async fn cmon(
