@@ -212,7 +212,7 @@ async fn a_pair_that_restarts_for_its_nics_is_never_down_as_a_whole() {
     });
     let nics = || ["grafana0", "grafana1"].map(|one| site.vm(one).nics.len());
     site.doors.set_unwell("grafana1", true);
-    let quick = [&pair[..], &["--wait", "10"]].concat();
+    let quick = [&pair[..], &["--wait", "25"]].concat();
     let ended = site.yes(&quick).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let said = "wanted one that is well meanwhile";
