@@ -17,10 +17,10 @@ set -o errexit -o nounset -o pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# What the demo runs on: Prometheus with promtool, namespaces and mounts (ip,
-# unshare), the questions a person asks (dig, curl), C for ring.
+# What the demo runs on: Prometheus with promtool, nginx, namespaces and mounts
+# (ip, unshare), the questions a person asks (dig, curl), C for ring.
 demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
-    make mount procps prometheus util-linux)
+    make mount nginx procps prometheus util-linux)
 # What tests and checks add; bind9, knot and nsd are primaries to transfer
 # from and to compare with, bind9-dnsutils has nsupdate, too; golang-go and
 # musl-tools build programs that resolve names; libfaketime moves clocks.
@@ -30,7 +30,7 @@ demo_packages=(bind9-dnsutils ca-certificates curl gcc iproute2 libc6-dev
 test_packages=(bind9 binutils golang-github-prometheus-alertmanager-dev
     golang-go knot libfaketime libxml2-utils
     chromium chromium-driver
-    musl-tools nginx nodejs nsd openssh-client openssl
+    musl-tools nodejs nsd openssh-client openssl
     prometheus-alertmanager shellcheck slapd systemd-container)
 # What zone-image starts: git for the version, ssh-keygen for signatures, patch
 # before a compiler, pip and unzip to bring that, mmdebstrap for LX.
