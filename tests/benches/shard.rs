@@ -170,6 +170,7 @@ fn shard(n: u32) -> Result<Shard> {
         capacity: None,
         forbidden: (2 * n..2 * n + 2).map(uuid).collect(),
         draining: false,
+        closed: false,
     })
 }
 

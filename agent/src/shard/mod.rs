@@ -36,6 +36,8 @@
 //! - No move puts a shard over its capacity, unless a pin says so, nor an
 //!   instance onto a shard that must not scrape it. What fits nowhere stays
 //!   where it is. With equal weights everything fits if it can.
+//! - A shard that is `closed` loses only what is pinned elsewhere, or what it
+//!   must not scrape.
 //! - The answer depends on uuids and names, not on the order they come in, and
 //!   a plan of what was planned is empty.
 //!
@@ -88,6 +90,9 @@ pub struct Shard {
     pub forbidden: Vec<Uuid>,
     /// Whether it is to be emptied. It gets nothing new.
     pub draining: bool,
+    /// Whether it is out of sight for now: it gets nothing new, and loses
+    /// nothing for the sake of balance or capacity.
+    pub closed: bool,
 }
 
 /// Something to be scraped: a SmartOS zone.
@@ -189,7 +194,7 @@ pub struct Loads {
     /// In the order of [`Request::shards`], in the unit of
     /// [`Instance::weight`].
     pub by_shard: Vec<u128>,
-    /// The heaviest by the mean, over shards that are not draining; 1 is even.
+    /// The heaviest by the mean, over shards that take something; 1 is even.
     pub imbalance: f64,
 }
 

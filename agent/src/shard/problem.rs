@@ -14,12 +14,14 @@ use super::ShardName;
 pub enum Problem {
     /// No shard takes anything.
     #[error(
-        "shards: saw none but {draining} draining, wanted one that takes \
-         instances"
+        "shards: saw none but {draining} draining and {closed} out of sight, \
+         wanted one that takes instances"
     )]
     NoShards {
         /// How many are draining.
         draining: usize,
+        /// How many take nothing otherwise.
+        closed: usize,
     },
     /// Of two shards the stricter counts, and for both.
     #[error("shard {name}: saw the name twice, wanted once")]
@@ -63,6 +65,17 @@ pub enum Problem {
          that takes instances"
     )]
     PinDraining {
+        /// Its uuid.
+        uuid: Uuid,
+        /// Where it is pinned.
+        shard: ShardName,
+    },
+    /// The pin is ignored.
+    #[error(
+        "instance {uuid} pinned: saw {shard}, which is out of sight, wanted \
+         one that takes instances"
+    )]
+    PinClosed {
         /// Its uuid.
         uuid: Uuid,
         /// Where it is pinned.

@@ -35,6 +35,7 @@ fn requests(kind: Kind) -> impl Any<Value = Request> {
         option::weighted(0.4, 0..=total),
         vec(0..instances, 0..=usize::from(rules) * 2),
         prop::bool::weighted(0.2),
+        prop::bool::weighted(0.15),
     );
     let all = (vec(one, 0..=instances), vec(pair, 1..=shards));
     all.prop_map(move |(ones, pairs)| {
@@ -47,11 +48,12 @@ fn requests(kind: Kind) -> impl Any<Value = Request> {
         }
         // A member belongs to one pair.
         let mut taken = Vec::new();
-        for (n, (capacity, members, draining)) in pairs.into_iter().enumerate()
+        for (n, (capacity, members, draining, closed)) in
+            pairs.into_iter().enumerate()
         {
             let capacity = capacity.filter(|_| rules);
-            let draining = draining && rules;
-            let mut one = Shard { capacity, draining, ..shard(n) };
+            let (draining, closed) = (draining && rules, closed && rules);
+            let mut one = Shard { capacity, draining, closed, ..shard(n) };
             for member in members {
                 let uuid = instance(member as u128, 1, None).uuid;
                 if !taken.contains(&uuid) {
@@ -75,11 +77,19 @@ const TINY: Kind = Kind { instances: 6, shards: 3, weight: 1, rules: true };
 const SMALL: Kind = Kind { instances: 60, shards: 6, weight: 1, rules: true };
 const HEAVY: Kind = Kind { weight: 50, ..SMALL };
 
+/// By the request, or because its shard is closed.
 fn is_pinned(request: &Request, one: &Instance) -> Option<u32> {
-    let pin = one.pinned?;
-    let shard = request.shards.get(pin as usize)?;
-    let good = !shard.draining && !shard.forbidden.contains(&one.uuid);
-    good.then_some(pin)
+    let stands = |at: u32| {
+        let shard = request.shards.get(at as usize)?;
+        let good = !shard.draining && !shard.forbidden.contains(&one.uuid);
+        good.then_some(shard.closed)
+    };
+    let kept = one.current.filter(|&at| stands(at) == Some(true));
+    let pin = one.pinned.filter(|&at| match stands(at) {
+        Some(closed) => !closed || one.current == Some(at),
+        None => false,
+    });
+    pin.or(kept)
 }
 
 fn forbids(request: &Request, one: &Instance) -> bool {
@@ -96,6 +106,7 @@ fn allows(request: &Request, one: &Instance, at: u32) -> bool {
 fn takes(request: &Request, one: &Instance, at: u32) -> bool {
     allows(request, one, at)
         && !request.shards[at as usize].draining
+        && (!request.shards[at as usize].closed || one.current == Some(at))
         && is_pinned(request, one).is_none_or(|pin| pin == at)
 }
 
@@ -238,7 +249,8 @@ proptest! {
             let told = plan.problems.iter().any(|problem| matches!(
                 problem, Problem::FitsNowhere { uuid, .. } if *uuid == one.uuid
             ));
-            let told = told || request.shards.iter().all(|one| one.draining);
+            let shut = |one: &Shard| one.draining || one.closed;
+            let told = told || request.shards.iter().all(shut);
             let good = |at| allows(&request, one, at);
             prop_assert!(told || one.current.is_some_and(good), "{one:?}");
         }
@@ -252,7 +264,8 @@ proptest! {
             let told = plan.problems.iter().any(|problem| matches!(
                 problem, Problem::Overfull { name, .. } if *name == shard.name
             ));
-            prop_assert_eq!(told, load > most && !shard.draining);
+            let open = !shard.draining && !shard.closed;
+            prop_assert_eq!(told, load > most && open);
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Extent, Instance, Problem, Request, ShardName};
+use super::{Extent, Instance, Problem, Request, Shard, ShardName};
 
 /// On no shard.
 pub(super) const NOWHERE: u32 = u32::MAX;
@@ -43,6 +43,8 @@ pub(super) struct Row {
     pub(super) capacity: Option<u64>,
     /// To be emptied.
     pub(super) draining: bool,
+    /// Takes nothing, and keeps what it has.
+    pub(super) closed: bool,
 }
 
 impl<'a> Table<'a> {
@@ -85,6 +87,7 @@ impl<'a> Table<'a> {
         for n in 0..table.order.len() {
             let instance = instance(table.order[n]);
             table.home(n, instance, &ranks);
+            table.keep(n);
             table.pin(n, instance, &ranks);
         }
         table
@@ -102,6 +105,18 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Whoever is on a closed shard is as if pinned to it.
+    fn keep(&mut self, n: usize) {
+        let home = self.homes[n];
+        let closed = self
+            .shards
+            .get(home as usize)
+            .is_some_and(|row| row.closed && !row.draining);
+        if closed && self.allows(n as u32, home) {
+            self.pins[n] = home;
+        }
+    }
+
     fn pin(&mut self, n: usize, instance: &Instance, ranks: &[u32]) {
         let Some(shard) = instance.pinned else { return };
         let uuid = instance.uuid;
@@ -111,8 +126,11 @@ impl<'a> Table<'a> {
             return;
         };
         let name = self.request.shards[shard as usize].name.clone();
-        if self.shards[rank as usize].draining {
+        let row = &self.shards[rank as usize];
+        if row.draining {
             self.problems.push(Problem::PinDraining { uuid, shard: name });
+        } else if row.closed && self.homes[n] != rank {
+            self.problems.push(Problem::PinClosed { uuid, shard: name });
         } else if !self.allows(n as u32, rank) {
             self.problems.push(Problem::PinForbidden { uuid, shard: name });
         } else {
@@ -156,7 +174,8 @@ impl<'a> Table<'a> {
     /// Shards that take something new.
     pub(super) fn open(&self) -> impl Iterator<Item = u32> {
         let rows = (0..NOWHERE).zip(&self.shards);
-        rows.filter(|(_, row)| !row.draining).map(|(rank, _)| rank)
+        let open = rows.filter(|(_, row)| !row.draining && !row.closed);
+        open.map(|(rank, _)| rank)
     }
 
     /// What each shard holds when instances are at `places`.
@@ -179,7 +198,7 @@ impl<'a> Table<'a> {
         given
     }
 
-    /// The heaviest by the mean, over shards that are not draining.
+    /// The heaviest by the mean, over shards that take something.
     pub(super) fn imbalance(&self, loads: &[u128]) -> f64 {
         let open = || self.open().map(|rank| loads[rank as usize]);
         let (sum, most) = (open().sum::<u128>(), open().max());
@@ -200,7 +219,8 @@ fn shards(
     let mut order: Vec<(u32, &_)> = (0..NOWHERE).zip(&request.shards).collect();
     // Of two with one name the stricter counts, wherever it stands.
     order.sort_by_key(|(_, shard)| {
-        (&shard.name, !shard.draining, shard.capacity.unwrap_or(u64::MAX))
+        let most = shard.capacity.unwrap_or(u64::MAX);
+        (&shard.name, !shard.draining, !shard.closed, most)
     });
     let mut rows: Vec<Row> = Vec::with_capacity(order.len());
     let mut ranks = vec![NOWHERE; order.len()];
@@ -210,15 +230,17 @@ fn shards(
             let name = shard.name.clone();
             problems.push(Problem::ShardTwice { name });
         } else {
-            let (capacity, draining) = (shard.capacity, shard.draining);
-            rows.push(Row { given, capacity, draining });
+            let Shard { capacity, draining, closed, .. } = *shard;
+            rows.push(Row { given, capacity, draining, closed });
         }
         before = Some(&shard.name);
         ranks[given as usize] = rows.len() as u32 - 1;
     }
     problems.dedup();
-    if rows.iter().all(|row| row.draining) && !request.instances.is_empty() {
-        problems.push(Problem::NoShards { draining: rows.len() });
+    let draining = rows.iter().filter(|row| row.draining).count();
+    let closed = rows.iter().filter(|row| row.closed && !row.draining).count();
+    if draining + closed == rows.len() && !request.instances.is_empty() {
+        problems.push(Problem::NoShards { draining, closed });
     }
     (rows, ranks)
 }

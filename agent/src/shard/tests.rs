@@ -10,6 +10,7 @@ pub(super) fn shard(n: usize) -> Shard {
         capacity: None,
         forbidden: Vec::new(),
         draining: false,
+        closed: false,
     }
 }
 
@@ -69,6 +70,32 @@ fn what_nobody_scrapes_comes_first() {
     assert_eq!(from, [None, Some(1)]);
     assert_eq!(plan.deferred, 2);
     assert_eq!(plan.after.by_shard, [5, 2]);
+}
+
+/// A pair that is down for an hour is not worth a cut in all its series.
+#[test]
+fn a_closed_shard_takes_nothing_and_keeps_what_it_has() {
+    for strategy in [Strategy::Balanced, Strategy::Rendezvous] {
+        let mut request = shards(&[16, 16, 16]);
+        request.strategy = strategy;
+        request.shards[1].closed = true;
+        request.shards[1].capacity = Some(4);
+        request.instances.push(instance(100, 1, None));
+        for extent in [Extent::Assign, Extent::Drain, Extent::Rebalance] {
+            let plan = plan(&request, extent);
+            assert_eq!(plan.after.by_shard[1], 16, "{strategy:?} {extent:?}");
+            assert_eq!(plan.after.by_shard.iter().sum::<u128>(), 49);
+            assert_eq!(plan.problems, []);
+        }
+        let new = request.instances.last_mut().unwrap();
+        new.pinned = Some(1);
+        let pinned = plan(&request, Extent::Rebalance);
+        assert!(matches!(pinned.problems[..], [Problem::PinClosed { .. }]));
+        // Who wants it empty says so.
+        request.shards[1].draining = true;
+        let drained = plan(&request, Extent::Drain);
+        assert_eq!(drained.after.by_shard[1], 0);
+    }
 }
 
 #[test]
@@ -185,7 +212,7 @@ fn nowhere_to_go_is_told_once() {
     assert_eq!(plan.moves, []);
     let told: Vec<String> =
         plan.problems.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(told.join("\n"), @"shards: saw none but 1 draining, wanted one that takes instances");
+    insta::assert_snapshot!(told.join("\n"), @"shards: saw none but 1 draining and 0 out of sight, wanted one that takes instances");
     let empty = super::plan(&Request::default(), Extent::Rebalance);
     assert_eq!((empty.moves.len(), empty.problems.len()), (0, 0));
 }

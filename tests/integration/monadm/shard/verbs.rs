@@ -66,6 +66,31 @@ async fn a_drained_shard_stays_empty_once_its_pair_is_retired() {
     }
 }
 
+/// A pair that is down, or whose servers CNAPI has lost sight of, may be back
+/// in a minute: its series are not cut for that.
+#[tokio::test]
+async fn a_pair_that_is_down_keeps_its_zones_and_gets_no_more() {
+    let site = dealt().await;
+    for state in ["stopped", "unknown"] {
+        for number in [2, 3] {
+            site.change(&uuid(0xd0, number), |vm| vm.state = state.into());
+        }
+        let new = site.make(if state == "stopped" { 90 } else { 91 });
+        let before = site.tags();
+        let ended = site.write(&["rebalance"], &["--yes"]).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let said = "takes nothing new and keeps what it has";
+        assert!(ended.stdout.contains(said), "{ended:?}");
+        let after = site.tags();
+        assert!(before.iter().all(|(uuid, tag)| after[uuid] == *tag));
+        assert_eq!(after[&new], "shard-0");
+        let plan = site.plan(&[]).await;
+        assert_eq!(plan["shards"][1]["state"], "down", "{plan}");
+    }
+    let drained = site.write(&["drain"], &["shard-1", "--yes"]).await;
+    assert!(!site.tags().values().any(|tag| tag == "shard-1"), "{drained:?}");
+}
+
 /// The members of the last shard have nobody else to look after them.
 #[tokio::test]
 async fn the_last_shard_takes_its_own_pair_too() {

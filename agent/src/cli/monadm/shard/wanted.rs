@@ -45,7 +45,7 @@ pub(super) struct Row {
     pub(super) name: String,
     /// The pair.
     pub(super) members: BTreeSet<Uuid>,
-    /// `draining`, `retired`, or nothing.
+    /// `draining`, `retired`, `down`, or nothing.
     pub(super) state: &'static str,
     /// Zones now and after.
     pub(super) zones: [usize; 2],
@@ -126,6 +126,7 @@ impl Wanted {
                 state: match (facts.retired.contains(name), shard.draining) {
                     (true, _) => "retired",
                     (false, true) => "draining",
+                    (false, false) if shard.closed => "down",
                     (false, false) => "",
                 },
                 zones: [count(&before, n), count(&after, n)],
@@ -160,7 +161,8 @@ impl Wanted {
         wanted.problems.extend(facts.absent.iter().map(|name| {
             format!(
                 "{name}: saw none of its zones run, wanted one at least; it \
-                 takes nothing new"
+                 takes nothing new and keeps what it has (monadm shard drain \
+                 {name} empties it)"
             )
         }));
         for zone in &facts.zones {
@@ -261,11 +263,9 @@ fn shards(facts: &Facts, goal: &Goal) -> Result<Vec<Shard>> {
             _ => members.iter().copied().collect(),
         };
         Ok(Shard {
-            capacity: match facts.absent.contains(name) {
-                true => Some(0),
-                false => goal.how.cap_of(name),
-            },
+            capacity: goal.how.cap_of(name),
             draining: draining(name),
+            closed: facts.absent.contains(name),
             name: ShardName::parse(name).map_err(|e| anyhow!("{e}"))?,
             forbidden,
         })
