@@ -50,7 +50,7 @@ pub(super) struct LookArgs {
     #[arg(long, value_name = "UUID")]
     account: Option<Uuid>,
     /// What the groups of shards begin with
-    #[arg(long, default_value = "shard-", value_name = "TEXT")]
+    #[arg(long, default_value = look::PREFIX, value_name = "TEXT")]
     prefix: String,
     /// How long one answer may take
     #[arg(long, default_value_t = 10, value_name = "SECONDS",

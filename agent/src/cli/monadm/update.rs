@@ -28,7 +28,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     connect: Connect,
     /// The service
-    #[arg(value_parser = ["prometheus", "thanos", "grafana", "alertmanager"])]
+    #[arg(value_parser = ["prometheus", "thanos", "grafana"])]
     service: String,
     /// Show what would be done, and end
     #[arg(long, short = 'n')]

@@ -16,10 +16,11 @@ use uuid::Uuid;
 use super::blueprint::{ADMIN, Blueprint, MANTA};
 use super::image::{Found, find};
 use super::journal::Pending;
+use super::step::Named;
 use super::{Request, SetupError};
 use crate::deploy::health::Check;
 use crate::deploy::images::{Updates, Wanted};
-use crate::deploy::roster::{Roster, rosters};
+use crate::deploy::roster::{Roster, admin_ip, rosters};
 use crate::deploy::{Apis, DeployError};
 use crate::triton::Http;
 use crate::triton::cnapi::Server;
@@ -84,6 +85,9 @@ pub struct Transfer {
     pub service: Uuid,
     /// Metadata `allow_transfer`.
     pub allowed: Vec<String>,
+    /// Manta's zones of this role that run, which transfer too: nobody else
+    /// tells CNS of them.
+    pub manta: Vec<(Named, IpAddr)>,
     /// Admin addresses that zones of this service had and nobody has now.
     pub gone: BTreeSet<IpAddr>,
 }
@@ -295,7 +299,13 @@ async fn transfer(
         vms.map_err(DeployError::api("ask VMAPI for zones"))
     };
     let destroyed = [("tag.smartdc_role", role), ("state", "destroyed")];
-    let destroyed = zones(apis.admin, &destroyed).await?;
+    let mut destroyed = zones(apis.admin, &destroyed).await?;
+    let mut running = Vec::new();
+    if let (Some(owner), "prometheus") = (manta, role) {
+        let role = ("tag.manta_role", role);
+        destroyed.extend(zones(owner, &[role, ("state", "destroyed")]).await?);
+        running = zones(owner, &[role, ("state", "running")]).await?;
+    }
     // Assumed: VMAPI keeps the NICs of zones that are destroyed. If not, their
     // addresses stay, which is what every other tool leaves behind.
     // An address may be another zone's by now, who may be let in on purpose;
@@ -306,7 +316,12 @@ async fn transfer(
         gone.retain(|address| !alive.contains(address));
     }
     let allowed = super::transfer::allowed(cns)?;
-    Ok(Some(Transfer { service: cns.uuid, allowed, gone }))
+    let manta = running.iter().filter_map(|vm| {
+        let (uuid, alias) = (vm.uuid, vm.alias.clone());
+        Some((Named { uuid, alias }, admin_ip(vm)?))
+    });
+    let manta = manta.collect();
+    Ok(Some(Transfer { service: cns.uuid, allowed, manta, gone }))
 }
 
 fn addresses(vms: &[Vm]) -> BTreeSet<IpAddr> {

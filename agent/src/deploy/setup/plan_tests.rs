@@ -79,6 +79,7 @@ fn facts() -> Facts {
         transfer: Some(Transfer {
             service: uuid(0x5e, 9),
             allowed: Vec::new(),
+            manta: Vec::new(),
             gone: BTreeSet::new(),
         }),
         pending: BTreeMap::new(),
@@ -408,4 +409,21 @@ fn who_scraped_everything_takes_a_place_in_a_shard() {
         ! CNS restarts: transfers under way begin anew
     see prometheus1 well
     ");
+}
+
+/// It was drained, retired and deleted.
+#[test]
+fn a_shard_that_was_taken_away_is_not_made_anew() {
+    let zone = |n: u8| {
+        let groups = json!({"groups": [format!("shard-{n}")]});
+        (Some(vm(n, "running")), groups)
+    };
+    let mut facts = with(facts(), vec![zone(0), zone(2)]);
+    facts.well.extend([uuid(0xd0, 0), uuid(0xd0, 1)]);
+    let transfer = facts.transfer.as_mut().unwrap();
+    transfer.allowed = vec!["10.88.0.0/24".to_owned()];
+    assert_eq!(planned(&facts, &request()).unwrap(), Plan::default());
+    let asked = Request { shards: Some(3), replicas: Some(1), ..request() };
+    let said = text(planned(&facts, &asked));
+    assert!(said.contains("for shard 1"), "{said}");
 }

@@ -202,7 +202,10 @@ fn number(
     let highest = count.keys().flatten().max().map(|highest| highest + 1);
     let shards: Vec<Option<usize>> = match (request.shards, highest) {
         (None, None) => vec![None],
-        (None, Some(shards)) => (0..shards).map(Some).collect(),
+        // One that was taken away on purpose is not made anew.
+        (None, Some(_)) => {
+            count.keys().copied().filter(Option::is_some).collect()
+        }
         (Some(shards), highest) => {
             if let Some(there) = highest.filter(|there| *there > shards) {
                 draft.problem(format!(
@@ -393,7 +396,8 @@ fn transfer(
     new: &[Named],
     draft: &mut Draft,
 ) {
-    let Some(Transfer { service, allowed, gone }) = &facts.transfer else {
+    let Some(Transfer { service, allowed, manta, gone }) = &facts.transfer
+    else {
         return;
     };
     let may = |one: &&Kept<'_>| {
@@ -401,6 +405,10 @@ fn transfer(
         address.is_some_and(|ip| super::transfer::holds(allowed, ip))
     };
     let old = kept.iter().filter(|one| !may(one)).map(|one| &one.zone);
+    let manta = manta
+        .iter()
+        .filter(|(_, address)| !super::transfer::holds(allowed, *address));
+    let old = old.chain(manta.map(|(zone, _)| zone));
     let zones: Vec<Named> = old.chain(new).cloned().collect();
     let mut gone = gone.clone();
     gone.retain(|address| allowed.contains(&address.to_string()));

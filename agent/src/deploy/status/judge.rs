@@ -117,7 +117,7 @@ pub(super) fn together(
 
 /// Pairs: two, on two servers.
 fn groups(picture: &Picture, found: &mut Vec<Finding>) {
-    for ((_, service, group), members) in together(picture) {
+    for ((application, service, group), members) in together(picture) {
         let name = group.unwrap_or(service);
         let zones = members.iter();
         let zones: Vec<&ZoneSeen> =
@@ -135,17 +135,28 @@ fn groups(picture: &Picture, found: &mut Vec<Finding>) {
                         aliases.join(" and "),
                         zones[0].hostname
                     ))
-                    .mend(format!("monadm post-setup {service} --servers ...")),
+                    .mend(match application {
+                        "manta" => made_by(members[0]),
+                        // None of these is moved, nor taken away.
+                        _ => format!(
+                            "monadm post-setup {service} --replicas {} \
+                             --servers ...",
+                            members.len() + 1
+                        ),
+                    }),
             );
         }
         if service == "prometheus" && members.len() == 1 {
-            let one = &members[0].alias;
-            let says =
-                format!("{one} has no partner: no samples while it is away");
-            found.push(
-                Finding::note(name, says)
-                    .mend(format!("monadm post-setup {service} --replicas 2")),
+            let one = members[0];
+            let says = format!(
+                "{} has no partner: no samples while it is away",
+                one.alias
             );
+            let mend = match application {
+                "manta" => made_by(one),
+                _ => format!("monadm post-setup {service} --replicas 2"),
+            };
+            found.push(Finding::note(name, says).mend(mend));
         }
     }
 }
@@ -154,7 +165,8 @@ fn shards(seen: &Shards, found: &mut Vec<Finding>) {
     if seen.shards.is_empty() {
         return;
     }
-    let mut wrong = |count: usize, says: String, mend: &str| {
+    let verb = |verb: &str| format!("monadm shard {verb}{}", seen.asked);
+    let mut wrong = |count: usize, says: String, mend: String| {
         if count > 0 {
             let finding = Finding::wrong("shards", says);
             found.push(finding.mend(mend));
@@ -164,26 +176,26 @@ fn shards(seen: &Shards, found: &mut Vec<Finding>) {
     wrong(
         nobody,
         format!("{nobody} zones are scraped by nobody"),
-        "monadm shard apply --extent assign",
+        verb("apply --extent assign"),
     );
     let twice = seen.scraped_twice;
     wrong(
         twice,
         format!("{twice} zones are scraped by more than one shard"),
-        "monadm shard apply --extent assign",
+        verb("apply --extent assign"),
     );
     let ungrouped = seen.ungrouped;
     wrong(
         ungrouped,
         format!("{ungrouped} prometheus without a group scrape everything"),
-        "monadm shard status",
+        verb("status"),
     );
     for (group, zones) in &seen.without_pair {
         let says = format!("{zones} zones bear {group}, which nobody scrapes");
         found.push(
             Finding::wrong("shards", says)
                 .on(format!("no prometheus has {group} in metadata groups"))
-                .mend("monadm shard apply --extent assign"),
+                .mend(verb("apply --extent assign")),
         );
     }
     let loads = seen.shards.values().map(|shard| shard.zones);
@@ -193,7 +205,7 @@ fn shards(seen: &Shards, found: &mut Vec<Finding>) {
         found.push(
             Finding::wrong("shards", "loads are far apart")
                 .on(format!("the least has {least} zones, the most {most}"))
-                .mend("monadm shard plan"),
+                .mend(verb("plan")),
         );
     }
 }

@@ -13,6 +13,7 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::judge::word;
 use super::{
     CnsSeen, ImageSeen, Look, Missed, Picture, Seen, Shard, Shards, ZoneSeen,
     zone,
@@ -31,12 +32,31 @@ pub const SERVICES: [&str; 4] =
 /// Questions at a time, to one API or to zones.
 const AT_ONCE: usize = 16;
 
+/// What the groups of shards begin with, unless somebody says otherwise.
+pub const PREFIX: &str = "shard-";
+
 /// What is asked for.
 pub struct Question {
     /// Account whose zones are scraped; `None`: admin's.
     pub account: Option<Uuid>,
     /// What the groups of shards begin with.
     pub prefix: String,
+}
+
+impl Question {
+    /// As options; nothing where all is as it comes.
+    fn words(&self) -> String {
+        let mut words = String::new();
+        if let Some(account) = self.account {
+            words += &format!(" --account {account}");
+        }
+        if let Some(prefix) = word(&self.prefix)
+            && prefix != PREFIX
+        {
+            words += &format!(" --prefix {prefix}");
+        }
+        words
+    }
 }
 
 /// An instance as SAPI lists it, with what it inherits.
@@ -121,7 +141,10 @@ pub async fn look(apis: &Apis, http: &Http, asked: &Question) -> Picture {
         instances: seen,
         cns,
         shards: match facts {
-            Ok(facts) => Look::Seen(shards_of(&facts, &asked.prefix)),
+            Ok(facts) => Look::Seen(Shards {
+                asked: asked.words(),
+                ..shards_of(&facts, &asked.prefix)
+            }),
             Err(error) => Look::Failed(chain(&error)),
         },
         missed,

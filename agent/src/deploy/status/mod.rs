@@ -171,6 +171,9 @@ pub struct Shards {
     pub ungrouped: usize,
     /// The most loaded shard over the mean; 1 is even.
     pub imbalance: f64,
+    /// What a verb of `shard` must be told to look at the same zones.
+    #[serde(skip)]
+    pub asked: String,
 }
 
 /// One shard.

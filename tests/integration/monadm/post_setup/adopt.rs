@@ -5,7 +5,7 @@
 //! What sdcadm made is taken over.
 
 use localdc::sapi::Kind;
-use localdc::triton::ids;
+use localdc::triton::{facts, ids};
 use monitoring_agent::triton::Http;
 use serde_json::{Value, json};
 
@@ -141,9 +141,29 @@ async fn mantas_prometheus_is_opened_to_core_zones_once() {
     assert_eq!(rules(ids::POSEIDON), [json!(wanted)]);
     assert_eq!(rules(ids::ADMIN).len(), 2, "those of the set-up");
     site.is_settled(&["grafana"]).await;
-    // Those of the set-up are gone.
+    // Those of the set-up are gone. Manta's Prometheus transfers from CNS too,
+    // and nobody else tells CNS of it, or that it is gone.
     site.triton.datacenter.stock().rules.clear();
+    for (number, state) in [(1, "running"), (2, "destroyed")] {
+        let mut vm = facts().vms[0].clone();
+        vm.uuid = format!("d1000000-0000-4000-8000-00000000000{number}");
+        vm.owner_uuid = ids::POSEIDON.to_owned();
+        vm.state = state.to_owned();
+        vm.tags = [("manta_role".to_owned(), json!("prometheus"))]
+            .into_iter()
+            .collect();
+        vm.nics.truncate(1);
+        vm.nics[0].ip = [10, 88, 0, 200 + number].into();
+        site.triton.datacenter.update(|facts| facts.vms.push(vm));
+    }
+    let kept = ["192.0.2.7", "10.88.0.202"];
+    site.triton.sapi.handle.edit_metadata(Kind::Service, ids::CNS, |all| {
+        all.insert("allow_transfer".into(), json!(kept));
+    });
     site.set_up(&["prometheus"]).await;
+    let own = site.vm("prometheus0").nics[0].ip.to_string();
+    let allowed = site.cns()["allow_transfer"].clone();
+    assert_eq!(allowed, json!(["192.0.2.7", "10.88.0.201", own]));
     assert_eq!(rules(ids::ADMIN).len(), 2);
     assert_eq!(rules(ids::POSEIDON).len(), 1);
     site.is_settled(&["prometheus"]).await;

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::args::{Goal, HowArgs, StatusArgs};
 use super::session::Session;
-use super::wanted::Wanted;
+use super::wanted::{Row, Wanted};
 use crate::deploy::shards::SERVICE;
 use crate::deploy::shards::measured::{Load, Measured, memory_limits};
 use crate::shard::advice::{self, Advice, Verdict, advise};
@@ -82,11 +82,14 @@ fn judge(wanted: &mut Wanted, loads: &BTreeMap<String, Load>) {
                 caps.collect::<String>()
             ));
         }
-        Verdict::Grow { shards } => wanted.problems.push(format!(
-            "{overloaded}: saw {count} shards, wanted {shards}: monadm \
-             post-setup prometheus --shards {shards}, then monadm shard \
-             rebalance --weight series"
-        )),
+        Verdict::Grow { shards } => {
+            let asked = numbered(&wanted.shards, shards);
+            wanted.problems.push(format!(
+                "{overloaded}: saw {count} shards, wanted {shards}: monadm \
+                 post-setup prometheus --shards {asked}, then monadm shard \
+                 rebalance --weight series"
+            ));
+        }
         Verdict::Shrink { shards } => {
             let lightest = facts.iter().min_by_key(|one| one.series);
             let name = lightest.map_or("", |one| one.name.as_str());
@@ -95,6 +98,17 @@ fn judge(wanted: &mut Wanted, loads: &BTreeMap<String, Load>) {
             ));
         }
     }
+}
+
+/// How many `post-setup` is to be asked for, so that so many take zones: it
+/// counts by number, also those that are retired, and fills gaps.
+fn numbered(rows: &[Row], wanted: usize) -> usize {
+    let number = |row: &Row| -> Option<usize> {
+        row.name.rsplit('-').next()?.parse().ok()
+    };
+    let there = rows.iter().filter_map(number).max().map_or(0, |n| n + 1);
+    let retired = rows.iter().filter(|row| row.state == "retired").count();
+    there.max(wanted + retired)
 }
 
 #[cfg(test)]
@@ -152,5 +166,26 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         let wanted = "1 of 2 shards would do: monadm shard drain shard-1";
         assert_eq!(notes, [wanted]);
+    }
+
+    #[test]
+    fn more_shards_are_asked_for_by_number() {
+        let row = |(number, state): &(usize, &'static str)| Row {
+            name: format!("shard-{number}"),
+            members: std::collections::BTreeSet::new(),
+            state,
+            zones: [0; 2],
+            weight: None,
+            capacity: None,
+        };
+        for (rows, asked) in [
+            (&[(0, ""), (1, "")][..], 3),
+            (&[(0, ""), (1, "retired"), (2, "")], 4),
+            // A gap is filled.
+            (&[(0, ""), (2, "")], 3),
+        ] {
+            let rows: Vec<Row> = rows.iter().map(row).collect();
+            assert_eq!(numbered(&rows, 3), asked);
+        }
     }
 }

@@ -105,7 +105,8 @@ fn cns(picture: &Picture, closer: &Closer, found: &mut Vec<Finding>) {
         let (in_, out): (Vec<_>, Vec<_>) =
             secondaries.iter().partition(|(_, ip)| lets(*ip));
         for (one, ip) in out {
-            let again = format!("monadm post-setup {}", one.service);
+            // Of Manta's too: manta-adm tells CNS nothing.
+            let again = "monadm post-setup prometheus".to_owned();
             let (sapi, mend) = match &closer.allow_transfer {
                 Look::Seen(entries) if holds(entries, ip) => (
                     "SAPI has it: CNS has not taken it in".to_owned(),
