@@ -82,7 +82,7 @@ pub struct Instance {
     /// Address on the admin network.
     pub address: Option<IpAddr>,
     /// Those with the same text have the same data, and stand in for each
-    /// other: the groups of a Prometheus pair.
+    /// other: the groups of a Prometheus pair, what a Thanos zone runs.
     pub group: String,
     /// Why it is not well; `None` when it is.
     pub unwell: Option<String>,
@@ -163,7 +163,13 @@ fn instance(
     let text = |value: Option<&Value>| {
         value.and_then(Value::as_str).map(str::to_owned)
     };
-    let groups = shards::names(member.metadata(&roster.service, "groups"));
+    // One that does something else is no partner.
+    let key = match roster.service.name.as_str() {
+        "thanos" => "thanos_components",
+        _ => "groups",
+    };
+    let mut groups = shards::names(member.metadata(&roster.service, key));
+    groups.sort_unstable();
     let own = text(member.instance.metadata.get(SCRIPT));
     let wanted = own
         .or(script.map(str::to_owned))

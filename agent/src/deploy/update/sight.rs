@@ -24,8 +24,6 @@ use crate::triton::Http;
 const ANSWER: usize = 8 << 20;
 /// Where Prometheus answers.
 const PROMETHEUS: u16 = 9090;
-/// Where Thanos answers.
-const THANOS: u16 = 10902;
 /// Since when there are samples; far in the future while there are none.
 const LOWEST: &str = "prometheus_tsdb_lowest_timestamp_seconds";
 /// Of ten targets that were up, so many must be up again: targets come and go.
@@ -150,7 +148,7 @@ pub(super) async fn serves(
     before: Option<&Before>,
 ) -> Result<(), String> {
     if let Some(check) = Check::of(service) {
-        let asked = check.ask(http, address).await;
+        let asked = check.ready().ask(http, address).await;
         asked.map_err(|error| chain(&error))?;
     }
     match service {
@@ -159,10 +157,6 @@ pub(super) async fn serves(
             let now = Sight::look(http, address).await?;
             let before = before.and_then(|before| before.sight.as_ref());
             now.lacks(before).map_or(Ok(()), Err)
-        }
-        "thanos" => {
-            let to = SocketAddr::new(address, THANOS);
-            text(http, &format!("http://{to}/-/ready")).await.map(|_| ())
         }
         _ => Ok(()),
     }
