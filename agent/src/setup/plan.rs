@@ -34,6 +34,10 @@ const DATA: &str = "/data";
 const HANDED_OVER: [&str; 2] = ["grafana", "prometheus"];
 const USER: &str = "nobody";
 
+/// What account `auth` keeps. It is made anew with each root, and may be
+/// another number there.
+const SIGN_IN: (&str, &str) = ("/data/grafana/sign-in", "auth");
+
 /// Milliseconds between two polls of SAPI.
 const POLL_INTERVAL: u64 = 60_000;
 
@@ -147,6 +151,13 @@ fn folders(facts: &Facts, steps: &mut Vec<Step>) {
             let act = Act::HandOver { path, user };
             steps.push(may_fail(step(&what, act)));
         }
+    }
+    if facts.homes.iter().any(|home| home.name == "grafana") {
+        let (path, user) = SIGN_IN;
+        let what = format!("give {path} to {user}");
+        let (path, user) = (PathBuf::from(path), user.to_owned());
+        let act = Act::HandOver { path, user };
+        steps.push(may_fail(step(&what, act)));
     }
     // hermes, in the global zone, ships what lies there.
     if facts.zone.brand == Brand::JoyentMinimal {

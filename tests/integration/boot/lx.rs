@@ -131,6 +131,29 @@ impl Site {
         names
     }
 
+    fn nothing_failed(&self) {
+        let ask = "systemctl list-units --failed --plain --no-legend";
+        let failed = self.sh(ask);
+        assert_eq!(failed, "", "{failed}");
+    }
+
+    /// The next image on the data of this one, then a boot with SAPI and CNS
+    /// away: all comes up by itself.
+    async fn lives_on(&mut self, next: &LxImage, daemons: &[&str]) {
+        self.zone.provision(next).unwrap();
+        self.runs(daemons).await;
+        let product = self.zone.text("etc/product");
+        assert!(product.contains(&next.version), "{product}");
+        let setup = self.zone.text("var/svc/setup.log");
+        assert!(setup.contains("mark the set-up as complete"), "{setup}");
+        self.nothing_failed();
+        self.ground.stop(Service::Sapi).await;
+        self.ground.stop(Service::Cns).await;
+        self.zone.boot().unwrap();
+        self.runs(daemons).await;
+        self.nothing_failed();
+    }
+
     fn sh(&self, script: &str) -> String {
         let done = self.zone.sh(script).unwrap();
         format!("{}{}", done.stdout, done.stderr)
@@ -151,8 +174,7 @@ async fn lx_zone_comes_up_by_itself_and_keeps_its_data_over_a_new_image() {
     assert!(!setup.contains("BEGIN"), "a key in the log: {setup}");
     // By the user-script, once; configure.sh found nothing to do.
     assert_eq!(setup.matches("mark the set-up").count(), 1, "{setup}");
-    let failed = site.sh("systemctl list-units --failed --plain --no-legend");
-    assert_eq!(failed, "", "{failed}");
+    site.nothing_failed();
     // The latter two by the image; set-up would mount, too, and hide it.
     let enabled = "systemctl is-enabled config-agent prometheus \
         mdata-execute mount-zfs";
@@ -235,8 +257,14 @@ async fn lx_zone_of_role_thanos_comes_up_by_itself() {
     let mut world = WorldSpec::new(programs());
     world.thanos = Some(serde_json::Map::new());
     let zone = create_in(&world, |ground| ground.thanos_spec(&world)).await;
-    let site = Site::of(zone, &image("thanos", 0)).await;
-    site.runs(&["thanos-query", "thanos-query-frontend"]).await;
+    let mut site = Site::of(zone, &image("thanos", 0)).await;
+    let daemons = ["thanos-query", "thanos-query-frontend"];
+    site.runs(&daemons).await;
+    site.nothing_failed();
+    let kept = site.zone.data().join("thanos/kept");
+    std::fs::write(&kept, "kept").unwrap();
+    site.lives_on(&image("thanos", 1), &daemons).await;
+    assert_eq!(std::fs::read(&kept).unwrap(), b"kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,8 +275,24 @@ async fn lx_zone_of_role_grafana_comes_up_by_itself() {
         spec.mdata.insert("sdc:tags.smartdc_role".into(), "grafana".into());
         spec
     });
-    let site = Site::of(zone.await, &image("grafana", 0)).await;
-    site.runs(&["auth", "grafana", "nginx"]).await;
+    let mut site = Site::of(zone.await, &image("grafana", 0)).await;
+    let daemons = ["auth", "grafana", "nginx"];
+    site.runs(&daemons).await;
+    site.nothing_failed();
+    // Debian's own site is none of ours.
+    assert_eq!(
+        site.sh("readlink /etc/systemd/system/nginx.service"),
+        "/opt/triton/grafana/smf/nginx.service\n"
+    );
+    let keys = site.zone.data().join("grafana/sign-in/keys.json");
+    let kept = std::fs::read(&keys).unwrap();
+    // The image that wrote them had another number for the account.
+    site.sh("systemctl stop config-agent auth");
+    site.sh("chown -R 4711:4711 /data/grafana/sign-in");
+    site.lives_on(&image("grafana", 1), &daemons).await;
+    assert_eq!(std::fs::read(&keys).unwrap(), kept, "everybody signs in anew");
+    let owner = "stat -c %U /data/grafana/sign-in/keys.json";
+    assert_eq!(site.sh(owner), "auth\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
