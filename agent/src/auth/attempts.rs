@@ -131,16 +131,15 @@ impl Attempts {
         take_back(&mut self.logins, &who.login, now);
     }
 
-    /// The right password: what was wrong before is nothing any more. An
-    /// address stays counted, as somebody could reset it with an account of
-    /// his own.
+    /// The right password: what was wrong before from this very browser is
+    /// nothing any more. All others stay counted: strangers would see that the
+    /// login exists, and have new tries with each sign-in of its owner; and an
+    /// address could be reset with an account of one's own.
     pub(super) fn succeeded(&mut self, who: &Who, now: Instant) {
         self.forgive(who, now);
-        self.logins.remove(&who.login);
         if let Some(device) = &who.device {
             self.devices.remove(device);
         }
-        self.places.remove(&who.at());
     }
 }
 
@@ -189,12 +188,11 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
 }
 
 /// Whether UFDS' own list of wrong passwords leaves room for a try, of a
-/// stranger or of a known browser. `most` is the wrong password that locks.
+/// stranger or of a known browser. `most` is the wrong password that locks:
+/// nobody has that one.
 ///
 /// A stranger may use up half of them, and later one in a while, but never the
 /// last but one: the last that can be wrong without a lock is for the owner.
-/// The one that locks is for a browser that he signed in from, and for that
-/// alone: others may come from the same place.
 pub(super) fn leaves_room(
     failures_ms: &[u64],
     most: u64,

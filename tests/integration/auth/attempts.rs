@@ -16,10 +16,7 @@ use super::{
 async fn strangers_lock_nobody_out() {
     let house = House::open().await;
     // The owner has been here before.
-    let answer = house.form("boss", PASSWORD, "/").await;
-    let cookies = answer.all("set-cookie");
-    let device = cookies.iter().find(|it| it.contains("device")).unwrap();
-    let device = format!("Cookie: {}", device.split(';').next().unwrap());
+    let device = house.known_browser("boss").await;
     let mut statuses = Vec::new();
     for at in 0..60 {
         let pair = format!("boss:guess{at}");
@@ -37,6 +34,31 @@ async fn strangers_lock_nobody_out() {
     // The owner comes in all the while, and what was counted is gone.
     let owner = house.form_with("boss", PASSWORD, "/", &[&device]).await;
     assert_eq!(owner.status, 303, "{owner:?}");
+}
+
+/// Or strangers would see which logins exist, and guess on while a program of
+/// the owner's comes and goes.
+#[tokio::test]
+async fn a_sign_in_gives_strangers_no_new_tries() {
+    let house = House::open().await;
+    let known = house.known_browser("boss").await;
+    for at in 0..3 {
+        let address = format!("198.51.100.{at}");
+        let pair = format!("boss:guess{at}");
+        assert_eq!(house.direct(&address, &pair, &[]).await.status, 401);
+    }
+    let stranger = async |at| {
+        let (address, pair) =
+            (format!("203.0.113.{at}"), format!("boss:again{at}"));
+        house.direct(&address, &pair, &[]).await.status
+    };
+    assert_eq!(stranger(0).await, 403);
+    // Not one that is remembered.
+    house.ufds.set_password(BOSS, "another1");
+    let owner = house.form_with("boss", "another1", "/", &[&known]).await;
+    assert_eq!(owner.status, 303, "{owner:?}");
+    assert_eq!(stranger(1).await, 403);
+    assert_eq!(house.ufds.get(BOSS, "pwdfailuretime"), [""; 0]);
 }
 
 /// A list that is nearly full was filled elsewhere: strangers add nothing to
