@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use super::account::{Account, Role, Standing};
-use super::attempts::{Attempts, Who, network};
+use super::attempts::{Attempts, Known, Who, network};
 use super::config::{AuthConfig, Email};
 use super::credentials::Credentials;
 use super::ended::Ended;
@@ -93,6 +93,9 @@ pub(super) enum SignIn {
     Wrong,
     /// It was not looked at: come again then.
     Later(Duration),
+    /// It was not looked at, and waiting does not help: the account's list of
+    /// wrong passwords in UFDS is all but full. Known browsers alone are told.
+    NearLock,
     /// Nobody can tell.
     Unavailable,
 }
@@ -149,7 +152,7 @@ struct Right {
 enum Judged {
     Member(Account),
     No(Reason),
-    /// A known browser, so close to a lock that it must wait.
+    /// Of a known browser, not judged: so close to a lock.
     NearLock,
 }
 
@@ -163,7 +166,8 @@ pub(super) struct Door {
     ended: Mutex<Ended>,
     attempts: Mutex<Attempts>,
     right: Mutex<Recent<[u8; 32], Right>>,
-    wrong: Mutex<Recent<[u8; 32], ()>>,
+    /// What is not to be tried again, by whoever is known no better than that.
+    wrong: Mutex<Recent<[u8; 32], Known>>,
     /// Sessions whose end was said.
     told: Mutex<Recent<String, ()>>,
     /// One judgement at a time of a password, and of a login.
@@ -220,7 +224,8 @@ impl Door {
     ) -> SignIn {
         let begin = Instant::now();
         let key = self.digest(credentials);
-        if let Some(known) = self.known(&key).await {
+        let who = self.who(credentials, device, origin);
+        if let Some(known) = self.known(&key, &who).await {
             self.count(&known);
             return known;
         }
@@ -234,11 +239,12 @@ impl Door {
             self.metrics.outcome(Outcome::Unavailable);
             return SignIn::Unavailable;
         };
-        if let Some(known) = self.known(&key).await {
+        // Who was a stranger when this began may be known by now.
+        let who = self.who(credentials, device, origin);
+        if let Some(known) = self.known(&key, &who).await {
             self.count(&known);
             return known;
         }
-        let who = self.who(credentials, device, origin);
         if let Err(wait) = lock(&self.attempts).begin(&who, begin) {
             self.metrics.outcome(Outcome::Limited);
             let (address, req_id) = (origin.address, &origin.req_id);
@@ -299,15 +305,16 @@ impl Door {
             SignIn::Right { judged: true, .. } => Outcome::Password,
             SignIn::Right { .. } => Outcome::Cached,
             SignIn::Wrong => Outcome::Refused,
-            SignIn::Later(_) => Outcome::Limited,
+            SignIn::Later(_) | SignIn::NearLock => Outcome::Limited,
             SignIn::Unavailable => Outcome::Unavailable,
         });
     }
 
     /// What is known of a password without asking.
-    async fn known(&self, key: &[u8; 32]) -> Option<SignIn> {
+    async fn known(&self, key: &[u8; 32], who: &Who) -> Option<SignIn> {
         let now = Instant::now();
-        if lock(&self.wrong).get(key, now).is_some() {
+        let wrong = lock(&self.wrong).get(key, now).copied();
+        if wrong.is_some_and(|most| who.known() <= most) {
             self.metrics.reason(Reason::WrongAgain);
             return Some(SignIn::Wrong);
         }

@@ -6,7 +6,8 @@
 //! nobody else near it, so its word for a client's address is taken.
 //!
 //! `/auth` answers nginx' subrequests: 200 with the identity, 401, 403 with
-//! Retry-After for "too often", 500 for "nobody can tell". The other paths are
+//! Retry-After for "too often" and without for "close to a lock", 500 for
+//! "nobody can tell". The other paths are
 //! answered to people, through locations of their own.
 //! Source: contract sheet on nginx, "`auth_request` semantics".
 
@@ -56,6 +57,13 @@ const REALM: &str = "Basic realm=\"Grafana\", charset=\"UTF-8\"";
 const WRONG: &str = "Login or password is wrong, or the account may not use \
                      Grafana.";
 const LATER: &str = "Too many attempts. Try again later.";
+const NEAR_LOCK: &str = "There are so many wrong passwords on your account's \
+                         list that another could lock it everywhere in \
+                         Triton, so yours was not tried. Waiting does not \
+                         help, as the list does not age. Sign in with the \
+                         right password at another service of Triton, such as \
+                         AdminUI or CloudAPI, or ask an administrator to clear \
+                         the list; then sign in here again.";
 const DOWN: &str = "Nobody can sign in at the moment: the directory of \
                     accounts does not answer. Try again in a while.";
 
@@ -111,6 +119,8 @@ fn basic(door: &Door, headers: &HeaderMap, answer: SignIn) -> Response {
             (StatusCode::FORBIDDEN, [(RETRY_AFTER, seconds(wait))])
                 .into_response()
         }
+        // Without a time to wait for: nginx has a text for it.
+        SignIn::NearLock => StatusCode::FORBIDDEN.into_response(),
         SignIn::Unavailable => {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
@@ -243,6 +253,10 @@ async fn sign_in(State(door): Shared, request: Request) -> Response {
             let mut answer = html(status, page.sign_in());
             answer.headers_mut().insert(RETRY_AFTER, seconds(wait));
             answer
+        }
+        SignIn::NearLock => {
+            let page = Page { notice: Some(NEAR_LOCK), ..page };
+            html(StatusCode::FORBIDDEN, page.sign_in())
         }
         SignIn::Unavailable => {
             let page = Page { notice: Some(DOWN), ..page };

@@ -4,6 +4,8 @@
 
 //! How often passwords may be tried: nobody is locked out from here.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use localdc::ufds::Fault;
 
@@ -76,6 +78,66 @@ async fn what_was_tried_elsewhere_counts_too() {
     assert_eq!(house.ufds.asked().of(OTHER), 0, "nothing was judged");
     assert!(house.log().contains("near_lock"));
     assert_eq!(house.ufds.get(OTHER, "pwdfailuretime").len(), 5);
+}
+
+/// The wrong one that would lock comes from nobody, however long it was ago;
+/// who was here before is told what helps.
+#[tokio::test]
+async fn not_even_a_known_browser_has_the_try_that_locks() {
+    let house = House::open().await;
+    let known = house.known_browser("other").await;
+    // Not one that is remembered.
+    house.ufds.set_password(OTHER, "another1");
+    let ago = house.ufds.now_ms() - 40 * 24 * 3_600_000;
+    let times: Vec<String> = (0..5).map(|at| (ago + at).to_string()).collect();
+    let times: Vec<&str> = times.iter().map(String::as_str).collect();
+    house.ufds.set_of(OTHER, "pwdfailuretime", &times);
+    house.ufds.asked();
+    for password in ["wrong", "another1"] {
+        let page = house.form_with("other", password, "/", &[&known]).await;
+        assert_eq!(page.status, 403, "{page:?}");
+        assert_eq!(page.all("retry-after"), [""; 0], "waiting does not help");
+        for word in ["Waiting does not", "AdminUI", "administrator"] {
+            assert!(page.body.contains(word), "{word}: {page:?}");
+        }
+        // A program that keeps cookies.
+        let pair = STANDARD.encode(format!("other:{password}"));
+        let pair = format!("Authorization: Basic {pair}");
+        let basic = house.get_with("/", &[&pair, &known]).await;
+        assert_eq!(basic.status, 403, "{basic:?}");
+        assert!(basic.body.contains("Waiting does not help"), "{basic:?}");
+    }
+    assert_eq!(house.ufds.asked().of(OTHER), 0, "nothing was judged");
+    assert_eq!(house.ufds.get(OTHER, "pwdaccountlockedtime"), [""; 0]);
+    // An administrator clears the list.
+    house.ufds.set_of(OTHER, "pwdfailuretime", &[]);
+    let right = house.form_with("other", "another1", "/", &[&known]).await;
+    assert_eq!(right.status, 303, "{right:?}");
+}
+
+/// A stranger's right password that was not judged, so close to a lock, is no
+/// wrong one in its owner's own browser.
+#[tokio::test]
+async fn what_was_not_judged_is_not_remembered_as_wrong() {
+    let house = House::open().await;
+    let known = house.known_browser("other").await;
+    house.ufds.set_password(OTHER, "another1");
+    let now = house.ufds.now_ms();
+    let times: Vec<String> = (0..4).map(|at| (now - at).to_string()).collect();
+    let times: Vec<&str> = times.iter().map(String::as_str).collect();
+    house.ufds.set_of(OTHER, "pwdfailuretime", &times);
+    // Strangers see what they see of a login that nobody has: one try counts,
+    // the same again does not.
+    for login in ["other", "nobody"] {
+        let pair = format!("{login}:another1");
+        for _ in 0..6 {
+            let answer = house.direct("198.51.100.1", &pair, &[]).await;
+            assert_eq!(answer.status, 401, "{login}: {answer:?}");
+        }
+    }
+    assert!(house.log().contains("near_lock"));
+    let right = house.form_with("other", "another1", "/", &[&known]).await;
+    assert_eq!(right.status, 303, "{right:?}");
 }
 
 /// Who tries at the same moment as others is told by what each of them adds:

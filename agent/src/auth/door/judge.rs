@@ -16,7 +16,7 @@ use super::{
     milliseconds_now,
 };
 use crate::auth::account::{Account, Standing};
-use crate::auth::attempts::{Known, WINDOW, Who, leaves_room};
+use crate::auth::attempts::{Known, Who, leaves_room};
 use crate::auth::credentials::Credentials;
 use crate::auth::keys::{DEVICE_SECONDS, hex};
 use crate::auth::metrics::Reason;
@@ -55,10 +55,16 @@ impl Door {
             Ok(Judged::NearLock) => {
                 lock(&self.attempts).forgive(who, now);
                 self.refused(Reason::NearLock, credentials, origin);
-                SignIn::Later(WINDOW)
+                SignIn::NearLock
             }
             Ok(Judged::No(reason)) => {
-                lock(&self.wrong).insert(key, (), now + WRONG, now);
+                // It was not judged, and may be right for who is known better.
+                // All others see no difference.
+                let whom = match reason {
+                    Reason::NearLock => who.known(),
+                    _ => Known::Device,
+                };
+                lock(&self.wrong).insert(key, whom, now + WRONG, now);
                 self.refused(reason, credentials, origin);
                 SignIn::Wrong
             }
