@@ -285,17 +285,16 @@ fn begun(door: &Door, identity: &Identity, page: Page<'_>) -> Response {
     lead(page.to, &[kept(&session), device])
 }
 
-/// A link to here signs out at once when it is one of ours; a page of others
-/// cannot sign anybody out.
+/// A link to here signs out at once when it is one of ours. A page of others
+/// cannot sign anybody out, nor can a picture in a page of ours.
 async fn sign_out_page(State(door): Shared, headers: HeaderMap) -> Response {
-    match header(&headers, "sec-fetch-site") {
-        "same-origin" | "none" => signed_out(&door, &headers).await,
-        _ => {
-            let title = &door.config().title;
-            let page = Page { title, ..Page::default() };
-            html(StatusCode::OK, page.sign_out())
-        }
+    let [from, to] =
+        ["sec-fetch-site", "sec-fetch-dest"].map(|name| header(&headers, name));
+    if matches!(from, "same-origin" | "none") && to == "document" {
+        return signed_out(&door, &headers).await;
     }
+    let title = &door.config().title;
+    html(StatusCode::OK, Page { title, ..Page::default() }.sign_out())
 }
 
 async fn sign_out(State(door): Shared, request: Request) -> Response {
