@@ -24,6 +24,7 @@ pub mod credentials;
 pub mod dn;
 mod door;
 mod ended;
+mod first_use;
 pub mod header;
 mod http;
 mod keys;
@@ -98,10 +99,11 @@ pub async fn run(
     let keys = Keys::load(&state.join("keys.json"), write, now)?;
     let ended = Ended::load(&state.join("ended"), write, now);
     let first = state.join("ufds.sha256");
-    let judge = Judge::new(&config.ufds.trust, &first, write)?;
+    let UfdsConfig { addresses, trust, .. } = &config.ufds;
+    let judge = Judge::new(trust, &first, addresses, write)?;
     let metrics = Arc::new(Metrics::default());
     let target = Target {
-        addresses: config.ufds.addresses.clone(),
+        addresses: addresses.clone(),
         bind_dn: config.ufds.bind_dn.clone(),
         password: config.ufds.password.clone(),
     };
