@@ -149,6 +149,7 @@ impl Door {
             Standing::Disabled => Some(Reason::Disabled),
             Standing::Locked => Some(Reason::Locked),
             Standing::Expired => Some(Reason::Expired),
+            Standing::Misnamed => Some(Reason::Misnamed),
         })
     }
 
