@@ -24,13 +24,14 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use super::account::{Account, Role, Standing, is_email};
-use super::attempts::{Attempts, Known, Who, network};
+use super::attempts::{Attempts, Known, Who};
 use super::config::{AuthConfig, Email};
 use super::credentials::Credentials;
 use super::ended::Ended;
 use super::keys::{KeyError, Keys, open_device, random};
 use super::metrics::{Metrics, Outcome, Reason};
 use super::people::People;
+use super::places::Places;
 use super::recent::Recent;
 use super::ufds::Ufds;
 
@@ -159,6 +160,13 @@ enum Judged {
     NearLock,
 }
 
+/// What is kept on the data folder.
+pub(super) struct Kept {
+    pub(super) keys: Keys,
+    pub(super) ended: Ended,
+    pub(super) places: Places,
+}
+
 /// The door.
 pub(super) struct Door {
     config: AuthConfig,
@@ -177,8 +185,7 @@ pub(super) struct Door {
     flights: Mutex<HashMap<[u8; 32], Weak<tokio::sync::Mutex<()>>>>,
     slots: Arc<Semaphore>,
     waiting: Semaphore,
-    /// Networks that a login signed in from.
-    places: Mutex<Recent<[u8; 32], ()>>,
+    places: Mutex<Places>,
     /// Passwords are remembered by digests under this key of our own, which
     /// nobody has and which ends with us.
     digests: hmac::Key,
@@ -190,8 +197,7 @@ impl Door {
         ufds: Arc<Ufds>,
         people: Arc<People>,
         metrics: Arc<Metrics>,
-        keys: Keys,
-        ended: Ended,
+        kept: Kept,
     ) -> Result<Arc<Self>, KeyError> {
         let digests = hmac::Key::new(hmac::HMAC_SHA256, &random::<32>()?);
         Ok(Arc::new(Self {
@@ -199,8 +205,8 @@ impl Door {
             ufds,
             people,
             metrics,
-            keys: Mutex::new(keys),
-            ended: Mutex::new(ended),
+            keys: Mutex::new(kept.keys),
+            ended: Mutex::new(kept.ended),
             attempts: Mutex::new(Attempts::new()),
             right: Mutex::new(Recent::new(ROOM)),
             wrong: Mutex::new(Recent::new(ROOM)),
@@ -208,7 +214,7 @@ impl Door {
             flights: Mutex::new(HashMap::new()),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Semaphore::new(WAITING),
-            places: Mutex::new(Recent::new(ROOM)),
+            places: Mutex::new(kept.places),
             digests,
         }))
     }
@@ -293,14 +299,9 @@ impl Door {
             open_device(sealed, &credentials.login, &keys, seconds_now())
         });
         let login = self.digest_of(&[credentials.login.as_bytes()]);
-        let place = self.place(&login, origin.address);
-        let place = lock(&self.places).get(&place, Instant::now()).is_some();
-        Who { login, address: origin.address, device, place }
-    }
-
-    /// A login at a network, by a digest.
-    fn place(&self, login: &[u8; 32], address: IpAddr) -> [u8; 32] {
-        self.digest_of(&[login, network(address).to_string().as_bytes()])
+        let (name, address) = (&credentials.login, origin.address);
+        let place = lock(&self.places).has(name, address, seconds_now());
+        Who { login, address, device, place }
     }
 
     fn count(&self, answer: &SignIn) {

@@ -4,6 +4,8 @@
 
 //! How often passwords may be tried: nobody is locked out from here.
 
+use std::os::unix::fs::PermissionsExt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
@@ -240,6 +242,33 @@ async fn a_program_comes_in_from_where_it_did_before() {
     assert_eq!(elsewhere.status, 403, "{elsewhere:?}");
     let answer = house.direct(home, pair, &[]).await;
     assert_eq!(answer.status, 200, "{answer:?}");
+    // A restart forgets strangers' tries, and not where he came in from: they
+    // use up what they have, again and again, and he comes in.
+    for round in 0..2 {
+        house.restart().await;
+        for at in 0..4 {
+            let address = format!("198.51.100.{at}");
+            let pair = format!("boss:guess{round}{at}");
+            house.direct(&address, &pair, &[]).await;
+        }
+        let elsewhere = house.direct("203.0.113.2", pair, &[]).await;
+        assert_eq!(elsewhere.status, 403, "{elsewhere:?}");
+        let answer = house.direct(home, pair, &[]).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    // A damaged file is said, and made anew at the next sign-in.
+    let places = "data/grafana/sign-in/places";
+    let file = house.zone.bench.file(places);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let broken = format!("echo x >{}", file.display());
+    let broken = house.zone.bench.shell(&broken).await;
+    assert_eq!(broken.code, Some(0), "{broken:?}");
+    house.restart().await;
+    house.logged("where logins signed in from is forgotten").await;
+    assert_eq!(house.direct(home, pair, &[]).await.status, 200);
+    let text = house.zone.bench.text(places).unwrap();
+    assert!(text.starts_with("key ") && !text.contains("boss"), "{text}");
 }
 
 /// A password that UFDS counted, and whose verdict was lost on the way, was

@@ -121,7 +121,7 @@ async fn no_password_is_logged_or_kept() {
         let agent = house.zone.agent.log();
         assert!(!agent.contains(secret), "{agent}");
     }
-    for name in ["keys.json", "ended", "ufds.sha256"] {
+    for name in ["keys.json", "ended", "places", "ufds.sha256"] {
         let path = format!("data/grafana/sign-in/{name}");
         let text = house.zone.bench.text(&path).unwrap_or_default();
         assert!(!text.contains(marker) && !text.contains(ROOT_PASSWORD));

@@ -5,27 +5,29 @@
 //! Judges one password: what UFDS says of it, and what follows. Whose turn it
 //! is, and what the answer looks like, is the door's.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{
     Door, JUDGED, Judged, Origin, RIGHT, Right, SignIn, WRONG, lock,
-    milliseconds_now,
+    milliseconds_now, seconds_now,
 };
 use crate::auth::account::{Account, Standing};
 use crate::auth::attempts::{Known, Who, leaves_room};
 use crate::auth::credentials::Credentials;
-use crate::auth::keys::{DEVICE_SECONDS, hex};
+use crate::auth::keys::hex;
 use crate::auth::metrics::Reason;
 use crate::auth::ufds::{COMPARE, UfdsError, Verdict};
 use crate::log::chain;
 
 impl Door {
     pub(super) async fn judge(
-        &self,
+        self: &Arc<Self>,
         credentials: &Credentials,
         key: [u8; 32],
         who: &Who,
@@ -154,7 +156,7 @@ impl Door {
     }
 
     async fn let_in(
-        &self,
+        self: &Arc<Self>,
         account: Account,
         key: [u8; 32],
         who: &Who,
@@ -162,9 +164,7 @@ impl Door {
     ) -> SignIn {
         let now = Instant::now();
         lock(&self.attempts).succeeded(who, now);
-        let place = self.place(&who.login, who.address);
-        let until = now + Duration::from_secs(DEVICE_SECONDS);
-        lock(&self.places).insert(place, (), until, now);
+        self.remember_place(&account.login, who.address).await;
         let uuid = account.uuid.clone();
         let password_changed = account.password_changed;
         let right = Right { uuid: uuid.clone(), password_changed };
@@ -181,6 +181,17 @@ impl Door {
         );
         let identity = self.identity(account, role);
         SignIn::Right { identity, judged: true }
+    }
+
+    async fn remember_place(self: &Arc<Self>, login: &str, address: IpAddr) {
+        let (door, login) = (Arc::clone(self), login.to_owned());
+        // It is written to disk.
+        let kept = tokio::task::spawn_blocking(move || {
+            lock(&door.places).remember(&login, address, seconds_now())
+        });
+        if let Ok(Err(error)) = kept.await {
+            warn!(err.message = %error, "a restart may forget a place");
+        }
     }
 
     /// The audit of a no. People type passwords where the login goes, so a
