@@ -28,7 +28,7 @@ pub struct AuthConfig {
     pub peers: Vec<String>,
     /// What people see above the form.
     pub title: String,
-    /// `debug`, `info`, `warn` or `error`.
+    /// `debug`, `info`, `warn` or `error`; we say no less than `info`.
     pub log_level: String,
     /// UFDS.
     pub ufds: UfdsConfig,

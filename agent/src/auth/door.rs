@@ -10,6 +10,7 @@
 //! before the password, which is judged for members alone; all others cost
 //! UFDS the same questions; and a no is told at fixed times.
 
+mod audit;
 mod judge;
 mod sessions;
 
@@ -181,6 +182,8 @@ pub(super) struct Door {
     wrong: Mutex<Recent<[u8; 32], Known>>,
     /// Sessions whose end was said.
     told: Mutex<Recent<String, ()>>,
+    /// What the log said a moment ago.
+    said: Mutex<Recent<[u8; 32], ()>>,
     /// One judgement at a time of a password, and of a login.
     flights: Mutex<HashMap<[u8; 32], Weak<tokio::sync::Mutex<()>>>>,
     slots: Arc<Semaphore>,
@@ -211,6 +214,7 @@ impl Door {
             right: Mutex::new(Recent::new(ROOM)),
             wrong: Mutex::new(Recent::new(ROOM)),
             told: Mutex::new(Recent::new(ROOM)),
+            said: Mutex::new(Recent::new(ROOM)),
             flights: Mutex::new(HashMap::new()),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Semaphore::new(WAITING),
@@ -235,12 +239,10 @@ impl Door {
         let key = self.digest(credentials);
         let who = self.who(credentials, device, origin);
         if let Some(known) = self.known(&key, &who).await {
-            self.count(&known);
-            return known;
+            return self.recalled(known, credentials, origin);
         }
         let Ok(_waits) = self.waiting.try_acquire() else {
-            self.metrics.outcome(Outcome::Limited);
-            return SignIn::Later(BUSY);
+            return self.busy(credentials, origin);
         };
         // One asks, all who bring the same wait for it.
         let turn = self.flight(key).lock_owned();
@@ -251,19 +253,20 @@ impl Door {
         // Who was a stranger when this began may be known by now.
         let who = self.who(credentials, device, origin);
         if let Some(known) = self.known(&key, &who).await {
-            self.count(&known);
-            return known;
+            return self.recalled(known, credentials, origin);
         }
         if let Err(wait) = lock(&self.attempts).begin(&who, begin) {
             self.metrics.outcome(Outcome::Limited);
             let (address, req_id) = (origin.address, &origin.req_id);
-            warn!(%address, %req_id, "too many wrong passwords");
+            let login_digest = self.login_digest(credentials);
+            warn!(
+                %login_digest, %address, %req_id, "too many wrong passwords"
+            );
             return SignIn::Later(wait);
         }
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             lock(&self.attempts).forgive(&who, Instant::now());
-            self.metrics.outcome(Outcome::Limited);
-            return SignIn::Later(BUSY);
+            return self.busy(credentials, origin);
         };
         // A task of its own: who goes away meanwhile has tried all the same,
         // and keeps the turn until it is known what of; a panic over nonsense
@@ -286,6 +289,26 @@ impl Door {
         });
         self.count(&answer);
         answer
+    }
+
+    /// What was known without asking.
+    fn recalled(
+        &self,
+        answer: SignIn,
+        credentials: &Credentials,
+        origin: &Origin,
+    ) -> SignIn {
+        if matches!(answer, SignIn::Wrong) {
+            self.tell_again(credentials, origin);
+        }
+        self.count(&answer);
+        answer
+    }
+
+    fn busy(&self, credentials: &Credentials, origin: &Origin) -> SignIn {
+        self.tell_busy(credentials, origin);
+        self.metrics.outcome(Outcome::Limited);
+        SignIn::Later(BUSY)
     }
 
     fn who(

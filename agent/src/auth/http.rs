@@ -34,7 +34,7 @@ use self::parts::{
 use super::credentials::{
     Authorization, Credentials, authorization, cookie, local_path,
 };
-use super::door::{Door, End, Entry, Identity, SignIn};
+use super::door::{Door, End, Entry, Identity, Origin, SignIn};
 use super::header::encoded;
 use super::keys::DEVICE_SECONDS;
 use super::metrics::Outcome;
@@ -92,6 +92,7 @@ async fn auth(State(door): Shared, headers: HeaderMap) -> Response {
         }
         Authorization::Token(token) if may_pass(&door, &headers) => {
             door.metrics.outcome(Outcome::Token);
+            door.tell_token(&token, &origin);
             // Exposed to Grafana, which made it.
             let value = HeaderValue::from_str(token.expose());
             match value {
@@ -99,11 +100,13 @@ async fn auth(State(door): Shared, headers: HeaderMap) -> Response {
                 Err(_) => no(&headers),
             }
         }
-        Authorization::Token(_) | Authorization::Odd => {
+        odd @ (Authorization::Token(_) | Authorization::Odd) => {
             door.metrics.outcome(Outcome::Refused);
+            let is_token = matches!(odd, Authorization::Token(_));
+            door.tell_odd(if is_token { "token" } else { "header" }, &origin);
             no(&headers)
         }
-        Authorization::None => by_session(&door, &headers).await,
+        Authorization::None => by_session(&door, &headers, &origin).await,
     }
 }
 
@@ -127,7 +130,11 @@ fn basic(door: &Door, headers: &HeaderMap, answer: SignIn) -> Response {
     }
 }
 
-async fn by_session(door: &Arc<Door>, headers: &HeaderMap) -> Response {
+async fn by_session(
+    door: &Arc<Door>,
+    headers: &HeaderMap,
+    origin: &Origin,
+) -> Response {
     let Some(sealed) = cookie(&all(headers, &COOKIE), SESSION) else {
         door.metrics.outcome(Outcome::Nobody);
         return no(headers);
@@ -135,6 +142,7 @@ async fn by_session(door: &Arc<Door>, headers: &HeaderMap) -> Response {
     // A page of somebody else has no business with this session.
     if changes(headers) && !is_from_here(headers, false) {
         door.metrics.outcome(Outcome::Refused);
+        door.tell_foreign(origin);
         return no(headers);
     }
     match door.enter(sealed).await {
@@ -238,12 +246,13 @@ async fn sign_in(State(door): Shared, request: Request) -> Response {
         notice: Some(WRONG),
     };
     let password = password.unwrap_or_default();
+    let origin = origin(&head.headers);
     let Some(credentials) = Credentials::new(&login, &password) else {
         door.metrics.outcome(Outcome::Refused);
+        door.tell_odd("form", &origin);
         return html(StatusCode::UNAUTHORIZED, page.sign_in());
     };
     let device = cookie(&all(&head.headers, &COOKIE), DEVICE);
-    let origin = origin(&head.headers);
     match door.sign_in(&credentials, device, &origin).await {
         SignIn::Right { identity, .. } => begun(&door, &identity, page),
         SignIn::Wrong => html(StatusCode::UNAUTHORIZED, page.sign_in()),

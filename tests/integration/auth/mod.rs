@@ -11,6 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
 mod attempts;
+mod audit;
 mod browser;
 mod directory;
 mod identity;

@@ -20,7 +20,6 @@ use super::{
 use crate::auth::account::{Account, Standing};
 use crate::auth::attempts::{Known, Who, leaves_room};
 use crate::auth::credentials::Credentials;
-use crate::auth::keys::hex;
 use crate::auth::metrics::Reason;
 use crate::auth::ufds::{COMPARE, UfdsError, Verdict};
 use crate::log::chain;
@@ -52,7 +51,7 @@ impl Door {
         let now = Instant::now();
         match judged {
             Ok(Judged::Member(account)) => {
-                self.let_in(account, key, who, origin).await
+                self.let_in(account, credentials, who, origin).await
             }
             Ok(Judged::NearLock) => {
                 lock(&self.attempts).forgive(who, now);
@@ -158,7 +157,7 @@ impl Door {
     async fn let_in(
         self: &Arc<Self>,
         account: Account,
-        key: [u8; 32],
+        credentials: &Credentials,
         who: &Who,
         origin: &Origin,
     ) -> SignIn {
@@ -168,6 +167,7 @@ impl Door {
         let uuid = account.uuid.clone();
         let password_changed = account.password_changed;
         let right = Right { uuid: uuid.clone(), password_changed };
+        let key = self.digest(credentials);
         lock(&self.right).insert(key, right, now + RIGHT, now);
         let account = self.people.remember(account, true);
         let Ok(Some(role)) = self.people.role(&uuid).await else {
@@ -175,9 +175,10 @@ impl Door {
         };
         let (address, req_id) = (origin.address, &origin.req_id);
         let login = &account.login;
+        let login_digest = self.login_digest(credentials);
         info!(
-            %login, %uuid, %address, %req_id, role = role.as_str(),
-            outcome = "right", "password judged"
+            %login, %login_digest, %uuid, %address, %req_id,
+            role = role.as_str(), outcome = "right", "password judged"
         );
         let identity = self.identity(account, role);
         SignIn::Right { identity, judged: true }
@@ -199,17 +200,15 @@ impl Door {
     fn refused(&self, why: Reason, from: &Credentials, origin: &Origin) {
         self.metrics.reason(why);
         let (address, req_id) = (origin.address, &origin.req_id);
+        let login_digest = self.login_digest(from);
         let login = match why {
-            Reason::UnknownLogin => {
-                let digest = self.digest_of(&[from.login.as_bytes()]);
-                format!("unknown:{}", &hex(&digest)[..16])
-            }
+            Reason::UnknownLogin => format!("unknown:{login_digest}"),
             _ => from.login.clone(),
         };
         let reason = why.as_str();
         warn!(
-            %login, %address, %req_id, reason, outcome = "wrong",
-            "password judged"
+            %login, %login_digest, %address, %req_id, reason,
+            outcome = "wrong", "password judged"
         );
     }
 }

@@ -161,7 +161,8 @@ pub(super) static LIVE: Switch = Switch {
 pub(super) static LOG_LEVEL: Choice = Choice {
     about: About::value(
         "grafana_log_level",
-        "How much Grafana says in its log.",
+        "How much Grafana says in its log. The sign-in proxy says in any case \
+         who came in and who did not.",
         "\"info\"",
         RESTART,
     ),
