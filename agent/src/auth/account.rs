@@ -68,6 +68,8 @@ pub(super) enum Standing {
     Locked,
     /// Its password is too old.
     Expired,
+    /// Its login could be taken for somebody else's e-mail address.
+    Misnamed,
 }
 
 /// An attribute that cannot be what it must be.
@@ -143,10 +145,39 @@ impl Account {
             Standing::Expired
         } else if self.locked_until_ms > now_ms {
             Standing::Locked
+        } else if self.is_misnamed() {
+            Standing::Misnamed
         } else {
             Standing::Good
         }
     }
+}
+
+impl Account {
+    /// Grafana looks a login up among e-mail addresses as well, and UFDS
+    /// allows `@` in logins: who is called as another's address would be that
+    /// person there. One's own address is nobody else's.
+    fn is_misnamed(&self) -> bool {
+        let own = self.email.as_deref().unwrap_or_default();
+        let is_own = is_email(own) && own.eq_ignore_ascii_case(&self.login);
+        self.login.contains('@') && !is_own
+    }
+}
+
+/// One that Grafana may look people up by: none of its own built-in account.
+pub(super) fn is_email(text: &str) -> bool {
+    let Some((name, domain)) = text.split_once('@') else { return false };
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_graphic() && b != b'@')
+    };
+    let domain = domain.to_ascii_lowercase();
+    plain(name)
+        && plain(&domain)
+        && text.len() <= 190
+        && domain != "localhost"
+        && !domain.ends_with(".localhost")
+        && !domain.ends_with("ufds.invalid")
 }
 
 fn milliseconds(
@@ -291,5 +322,45 @@ mod tests {
         assert_eq!(groups.role("d", &roles), None);
         let none = Roles { operators: None, readers: None };
         assert_eq!(groups.role("a", &none), None);
+    }
+
+    #[test]
+    fn an_address_of_grafanas_own_is_nobodys() {
+        assert!(is_email("boss@example.com"));
+        for bad in [
+            "",
+            "boss",
+            "@x",
+            "a@",
+            "admin@localhost",
+            "admin@LOCALHOST",
+            "a@b@c",
+            "a b@c.d",
+            "x@ufds.invalid",
+            "zo\u{eb}@x.test",
+        ] {
+            assert!(!is_email(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_no_address_but_its_owners() {
+        let with = |login: &str, email: &str| {
+            let all = [("uuid", &["u"][..]), ("login", &[login])];
+            let mut all = attributes(&all);
+            all.extend(attributes(&[("email", &[email])]));
+            Account::read(&all).unwrap().standing(5)
+        };
+        assert_eq!(with("boss", "a@x.test"), Standing::Good);
+        assert_eq!(with("a@x.test", "A@x.test"), Standing::Good);
+        for (login, email) in [
+            ("b@x.test", "a@x.test"),
+            ("b@x.test", ""),
+            ("admin@localhost", "admin@localhost"),
+            ("u-2@ufds.invalid", "u-2@ufds.invalid"),
+            ("a@x.test@", "a@x.test"),
+        ] {
+            assert_eq!(with(login, email), Standing::Misnamed, "{login}");
+        }
     }
 }

@@ -49,8 +49,8 @@ pub(super) struct Who {
     pub(super) place: bool,
 }
 
-/// What speaks for whoever tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What speaks for whoever tries; the most comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Known {
     /// Nothing.
     No,
@@ -131,16 +131,15 @@ impl Attempts {
         take_back(&mut self.logins, &who.login, now);
     }
 
-    /// The right password: what was wrong before is nothing any more. An
-    /// address stays counted, as somebody could reset it with an account of
-    /// his own.
+    /// The right password: what was wrong before from this very browser is
+    /// nothing any more. All others stay counted: strangers would see that the
+    /// login exists, and have new tries with each sign-in of its owner; and an
+    /// address could be reset with an account of one's own.
     pub(super) fn succeeded(&mut self, who: &Who, now: Instant) {
         self.forgive(who, now);
-        self.logins.remove(&who.login);
         if let Some(device) = &who.device {
             self.devices.remove(device);
         }
-        self.places.remove(&who.at());
     }
 }
 
@@ -189,12 +188,11 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
 }
 
 /// Whether UFDS' own list of wrong passwords leaves room for a try, of a
-/// stranger or of a known browser. `most` is the wrong password that locks.
+/// stranger or of a known browser. `most` is the wrong password that locks:
+/// nobody has that one.
 ///
 /// A stranger may use up half of them, and later one in a while, but never the
 /// last but one: the last that can be wrong without a lock is for the owner.
-/// The one that locks is for a browser that he signed in from, and for that
-/// alone: others may come from the same place.
 pub(super) fn leaves_room(
     failures_ms: &[u64],
     most: u64,
@@ -205,16 +203,11 @@ pub(super) fn leaves_room(
     let latest = failures_ms.iter().copied().max().unwrap_or(0);
     let window = u64::try_from(WINDOW.as_millis()).unwrap_or(u64::MAX);
     let rested = now_ms.saturating_sub(latest) >= window;
-    let before_lock = most.saturating_sub(1);
-    let (free, last) = match known {
-        Known::Device => (before_lock, u64::MAX),
-        Known::Place => (before_lock, before_lock),
-        Known::No => {
-            let last = most.saturating_sub(2);
-            ((most / 2).min(last), last)
-        }
-    };
-    count < free || (rested && count < last)
+    if known != Known::No {
+        return count < most.saturating_sub(1);
+    }
+    let last = most.saturating_sub(2);
+    count < (most / 2).min(last) || (rested && count < last)
 }
 
 #[cfg(test)]
@@ -269,6 +262,36 @@ mod tests {
         assert!(attempts.begin(&other, now).is_err());
     }
 
+    /// Or they would see that the login exists, and guess on.
+    #[test]
+    fn a_sign_in_gives_strangers_no_new_tries() {
+        let now = Instant::now();
+        let mut attempts = Attempts::new();
+        let stranger = who(1, "192.0.2.1", None);
+        let near = Who { place: true, ..who(1, "192.0.2.2", None) };
+        for (one, most) in [(&stranger, LOGIN_MOST), (&near, DEVICE_MOST)] {
+            for _ in 0..most {
+                assert_eq!(attempts.begin(one, now), Ok(()));
+            }
+        }
+        let owner = who(1, "192.0.2.2", Some("d"));
+        for _ in 0..10 {
+            assert_eq!(attempts.begin(&owner, now), Ok(()));
+            attempts.succeeded(&owner, now);
+            assert_eq!(attempts.begin(&stranger, now), Err(WINDOW));
+            assert_eq!(attempts.begin(&near, now), Err(WINDOW));
+        }
+        // What was wrong from his own browser is forgotten.
+        for _ in 1..DEVICE_MOST {
+            assert_eq!(attempts.begin(&owner, now), Ok(()));
+        }
+        assert_eq!(attempts.begin(&owner, now), Ok(()));
+        attempts.succeeded(&owner, now);
+        for _ in 0..DEVICE_MOST {
+            assert_eq!(attempts.begin(&owner, now), Ok(()));
+        }
+    }
+
     #[test]
     fn what_was_right_is_taken_back() {
         let now = Instant::now();
@@ -302,18 +325,18 @@ mod tests {
             }
             assert!(failures.len() <= 4, "{step}: {}", failures.len());
         }
-        // A known browser in a hurry does not either.
-        let mut failures = Vec::new();
-        for now in 0..1_000 {
-            if leaves_room(&failures, 6, Known::Device, now) {
-                failures.push(now);
+        // A known browser or place does not either, in a hurry or not.
+        for known in [Known::Place, Known::Device] {
+            for step in [1, window, 10 * window] {
+                let mut failures = Vec::new();
+                for now in (0..1_000).map(|at| at * step) {
+                    if leaves_room(&failures, 6, known, now) {
+                        failures.push(now);
+                    }
+                }
+                assert_eq!(failures.len(), 5, "{known:?} each {step}");
             }
         }
-        assert_eq!(failures.len(), 5);
-        // The one that locks is not for everybody at its place.
-        let later = 10 * window;
-        assert!(leaves_room(&failures, 6, Known::Device, later));
-        assert!(!leaves_room(&failures, 6, Known::Place, later));
         // A policy that locks early leaves nothing to strangers.
         for most in [1, 2] {
             assert!(!leaves_room(&[], most, Known::No, 5 * window));

@@ -21,14 +21,14 @@ const MOST: u64 = 1 << 20;
 pub struct AuthConfig {
     /// Unix socket that nginx asks at.
     pub socket: PathBuf,
-    /// Folder for keys, the certificate that was seen first, and sessions
-    /// that were ended; on the data folder.
+    /// Folder for keys, certificates that were seen first, sessions that were
+    /// ended, and places that were signed in from; on the data folder.
     pub state: PathBuf,
     /// Users who may connect; empty is everybody whom the socket lets.
     pub peers: Vec<String>,
     /// What people see above the form.
     pub title: String,
-    /// `debug`, `info`, `warn` or `error`.
+    /// `debug`, `info`, `warn` or `error`; we say no less than `info`.
     pub log_level: String,
     /// UFDS.
     pub ufds: UfdsConfig,

@@ -10,6 +10,7 @@
 //! before the password, which is judged for members alone; all others cost
 //! UFDS the same questions; and a no is told at fixed times.
 
+mod audit;
 mod judge;
 mod sessions;
 
@@ -23,14 +24,15 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{error, warn};
 
-use super::account::{Account, Role, Standing};
-use super::attempts::{Attempts, Who, network};
+use super::account::{Account, Role, Standing, is_email};
+use super::attempts::{Attempts, Known, Who};
 use super::config::{AuthConfig, Email};
 use super::credentials::Credentials;
 use super::ended::Ended;
 use super::keys::{KeyError, Keys, open_device, random};
 use super::metrics::{Metrics, Outcome, Reason};
 use super::people::People;
+use super::places::Places;
 use super::recent::Recent;
 use super::ufds::Ufds;
 
@@ -93,6 +95,9 @@ pub(super) enum SignIn {
     Wrong,
     /// It was not looked at: come again then.
     Later(Duration),
+    /// It was not looked at, and waiting does not help: the account's list of
+    /// wrong passwords in UFDS is all but full. Known browsers alone are told.
+    NearLock,
     /// Nobody can tell.
     Unavailable,
 }
@@ -133,6 +138,9 @@ impl End {
                 "Your account is locked after too many wrong passwords."
             }
             Self::Standing(Standing::Expired) => "Your password has expired.",
+            Self::Standing(Standing::Misnamed) => {
+                "Your login is an e-mail address, and not your own."
+            }
             Self::Standing(_) => "Your account is disabled.",
         }
     }
@@ -149,8 +157,15 @@ struct Right {
 enum Judged {
     Member(Account),
     No(Reason),
-    /// A known browser, so close to a lock that it must wait.
+    /// Of a known browser, not judged: so close to a lock.
     NearLock,
+}
+
+/// What is kept on the data folder.
+pub(super) struct Kept {
+    pub(super) keys: Keys,
+    pub(super) ended: Ended,
+    pub(super) places: Places,
 }
 
 /// The door.
@@ -163,15 +178,17 @@ pub(super) struct Door {
     ended: Mutex<Ended>,
     attempts: Mutex<Attempts>,
     right: Mutex<Recent<[u8; 32], Right>>,
-    wrong: Mutex<Recent<[u8; 32], ()>>,
+    /// What is not to be tried again, by whoever is known no better than that.
+    wrong: Mutex<Recent<[u8; 32], Known>>,
     /// Sessions whose end was said.
     told: Mutex<Recent<String, ()>>,
+    /// What the log said a moment ago.
+    said: Mutex<Recent<[u8; 32], ()>>,
     /// One judgement at a time of a password, and of a login.
     flights: Mutex<HashMap<[u8; 32], Weak<tokio::sync::Mutex<()>>>>,
     slots: Arc<Semaphore>,
     waiting: Semaphore,
-    /// Networks that a login signed in from.
-    places: Mutex<Recent<[u8; 32], ()>>,
+    places: Mutex<Places>,
     /// Passwords are remembered by digests under this key of our own, which
     /// nobody has and which ends with us.
     digests: hmac::Key,
@@ -183,8 +200,7 @@ impl Door {
         ufds: Arc<Ufds>,
         people: Arc<People>,
         metrics: Arc<Metrics>,
-        keys: Keys,
-        ended: Ended,
+        kept: Kept,
     ) -> Result<Arc<Self>, KeyError> {
         let digests = hmac::Key::new(hmac::HMAC_SHA256, &random::<32>()?);
         Ok(Arc::new(Self {
@@ -192,16 +208,17 @@ impl Door {
             ufds,
             people,
             metrics,
-            keys: Mutex::new(keys),
-            ended: Mutex::new(ended),
+            keys: Mutex::new(kept.keys),
+            ended: Mutex::new(kept.ended),
             attempts: Mutex::new(Attempts::new()),
             right: Mutex::new(Recent::new(ROOM)),
             wrong: Mutex::new(Recent::new(ROOM)),
             told: Mutex::new(Recent::new(ROOM)),
+            said: Mutex::new(Recent::new(ROOM)),
             flights: Mutex::new(HashMap::new()),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Semaphore::new(WAITING),
-            places: Mutex::new(Recent::new(ROOM)),
+            places: Mutex::new(kept.places),
             digests,
         }))
     }
@@ -220,13 +237,12 @@ impl Door {
     ) -> SignIn {
         let begin = Instant::now();
         let key = self.digest(credentials);
-        if let Some(known) = self.known(&key).await {
-            self.count(&known);
-            return known;
+        let who = self.who(credentials, device, origin);
+        if let Some(known) = self.known(&key, &who).await {
+            return self.recalled(known, credentials, origin);
         }
         let Ok(_waits) = self.waiting.try_acquire() else {
-            self.metrics.outcome(Outcome::Limited);
-            return SignIn::Later(BUSY);
+            return self.busy(credentials, origin);
         };
         // One asks, all who bring the same wait for it.
         let turn = self.flight(key).lock_owned();
@@ -234,21 +250,23 @@ impl Door {
             self.metrics.outcome(Outcome::Unavailable);
             return SignIn::Unavailable;
         };
-        if let Some(known) = self.known(&key).await {
-            self.count(&known);
-            return known;
-        }
+        // Who was a stranger when this began may be known by now.
         let who = self.who(credentials, device, origin);
+        if let Some(known) = self.known(&key, &who).await {
+            return self.recalled(known, credentials, origin);
+        }
         if let Err(wait) = lock(&self.attempts).begin(&who, begin) {
             self.metrics.outcome(Outcome::Limited);
             let (address, req_id) = (origin.address, &origin.req_id);
-            warn!(%address, %req_id, "too many wrong passwords");
+            let login_digest = self.login_digest(credentials);
+            warn!(
+                %login_digest, %address, %req_id, "too many wrong passwords"
+            );
             return SignIn::Later(wait);
         }
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             lock(&self.attempts).forgive(&who, Instant::now());
-            self.metrics.outcome(Outcome::Limited);
-            return SignIn::Later(BUSY);
+            return self.busy(credentials, origin);
         };
         // A task of its own: who goes away meanwhile has tried all the same,
         // and keeps the turn until it is known what of; a panic over nonsense
@@ -273,6 +291,26 @@ impl Door {
         answer
     }
 
+    /// What was known without asking.
+    fn recalled(
+        &self,
+        answer: SignIn,
+        credentials: &Credentials,
+        origin: &Origin,
+    ) -> SignIn {
+        if matches!(answer, SignIn::Wrong) {
+            self.tell_again(credentials, origin);
+        }
+        self.count(&answer);
+        answer
+    }
+
+    fn busy(&self, credentials: &Credentials, origin: &Origin) -> SignIn {
+        self.tell_busy(credentials, origin);
+        self.metrics.outcome(Outcome::Limited);
+        SignIn::Later(BUSY)
+    }
+
     fn who(
         &self,
         credentials: &Credentials,
@@ -284,14 +322,9 @@ impl Door {
             open_device(sealed, &credentials.login, &keys, seconds_now())
         });
         let login = self.digest_of(&[credentials.login.as_bytes()]);
-        let place = self.place(&login, origin.address);
-        let place = lock(&self.places).get(&place, Instant::now()).is_some();
-        Who { login, address: origin.address, device, place }
-    }
-
-    /// A login at a network, by a digest.
-    fn place(&self, login: &[u8; 32], address: IpAddr) -> [u8; 32] {
-        self.digest_of(&[login, network(address).to_string().as_bytes()])
+        let (name, address) = (&credentials.login, origin.address);
+        let place = lock(&self.places).has(name, address, seconds_now());
+        Who { login, address, device, place }
     }
 
     fn count(&self, answer: &SignIn) {
@@ -299,15 +332,16 @@ impl Door {
             SignIn::Right { judged: true, .. } => Outcome::Password,
             SignIn::Right { .. } => Outcome::Cached,
             SignIn::Wrong => Outcome::Refused,
-            SignIn::Later(_) => Outcome::Limited,
+            SignIn::Later(_) | SignIn::NearLock => Outcome::Limited,
             SignIn::Unavailable => Outcome::Unavailable,
         });
     }
 
     /// What is known of a password without asking.
-    async fn known(&self, key: &[u8; 32]) -> Option<SignIn> {
+    async fn known(&self, key: &[u8; 32], who: &Who) -> Option<SignIn> {
         let now = Instant::now();
-        if lock(&self.wrong).get(key, now).is_some() {
+        let wrong = lock(&self.wrong).get(key, now).copied();
+        if wrong.is_some_and(|most| who.known() <= most) {
             self.metrics.reason(Reason::WrongAgain);
             return Some(SignIn::Wrong);
         }
@@ -364,22 +398,6 @@ impl Door {
     }
 }
 
-/// One that Grafana may look people up by: none of its own built-in account.
-fn is_email(text: &str) -> bool {
-    let Some((name, domain)) = text.split_once('@') else { return false };
-    let plain = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_graphic() && b != b'@')
-    };
-    let domain = domain.to_ascii_lowercase();
-    plain(name)
-        && plain(&domain)
-        && text.len() <= 190
-        && domain != "localhost"
-        && !domain.ends_with(".localhost")
-        && !domain.ends_with("ufds.invalid")
-}
-
 /// The first beat after `now`, counted from `begin`.
 fn beat(begin: Instant, now: Instant) -> Instant {
     let beats = (now - begin).as_millis() / BEAT.as_millis() + 1;
@@ -412,25 +430,6 @@ mod tests {
         for (took, wanted) in [(0, 1), (999, 1), (1_000, 2), (5_050, 6)] {
             let now = begin + Duration::from_millis(took);
             assert_eq!(beat(begin, now), begin + BEAT * wanted, "{took}");
-        }
-    }
-
-    #[test]
-    fn an_address_of_grafanas_own_is_nobodys() {
-        assert!(is_email("boss@example.com"));
-        for bad in [
-            "",
-            "boss",
-            "@x",
-            "a@",
-            "admin@localhost",
-            "admin@LOCALHOST",
-            "a@b@c",
-            "a b@c.d",
-            "x@ufds.invalid",
-            "zo\u{eb}@x.test",
-        ] {
-            assert!(!is_email(bad), "{bad}");
         }
     }
 }

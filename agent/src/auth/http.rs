@@ -6,7 +6,8 @@
 //! nobody else near it, so its word for a client's address is taken.
 //!
 //! `/auth` answers nginx' subrequests: 200 with the identity, 401, 403 with
-//! Retry-After for "too often", 500 for "nobody can tell". The other paths are
+//! Retry-After for "too often" and without for "close to a lock", 500 for
+//! "nobody can tell". The other paths are
 //! answered to people, through locations of their own.
 //! Source: contract sheet on nginx, "`auth_request` semantics".
 
@@ -33,7 +34,7 @@ use self::parts::{
 use super::credentials::{
     Authorization, Credentials, authorization, cookie, local_path,
 };
-use super::door::{Door, End, Entry, Identity, SignIn};
+use super::door::{Door, End, Entry, Identity, Origin, SignIn};
 use super::header::encoded;
 use super::keys::DEVICE_SECONDS;
 use super::metrics::Outcome;
@@ -56,6 +57,13 @@ const REALM: &str = "Basic realm=\"Grafana\", charset=\"UTF-8\"";
 const WRONG: &str = "Login or password is wrong, or the account may not use \
                      Grafana.";
 const LATER: &str = "Too many attempts. Try again later.";
+const NEAR_LOCK: &str = "There are so many wrong passwords on your account's \
+                         list that another could lock it everywhere in \
+                         Triton, so yours was not tried. Waiting does not \
+                         help, as the list does not age. Sign in with the \
+                         right password at another service of Triton, such as \
+                         AdminUI or CloudAPI, or ask an administrator to clear \
+                         the list; then sign in here again.";
 const DOWN: &str = "Nobody can sign in at the moment: the directory of \
                     accounts does not answer. Try again in a while.";
 
@@ -84,6 +92,7 @@ async fn auth(State(door): Shared, headers: HeaderMap) -> Response {
         }
         Authorization::Token(token) if may_pass(&door, &headers) => {
             door.metrics.outcome(Outcome::Token);
+            door.tell_token(&token, &origin);
             // Exposed to Grafana, which made it.
             let value = HeaderValue::from_str(token.expose());
             match value {
@@ -91,11 +100,13 @@ async fn auth(State(door): Shared, headers: HeaderMap) -> Response {
                 Err(_) => no(&headers),
             }
         }
-        Authorization::Token(_) | Authorization::Odd => {
+        odd @ (Authorization::Token(_) | Authorization::Odd) => {
             door.metrics.outcome(Outcome::Refused);
+            let is_token = matches!(odd, Authorization::Token(_));
+            door.tell_odd(if is_token { "token" } else { "header" }, &origin);
             no(&headers)
         }
-        Authorization::None => by_session(&door, &headers).await,
+        Authorization::None => by_session(&door, &headers, &origin).await,
     }
 }
 
@@ -111,13 +122,19 @@ fn basic(door: &Door, headers: &HeaderMap, answer: SignIn) -> Response {
             (StatusCode::FORBIDDEN, [(RETRY_AFTER, seconds(wait))])
                 .into_response()
         }
+        // Without a time to wait for: nginx has a text for it.
+        SignIn::NearLock => StatusCode::FORBIDDEN.into_response(),
         SignIn::Unavailable => {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
 }
 
-async fn by_session(door: &Arc<Door>, headers: &HeaderMap) -> Response {
+async fn by_session(
+    door: &Arc<Door>,
+    headers: &HeaderMap,
+    origin: &Origin,
+) -> Response {
     let Some(sealed) = cookie(&all(headers, &COOKIE), SESSION) else {
         door.metrics.outcome(Outcome::Nobody);
         return no(headers);
@@ -125,6 +142,7 @@ async fn by_session(door: &Arc<Door>, headers: &HeaderMap) -> Response {
     // A page of somebody else has no business with this session.
     if changes(headers) && !is_from_here(headers, false) {
         door.metrics.outcome(Outcome::Refused);
+        door.tell_foreign(origin);
         return no(headers);
     }
     match door.enter(sealed).await {
@@ -228,12 +246,13 @@ async fn sign_in(State(door): Shared, request: Request) -> Response {
         notice: Some(WRONG),
     };
     let password = password.unwrap_or_default();
+    let origin = origin(&head.headers);
     let Some(credentials) = Credentials::new(&login, &password) else {
         door.metrics.outcome(Outcome::Refused);
+        door.tell_odd("form", &origin);
         return html(StatusCode::UNAUTHORIZED, page.sign_in());
     };
     let device = cookie(&all(&head.headers, &COOKIE), DEVICE);
-    let origin = origin(&head.headers);
     match door.sign_in(&credentials, device, &origin).await {
         SignIn::Right { identity, .. } => begun(&door, &identity, page),
         SignIn::Wrong => html(StatusCode::UNAUTHORIZED, page.sign_in()),
@@ -243,6 +262,10 @@ async fn sign_in(State(door): Shared, request: Request) -> Response {
             let mut answer = html(status, page.sign_in());
             answer.headers_mut().insert(RETRY_AFTER, seconds(wait));
             answer
+        }
+        SignIn::NearLock => {
+            let page = Page { notice: Some(NEAR_LOCK), ..page };
+            html(StatusCode::FORBIDDEN, page.sign_in())
         }
         SignIn::Unavailable => {
             let page = Page { notice: Some(DOWN), ..page };
@@ -271,17 +294,16 @@ fn begun(door: &Door, identity: &Identity, page: Page<'_>) -> Response {
     lead(page.to, &[kept(&session), device])
 }
 
-/// A link to here signs out at once when it is one of ours; a page of others
-/// cannot sign anybody out.
+/// A link to here signs out at once when it is one of ours. A page of others
+/// cannot sign anybody out, nor can a picture in a page of ours.
 async fn sign_out_page(State(door): Shared, headers: HeaderMap) -> Response {
-    match header(&headers, "sec-fetch-site") {
-        "same-origin" | "none" => signed_out(&door, &headers).await,
-        _ => {
-            let title = &door.config().title;
-            let page = Page { title, ..Page::default() };
-            html(StatusCode::OK, page.sign_out())
-        }
+    let [from, to] =
+        ["sec-fetch-site", "sec-fetch-dest"].map(|name| header(&headers, name));
+    if matches!(from, "same-origin" | "none") && to == "document" {
+        return signed_out(&door, &headers).await;
     }
+    let title = &door.config().title;
+    html(StatusCode::OK, Page { title, ..Page::default() }.sign_out())
 }
 
 async fn sign_out(State(door): Shared, request: Request) -> Response {

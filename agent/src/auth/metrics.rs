@@ -51,9 +51,10 @@ pub(super) enum Reason {
     Locked,
     Expired,
     NearLock,
+    Misnamed,
 }
 
-const REASONS: [(Reason, &str); 8] = [
+const REASONS: [(Reason, &str); 9] = [
     (Reason::UnknownLogin, "unknown_login"),
     (Reason::NoRole, "no_role"),
     (Reason::WrongPassword, "wrong_password"),
@@ -62,6 +63,7 @@ const REASONS: [(Reason, &str); 8] = [
     (Reason::Locked, "locked"),
     (Reason::Expired, "expired"),
     (Reason::NearLock, "near_lock"),
+    (Reason::Misnamed, "misnamed"),
 ];
 
 impl Reason {

@@ -8,9 +8,9 @@
 //!
 //! `credentials`, `dn`, `header`: bytes of others become types. `account`,
 //! `attempts`: who may, how often; plain functions over plain data. `keys`,
-//! `ended`: cookies. `trust`, `pool`, `ufds`: UFDS over LDAPS. `people`: what
-//! UFDS said a moment ago. `door` decides, `http` and `page` say it, `serve`
-//! listens, `metrics` counts.
+//! `ended`: cookies. `places`: networks of programs. `trust`, `first_use`,
+//! `pool`, `ufds`: UFDS over LDAPS. `people`: what UFDS said a moment ago.
+//! `door` decides, `http` and `page` say it, `serve` listens, `metrics` counts.
 //!
 //! What never changes: a password is sent to UFDS for operators and readers
 //! alone, once, by compare; every no is the same no; whoever loses his place
@@ -24,12 +24,14 @@ pub mod credentials;
 pub mod dn;
 mod door;
 mod ended;
+mod first_use;
 pub mod header;
 mod http;
 mod keys;
 mod metrics;
 mod page;
 mod people;
+mod places;
 mod pool;
 mod recent;
 mod serve;
@@ -49,11 +51,12 @@ pub use keys::KeyError;
 pub use trust::{Trust, TrustError, is_pin};
 pub use ufds::{UfdsError, login_filter};
 
-use door::{Door, seconds_now};
+use door::{Door, Kept, seconds_now};
 use ended::Ended;
 use keys::Keys;
 use metrics::Metrics;
 use people::People;
+use places::Places;
 use pool::Target;
 use trust::Judge;
 use ufds::Ufds;
@@ -97,11 +100,13 @@ pub async fn run(
     let state = &config.state;
     let keys = Keys::load(&state.join("keys.json"), write, now)?;
     let ended = Ended::load(&state.join("ended"), write, now);
+    let places = Places::load(&state.join("places"), write, now)?;
     let first = state.join("ufds.sha256");
-    let judge = Judge::new(&config.ufds.trust, &first, write)?;
+    let UfdsConfig { addresses, trust, .. } = &config.ufds;
+    let judge = Judge::new(trust, &first, addresses, write)?;
     let metrics = Arc::new(Metrics::default());
     let target = Target {
-        addresses: config.ufds.addresses.clone(),
+        addresses: addresses.clone(),
         bind_dn: config.ufds.bind_dn.clone(),
         password: config.ufds.password.clone(),
     };
@@ -109,8 +114,8 @@ pub async fn run(
     let people = Arc::new(People::new(Arc::clone(&ufds), config.roles));
     let peers = serve::peers(&config.peers)?;
     let socket = config.socket.clone();
-    let door =
-        Door::new(config, ufds, Arc::clone(&people), metrics, keys, ended)?;
+    let kept = Kept { keys, ended, places };
+    let door = Door::new(config, ufds, Arc::clone(&people), metrics, kept)?;
     let listener = serve::bind(&socket)?;
     info!(socket = %socket.display(), "sign-in proxy runs");
     let watched = tokio::spawn(people.watch(stop.child_token()));

@@ -20,9 +20,10 @@ use rustls::{ClientConfig, Error, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde::Deserialize;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::Write;
+use super::first_use::FirstUse;
 use super::keys::hex;
 use crate::tls::{self, Shown};
 
@@ -30,7 +31,8 @@ use crate::tls::{self, Shown};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Trust {
-    /// The first one that was seen, and no other ever after.
+    /// The first one that was seen at each configured address, and no other
+    /// there ever after: each UFDS has made its own.
     FirstUse,
     /// Certificates with these SHA-256 digests, 64 hex digits each.
     Pins(Vec<String>),
@@ -65,38 +67,33 @@ pub enum TrustError {
 #[derive(Debug)]
 pub(super) struct Judge {
     trust: Trust,
-    /// Where the first one's digest is kept.
-    path: PathBuf,
-    write: Write,
-    first: Mutex<First>,
+    first: Mutex<FirstUse>,
     exact: Vec<CertificateDer<'static>>,
     chain: Option<Arc<WebPkiServerVerifier>>,
 }
 
-#[derive(Debug, Default)]
-struct First {
-    /// In force.
-    kept: Option<String>,
-    /// Whether it lies on disk: one that could not be written there is not one
-    /// that an operator removed.
-    on_disk: bool,
-    /// Shown, and not kept before UFDS took our password as its own.
-    shown: Option<String>,
+/// What is shown at one address, as it is configured.
+#[derive(Debug)]
+struct At {
+    judge: Arc<Judge>,
+    address: String,
 }
 
 impl Judge {
+    /// `path`: where digests of the first ones are kept. `addresses`: as they
+    /// are configured.
     pub(super) fn new(
         trust: &Trust,
         path: &Path,
+        addresses: &[String],
         write: Write,
     ) -> Result<Arc<Self>, TrustError> {
-        let mut first = First::default();
+        let mut first = FirstUse::new(path, addresses, write);
         let (mut exact, mut chain) = (Vec::new(), None);
         match trust {
-            Trust::FirstUse => {
-                first.kept = kept(path)?;
-                first.on_disk = first.kept.is_some();
-            }
+            Trust::FirstUse => first.load().map_err(|source| {
+                TrustError::Read { path: path.to_owned(), source }
+            })?,
             Trust::Certificates(pem) => {
                 (exact, chain) = certificates(pem, &tls::provider())?;
             }
@@ -106,91 +103,40 @@ impl Judge {
                  learns every password"
             ),
         }
-        Ok(Arc::new(Self {
-            trust: trust.clone(),
-            path: path.to_owned(),
-            write,
-            first: Mutex::new(first),
-            exact,
-            chain,
-        }))
+        let (trust, first) = (trust.clone(), Mutex::new(first));
+        Ok(Arc::new(Self { trust, first, exact, chain }))
     }
 
-    /// TLS as this judge wants it.
-    pub(super) fn config(self: &Arc<Self>) -> Arc<ClientConfig> {
-        let judge = Arc::clone(self) as Arc<dyn tls::Judge>;
+    /// TLS with `address`, as this judge wants it.
+    pub(super) fn config(self: &Arc<Self>, address: &str) -> Arc<ClientConfig> {
+        let at = At { judge: Arc::clone(self), address: address.to_owned() };
         let config = tls::builder()
             .dangerous()
-            .with_custom_certificate_verifier(tls::judged_by(judge))
+            .with_custom_certificate_verifier(tls::judged_by(Arc::new(at)))
             .with_no_client_auth();
         Arc::new(config)
     }
 
-    /// Whoever was shown took our password: from now on it is that one.
-    pub(super) fn keep_first(&self) {
-        let mut first =
-            self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(shown) = first.shown.take() else { return };
-        if first.kept.is_some() {
-            return;
-        }
-        let path = self.path.display();
-        match (self.write)(&self.path, format!("{shown}\n").as_bytes()) {
-            Ok(()) => {
-                first.on_disk = true;
-                info!(
-                    certificate = %shown, %path,
-                    "the certificate of UFDS is pinned"
-                );
-            }
-            Err(error) => warn!(
-                err.message = %error, %path,
-                "could not keep the certificate of UFDS"
-            ),
-        }
-        first.kept = Some(shown);
+    /// Whoever was shown there took our password: from now on it is that one.
+    pub(super) fn keep_first(&self, address: &str) {
+        self.first().keep(address);
     }
 
-    /// Whether any that is shown now is taken for good.
-    pub(super) fn is_open(&self) -> bool {
-        self.trust == Trust::FirstUse && self.first().kept.is_none()
+    /// Whether any that is shown there now is taken for good.
+    pub(super) fn is_open(&self, address: &str) -> bool {
+        self.trust == Trust::FirstUse && self.first().is_open(address)
     }
 
-    fn first(&self) -> MutexGuard<'_, First> {
-        let mut first =
-            self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        // An operator removed the file to have another one taken. One that
-        // cannot be looked at was not removed.
-        if first.on_disk && matches!(self.path.try_exists(), Ok(false)) {
-            *first = First::default();
-        }
-        first
+    fn first(&self) -> MutexGuard<'_, FirstUse> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn first_use(&self, digest: String) -> Result<(), Error> {
-        let mut first = self.first();
-        match &first.kept {
-            Some(kept) if *kept == digest => Ok(()),
-            Some(kept) => Err(Error::General(format!(
-                "UFDS shows certificate {digest}, and {kept} is the one it \
-                 showed first; if UFDS was made anew, remove {}",
-                self.path.display()
-            ))),
-            None => {
-                first.shown = Some(digest);
-                Ok(())
-            }
-        }
-    }
-}
-
-impl tls::Judge for Judge {
-    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
+    fn judge(&self, address: &str, shown: &Shown<'_>) -> Result<(), Error> {
         let digest = digest::digest(&digest::SHA256, shown.certificate);
         let digest = hex(digest.as_ref());
         match &self.trust {
             Trust::Insecure => Ok(()),
-            Trust::FirstUse => self.first_use(digest),
+            Trust::FirstUse => self.first().judge(address, digest),
             Trust::Pins(pins) => {
                 let is = |pin: &String| pin.eq_ignore_ascii_case(&digest);
                 match pins.iter().any(is) {
@@ -224,18 +170,15 @@ impl tls::Judge for Judge {
     }
 }
 
+impl tls::Judge for At {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), Error> {
+        self.judge.judge(&self.address, shown)
+    }
+}
+
 /// Whether `text` is a digest as a pin has it.
 pub fn is_pin(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-fn kept(path: &Path) -> Result<Option<String>, TrustError> {
-    match std::fs::read_to_string(path) {
-        // A file that holds no digest matches no certificate.
-        Ok(text) => Ok(Some(text.trim().to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(TrustError::Read { path: path.to_owned(), source }),
-    }
 }
 
 type Given = (Vec<CertificateDer<'static>>, Option<Arc<WebPkiServerVerifier>>);
@@ -265,32 +208,4 @@ fn certificates(
         ),
     };
     Ok((exact, chain))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Only a file that is certainly gone opens the door to another.
-    #[test]
-    fn a_pin_that_cannot_be_looked_at_stands() {
-        let folder = tempfile::tempdir().unwrap();
-        let inside = folder.path().join("state");
-        std::fs::create_dir(&inside).unwrap();
-        let path = inside.join("ufds.sha256");
-        let write: Write = |path, bytes| std::fs::write(path, bytes);
-        let judge = Judge::new(&Trust::FirstUse, &path, write).unwrap();
-        assert!(judge.is_open());
-        judge.first_use("aa".to_owned()).unwrap();
-        judge.keep_first();
-        assert!(!judge.is_open());
-        // Whoever looks fails, and not for want of the file.
-        std::fs::rename(&inside, folder.path().join("moved")).unwrap();
-        std::fs::write(&inside, "").unwrap();
-        assert!(judge.first_use("bb".to_owned()).is_err());
-        assert!(judge.first_use("aa".to_owned()).is_ok());
-        std::fs::remove_file(&inside).unwrap();
-        assert!(judge.is_open(), "an operator removed it");
-        assert!(judge.first_use("bb".to_owned()).is_ok());
-    }
 }

@@ -33,7 +33,9 @@ pub(super) async fn auth(args: AuthArgs) -> Result<bool> {
     if args.check {
         return Ok(true);
     }
-    let level = log::level(&config.log_level).unwrap_or(tracing::Level::INFO);
+    // Who came in and who did not is said in any case.
+    let info = tracing::Level::INFO;
+    let level = log::level(&config.log_level).unwrap_or(info).max(info);
     log::start("grafana-sign-in", level, Stream::Stdout);
     let stop = CancellationToken::new();
     super::on_stop(&stop);

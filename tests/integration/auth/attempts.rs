@@ -4,6 +4,10 @@
 
 //! How often passwords may be tried: nobody is locked out from here.
 
+use std::os::unix::fs::PermissionsExt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use localdc::ufds::Fault;
 
@@ -16,10 +20,7 @@ use super::{
 async fn strangers_lock_nobody_out() {
     let house = House::open().await;
     // The owner has been here before.
-    let answer = house.form("boss", PASSWORD, "/").await;
-    let cookies = answer.all("set-cookie");
-    let device = cookies.iter().find(|it| it.contains("device")).unwrap();
-    let device = format!("Cookie: {}", device.split(';').next().unwrap());
+    let device = house.known_browser("boss").await;
     let mut statuses = Vec::new();
     for at in 0..60 {
         let pair = format!("boss:guess{at}");
@@ -39,6 +40,31 @@ async fn strangers_lock_nobody_out() {
     assert_eq!(owner.status, 303, "{owner:?}");
 }
 
+/// Or strangers would see which logins exist, and guess on while a program of
+/// the owner's comes and goes.
+#[tokio::test]
+async fn a_sign_in_gives_strangers_no_new_tries() {
+    let house = House::open().await;
+    let known = house.known_browser("boss").await;
+    for at in 0..3 {
+        let address = format!("198.51.100.{at}");
+        let pair = format!("boss:guess{at}");
+        assert_eq!(house.direct(&address, &pair, &[]).await.status, 401);
+    }
+    let stranger = async |at| {
+        let (address, pair) =
+            (format!("203.0.113.{at}"), format!("boss:again{at}"));
+        house.direct(&address, &pair, &[]).await.status
+    };
+    assert_eq!(stranger(0).await, 403);
+    // Not one that is remembered.
+    house.ufds.set_password(BOSS, "another1");
+    let owner = house.form_with("boss", "another1", "/", &[&known]).await;
+    assert_eq!(owner.status, 303, "{owner:?}");
+    assert_eq!(stranger(1).await, 403);
+    assert_eq!(house.ufds.get(BOSS, "pwdfailuretime"), [""; 0]);
+}
+
 /// A list that is nearly full was filled elsewhere: strangers add nothing to
 /// it, and are told what everybody is told.
 #[tokio::test]
@@ -54,6 +80,66 @@ async fn what_was_tried_elsewhere_counts_too() {
     assert_eq!(house.ufds.asked().of(OTHER), 0, "nothing was judged");
     assert!(house.log().contains("near_lock"));
     assert_eq!(house.ufds.get(OTHER, "pwdfailuretime").len(), 5);
+}
+
+/// The wrong one that would lock comes from nobody, however long it was ago;
+/// who was here before is told what helps.
+#[tokio::test]
+async fn not_even_a_known_browser_has_the_try_that_locks() {
+    let house = House::open().await;
+    let known = house.known_browser("other").await;
+    // Not one that is remembered.
+    house.ufds.set_password(OTHER, "another1");
+    let ago = house.ufds.now_ms() - 40 * 24 * 3_600_000;
+    let times: Vec<String> = (0..5).map(|at| (ago + at).to_string()).collect();
+    let times: Vec<&str> = times.iter().map(String::as_str).collect();
+    house.ufds.set_of(OTHER, "pwdfailuretime", &times);
+    house.ufds.asked();
+    for password in ["wrong", "another1"] {
+        let page = house.form_with("other", password, "/", &[&known]).await;
+        assert_eq!(page.status, 403, "{page:?}");
+        assert_eq!(page.all("retry-after"), [""; 0], "waiting does not help");
+        for word in ["Waiting does not", "AdminUI", "administrator"] {
+            assert!(page.body.contains(word), "{word}: {page:?}");
+        }
+        // A program that keeps cookies.
+        let pair = STANDARD.encode(format!("other:{password}"));
+        let pair = format!("Authorization: Basic {pair}");
+        let basic = house.get_with("/", &[&pair, &known]).await;
+        assert_eq!(basic.status, 403, "{basic:?}");
+        assert!(basic.body.contains("Waiting does not help"), "{basic:?}");
+    }
+    assert_eq!(house.ufds.asked().of(OTHER), 0, "nothing was judged");
+    assert_eq!(house.ufds.get(OTHER, "pwdaccountlockedtime"), [""; 0]);
+    // An administrator clears the list.
+    house.ufds.set_of(OTHER, "pwdfailuretime", &[]);
+    let right = house.form_with("other", "another1", "/", &[&known]).await;
+    assert_eq!(right.status, 303, "{right:?}");
+}
+
+/// A stranger's right password that was not judged, so close to a lock, is no
+/// wrong one in its owner's own browser.
+#[tokio::test]
+async fn what_was_not_judged_is_not_remembered_as_wrong() {
+    let house = House::open().await;
+    let known = house.known_browser("other").await;
+    house.ufds.set_password(OTHER, "another1");
+    let now = house.ufds.now_ms();
+    let times: Vec<String> = (0..4).map(|at| (now - at).to_string()).collect();
+    let times: Vec<&str> = times.iter().map(String::as_str).collect();
+    house.ufds.set_of(OTHER, "pwdfailuretime", &times);
+    // Strangers see what they see of a login that nobody has: one try counts,
+    // the same again does not.
+    for login in ["other", "nobody"] {
+        let pair = format!("{login}:another1");
+        for _ in 0..6 {
+            let answer = house.direct("198.51.100.1", &pair, &[]).await;
+            assert_eq!(answer.status, 401, "{login}: {answer:?}");
+        }
+    }
+    assert!(house.log().contains("near_lock"));
+    let right = house.form_with("other", "another1", "/", &[&known]).await;
+    assert_eq!(right.status, 303, "{right:?}");
 }
 
 /// Who tries at the same moment as others is told by what each of them adds:
@@ -156,6 +242,33 @@ async fn a_program_comes_in_from_where_it_did_before() {
     assert_eq!(elsewhere.status, 403, "{elsewhere:?}");
     let answer = house.direct(home, pair, &[]).await;
     assert_eq!(answer.status, 200, "{answer:?}");
+    // A restart forgets strangers' tries, and not where he came in from: they
+    // use up what they have, again and again, and he comes in.
+    for round in 0..2 {
+        house.restart().await;
+        for at in 0..4 {
+            let address = format!("198.51.100.{at}");
+            let pair = format!("boss:guess{round}{at}");
+            house.direct(&address, &pair, &[]).await;
+        }
+        let elsewhere = house.direct("203.0.113.2", pair, &[]).await;
+        assert_eq!(elsewhere.status, 403, "{elsewhere:?}");
+        let answer = house.direct(home, pair, &[]).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    // A damaged file is said, and made anew at the next sign-in.
+    let places = "data/grafana/sign-in/places";
+    let file = house.zone.bench.file(places);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let broken = format!("echo x >{}", file.display());
+    let broken = house.zone.bench.shell(&broken).await;
+    assert_eq!(broken.code, Some(0), "{broken:?}");
+    house.restart().await;
+    house.logged("where logins signed in from is forgotten").await;
+    assert_eq!(house.direct(home, pair, &[]).await.status, 200);
+    let text = house.zone.bench.text(places).unwrap();
+    assert!(text.starts_with("key ") && !text.contains("boss"), "{text}");
 }
 
 /// A password that UFDS counted, and whose verdict was lost on the way, was

@@ -7,6 +7,7 @@
 //! folder.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use localdc::agent_bench::Bench;
 use localdc::loopback::own_port;
@@ -168,4 +169,38 @@ async fn a_person_is_told_why_a_session_ended() {
     .await;
     browser.sees("Your account is locked", "9-locked").await;
     browser.close().await;
+}
+
+/// A page that stood open for too long.
+#[tokio::test]
+async fn a_person_is_told_that_a_session_ended() {
+    let short = json!({"grafana_session_idle": 120,
+        "grafana_session_length": 120});
+    let house = House::open_with(short).await;
+    // The file says less than metadata may; the agent would put it back.
+    house.zone.agent.signal(nix::sys::signal::Signal::SIGSTOP);
+    let path = "opt/triton/grafana/etc/auth.json";
+    let text = house.zone.bench.text(path).unwrap();
+    let long = "\"session_seconds\":120";
+    assert_eq!(text.matches(long).count(), 1, "{text}");
+    let file = house.zone.bench.path("short.json");
+    let text = text.replace(long, "\"session_seconds\":8");
+    house.zone.bench.write(&file, text);
+    let there = house.zone.bench.file(path);
+    let shorter = format!("cat {} > {}", file.display(), there.display());
+    let shortened = house.zone.bench.shell(&shorter).await;
+    assert_eq!(shortened.code, Some(0), "{shortened:?}");
+    house.restart().await;
+    let browser = Browser::open(&house.zone.bench, (1_000, 700)).await;
+    browser.go("/").await;
+    browser.sign_in("boss", PASSWORD).await;
+    browser.sees("grafana", "10-before-the-end").await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    browser.go("/").await;
+    browser.sees("Your session has ended.", "11-session-ended").await;
+    // It is said once, and the form is there.
+    browser.sign_in("boss", PASSWORD).await;
+    browser.sees("grafana", "12-in-again").await;
+    browser.close().await;
+    house.zone.agent.signal(nix::sys::signal::Signal::SIGCONT);
 }

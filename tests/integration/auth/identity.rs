@@ -4,9 +4,12 @@
 
 //! Who comes in, and as whom.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use super::{BOSS, House, RUN};
+use super::{BOSS, House, OTHER, RUN};
 
 /// The thinnest thread: Basic in, identity out, nobody else.
 #[tokio::test]
@@ -194,4 +197,92 @@ async fn tokens_pass_where_metadata_says_so() {
         let bad = "Authorization: Bearer eyJhbGciOiJub25lIn0.e30.";
         assert_eq!(house.get_with("/api/x", &[bad]).await.status, 401);
     }
+}
+
+/// CVE-2022-39328: under load a request got the identity of another that ran
+/// at the same time.
+#[tokio::test]
+async fn cve_2022_39328_parallel_requests_never_mix_identities() {
+    let house = House::open().await;
+    let people = ["boss", "other", "reader"];
+    let mut cookies = Vec::new();
+    for login in people {
+        cookies.push(format!("Cookie: {}", house.session(login).await));
+    }
+    house.zone.grafana.asked();
+    let requests = (0..300).map(async |at| {
+        let who = at % people.len();
+        let path = format!("/api/x?who={}", people[who]);
+        // Sessions and passwords among each other.
+        let pair = STANDARD.encode(format!("{}:secret", people[who]));
+        let basic = format!("Authorization: Basic {pair}");
+        let header = if at % 2 == 0 { &cookies[who] } else { &basic };
+        house.get_with(&path, &[header]).await.status
+    });
+    let requests = stream::iter(requests).buffer_unordered(60);
+    let statuses: Vec<u16> = requests.collect().await;
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    let asked = house.zone.grafana.asked();
+    assert_eq!(asked.len(), 300);
+    for asked in asked {
+        let (_, who) = asked.uri.split_once("who=").unwrap();
+        let headers = asked.headers.iter();
+        let logins: Vec<_> = headers
+            .filter(|(name, _)| name.starts_with("x-grafana-username"))
+            .map(|(_, value)| value.as_str())
+            .collect();
+        assert_eq!(logins, [who], "{}", asked.uri);
+    }
+}
+
+/// CVE-2023-3128: whoever has another's e-mail address is that other one.
+#[tokio::test]
+async fn cve_2023_3128_an_address_identifies_nobody() {
+    let house = House::open().await;
+    // Not unique after all, as where UFDS was imported.
+    house.ufds.set_of(OTHER, "email", &["boss@example.test"]);
+    assert_eq!(house.get(Some("boss@example.test")).await.status, 401);
+    for (login, uuid) in [("other", OTHER), ("boss", BOSS)] {
+        assert_eq!(house.get(Some(login)).await.status, 200);
+        let asked = house.zone.grafana.asked();
+        let all = format!("{:?}", asked[0].headers);
+        assert!(all.contains(&format!("{uuid}@ufds.invalid")), "{all}");
+        assert!(!all.contains("boss@example.test"), "{all}");
+    }
+}
+
+/// 3.2: a login equal to someone's e-mail is taken for that person. UFDS
+/// allows `@` in logins.
+#[tokio::test]
+async fn nobody_is_called_as_anothers_address() {
+    let house = House::open().await;
+    let uuid = |at| format!("3f0e8a55-0000-4000-8000-00000000020{at}");
+    for (at, (login, email)) in [
+        ("boss@example.test", "mallory@example.test"),
+        (&*format!("{BOSS}@ufds.invalid"), "eve@example.test"),
+        ("admin@localhost", "admin@localhost"),
+        ("joe@example.test", "joe@example.test"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let uuid = uuid(at);
+        let email = [("email", email)];
+        house.ufds.account(&uuid, login, "secret", &email);
+        house.ufds.operator(&uuid);
+    }
+    house.restart().await;
+    let taken = format!("{BOSS}@ufds.invalid");
+    for login in ["boss@example.test", &taken, "admin@localhost"] {
+        let answer = house.get(Some(login)).await;
+        assert_eq!(answer.status, 401, "{login}");
+        assert!(house.zone.grafana.asked().is_empty(), "{login}");
+    }
+    let refusals = "grafana_sign_in_refusals_total{reason=\"misnamed\"}";
+    assert_eq!(house.figure(refusals).await, 3);
+    // His own is nobody else's. Until it is no more.
+    assert_eq!(house.get(Some("joe@example.test")).await.status, 200);
+    house.ufds.set_of(&uuid(3), "email", &["another@example.test"]);
+    house.restart().await;
+    assert_eq!(house.get(Some("joe@example.test")).await.status, 401);
 }

@@ -11,6 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
 mod attempts;
+mod audit;
 mod browser;
 mod directory;
 mod identity;
@@ -193,6 +194,15 @@ impl House {
         let answer = self.form(login, PASSWORD, "/").await;
         assert_eq!(answer.status, 303, "{answer:?}");
         cookie_of(&answer).unwrap()
+    }
+
+    /// Signs in by the form; what the browser is known by from then on.
+    async fn known_browser(&self, login: &str) -> String {
+        let answer = self.form(login, PASSWORD, "/").await;
+        assert_eq!(answer.status, 303, "{answer:?}");
+        let cookies = answer.all("set-cookie");
+        let device = cookies.iter().find(|it| it.contains("device")).unwrap();
+        format!("Cookie: {}", device.split(';').next().unwrap())
     }
 
     /// A page for who has this cookie.

@@ -113,11 +113,14 @@ async fn no_group_of_operators_is_a_fault_and_no_refusal() {
 #[tokio::test]
 async fn another_certificate_is_not_ufds() {
     let mut house = House::open().await;
+    let other = Certificate::make().unwrap();
     assert_eq!(house.get(Some("boss")).await.status, 200);
     let pin = "data/grafana/sign-in/ufds.sha256";
     let kept = house.zone.bench.text(pin).unwrap();
-    assert_eq!(kept.trim(), house.certificate.digest());
-    let other = Certificate::make().unwrap();
+    let line =
+        |of: &Certificate| format!("{} {}\n", house.address, of.digest());
+    assert_eq!(kept, line(&house.certificate));
+    let wanted = line(&other);
     house.serve(&other).await;
     house.ufds.asked();
     eventually("nobody new comes in", async || {
@@ -134,8 +137,7 @@ async fn another_certificate_is_not_ufds() {
         (answer.status == 303).then_some(())
     })
     .await;
-    let kept = house.zone.bench.text(pin).unwrap();
-    assert_eq!(kept.trim(), other.digest());
+    assert_eq!(house.zone.bench.text(pin).unwrap(), wanted);
 }
 
 /// The other kinds of trust, from metadata; the master elsewhere, too.
@@ -161,32 +163,84 @@ async fn a_certificate_may_be_given_beforehand() {
     }
 }
 
-/// The second address takes over, and the first one later.
+/// Another address takes over when the first one fails, with a certificate of
+/// its own: each UFDS has made one. It is the last of as many as metadata may
+/// list, and those in between are away.
 #[tokio::test]
 async fn another_address_of_ufds_takes_over() {
-    let house = House::open().await;
+    let mut house = House::open().await;
+    assert_eq!(house.form("reader", PASSWORD, "/").await.status, 303);
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let second = Server::start(&house.ufds, any, &house.certificate);
-    let second = second.await.unwrap();
-    let both = json!({"grafana_ufds":
-        [house.address.to_string(), second.address.to_string()]});
-    house.zone.bench.metadata(both);
-    let first = second.address.to_string();
-    eventually("both are known", async || {
+    let certificate = Certificate::make().unwrap();
+    let last = Server::start(&house.ufds, any, &certificate).await.unwrap();
+    let (first, last_at) =
+        (house.address.to_string(), last.address.to_string());
+    let mut all = vec![first.clone()];
+    all.extend((1..=6).map(|port| format!("127.0.0.1:{port}")));
+    all.push(last_at.clone());
+    // As it was written when there was one for all addresses.
+    let pin = house.zone.bench.file("data/grafana/sign-in/ufds.sha256");
+    let old = format!("echo {} >{}", house.certificate.digest(), pin.display());
+    assert_eq!(house.zone.bench.shell(&old).await.code, Some(0));
+    house.zone.bench.metadata(json!({"grafana_ufds": all}));
+    eventually("all are known", async || {
         let text = house.zone.bench.text("opt/triton/grafana/etc/auth.json")?;
-        text.contains(&first).then_some(())
+        text.contains(&last_at).then_some(())
     })
     .await;
-    let mut house = house;
-    eventually("it runs with both", async || {
+    house.zone.no_fault().await;
+    eventually("it runs with all of them", async || {
         let answer = house.form("boss", PASSWORD, "/").await;
         (answer.status == 303).then_some(())
     })
     .await;
     house.server = None;
-    eventually("the second takes over", async || {
+    eventually("the last takes over", async || {
         let answer = house.form("other", PASSWORD, "/").await;
         (answer.status == 303).then_some(())
     })
     .await;
+    let mut wanted = [
+        format!("{first} {}", house.certificate.digest()),
+        format!("{last_at} {}", certificate.digest()),
+    ];
+    wanted.sort();
+    let kept = std::fs::read_to_string(&pin).unwrap();
+    assert_eq!(kept.lines().collect::<Vec<_>>(), wanted);
+}
+
+/// Many questions that are lost at once are one failure: who is back after
+/// half a second is asked at once, and not after a growing while.
+#[tokio::test]
+async fn what_many_lose_at_once_is_one_failure() {
+    let mut house = House::open().await;
+    // All connections are there.
+    for at in 0..8 {
+        let address = format!("203.0.113.{at}");
+        house.direct(&address, "nobody:guess", &[]).await;
+    }
+    house.ufds.set_fault(Fault::Slow(Duration::from_secs(5)));
+    let server = house.server.take();
+    let tries = join_all((0..8).map(async |at| {
+        let (address, pair) =
+            (format!("198.51.100.{at}"), format!("nobody{at}:guess"));
+        house.direct(&address, &pair, &[]).await.status
+    }));
+    let back = async {
+        sleep(Duration::from_millis(500)).await;
+        drop(server);
+        house.ufds.set_fault(Fault::None);
+        let (address, certificate) = (house.address, &house.certificate);
+        let server = Server::start(&house.ufds, address, certificate);
+        let server = server.await.unwrap();
+        let begin = Instant::now();
+        eventually("somebody new comes in", async || {
+            let answer = house.form("boss", PASSWORD, "/").await;
+            (answer.status == 303).then_some(())
+        })
+        .await;
+        (server, begin.elapsed())
+    };
+    let (_, (_server, took)) = tokio::join!(tries, back);
+    assert!(took < Duration::from_secs(3), "{took:?}");
 }

@@ -48,7 +48,8 @@ async fn people_sign_in_by_a_page_and_out_again() {
     // Out, from a link of Grafana's own.
     let from_here = "Sec-Fetch-Site: same-origin";
     let cookies = format!("Cookie: {cookie}");
-    let out = house.get_with("/logout", &[&cookies, from_here]).await;
+    let page = "Sec-Fetch-Dest: document";
+    let out = house.get_with("/logout", &[&cookies, from_here, page]).await;
     assert_eq!(out.status, 200);
     assert!(out.body.contains("You have signed out."), "{out:?}");
     assert!(out.all("set-cookie")[0].contains("Max-Age=0"), "{out:?}");
@@ -175,6 +176,30 @@ async fn pages_of_others_cannot_use_a_session() {
         let answer = house.form("boss", PASSWORD, to).await;
         assert_eq!(answer.all("location"), ["/"], "{to}");
     }
+}
+
+/// A picture in a text panel, a frame or a script of Grafana's own pages signs
+/// nobody out: there it is from the same origin.
+#[tokio::test]
+async fn only_a_link_signs_out() {
+    let house = House::open().await;
+    let cookie = house.session("boss").await;
+    let cookies = format!("Cookie: {cookie}");
+    let from_here = "Sec-Fetch-Site: same-origin";
+    for to in ["image", "iframe", "empty", "object", ""] {
+        let to = format!("Sec-Fetch-Dest: {to}");
+        let out = house.get_with("/logout", &[&cookies, from_here, &to]).await;
+        assert!(out.body.contains("<button"), "{to}: {out:?}");
+        assert_eq!(out.all("set-cookie"), [""; 0], "{to}");
+        assert_eq!(house.with(&cookie).await.status, 200, "{to}: still in");
+    }
+    // The button does.
+    let own = format!("Origin: https://{NAME}");
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    let headers = [kind, &own, from_here, &cookies];
+    let out = house.zone.ask("POST /logout", None, &headers, b"").await;
+    assert!(out.body.contains("You have signed out."), "{out:?}");
+    assert_eq!(house.with(&cookie).await.status, 401);
 }
 
 /// Only what a browser shows as a page becomes the page.

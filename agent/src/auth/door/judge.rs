@@ -5,27 +5,28 @@
 //! Judges one password: what UFDS says of it, and what follows. Whose turn it
 //! is, and what the answer looks like, is the door's.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{
     Door, JUDGED, Judged, Origin, RIGHT, Right, SignIn, WRONG, lock,
-    milliseconds_now,
+    milliseconds_now, seconds_now,
 };
 use crate::auth::account::{Account, Standing};
-use crate::auth::attempts::{Known, WINDOW, Who, leaves_room};
+use crate::auth::attempts::{Known, Who, leaves_room};
 use crate::auth::credentials::Credentials;
-use crate::auth::keys::{DEVICE_SECONDS, hex};
 use crate::auth::metrics::Reason;
 use crate::auth::ufds::{COMPARE, UfdsError, Verdict};
 use crate::log::chain;
 
 impl Door {
     pub(super) async fn judge(
-        &self,
+        self: &Arc<Self>,
         credentials: &Credentials,
         key: [u8; 32],
         who: &Who,
@@ -50,15 +51,21 @@ impl Door {
         let now = Instant::now();
         match judged {
             Ok(Judged::Member(account)) => {
-                self.let_in(account, key, who, origin).await
+                self.let_in(account, credentials, who, origin).await
             }
             Ok(Judged::NearLock) => {
                 lock(&self.attempts).forgive(who, now);
                 self.refused(Reason::NearLock, credentials, origin);
-                SignIn::Later(WINDOW)
+                SignIn::NearLock
             }
             Ok(Judged::No(reason)) => {
-                lock(&self.wrong).insert(key, (), now + WRONG, now);
+                // It was not judged, and may be right for who is known better.
+                // All others see no difference.
+                let whom = match reason {
+                    Reason::NearLock => who.known(),
+                    _ => Known::Device,
+                };
+                lock(&self.wrong).insert(key, whom, now + WRONG, now);
                 self.refused(reason, credentials, origin);
                 SignIn::Wrong
             }
@@ -143,24 +150,24 @@ impl Door {
             Standing::Disabled => Some(Reason::Disabled),
             Standing::Locked => Some(Reason::Locked),
             Standing::Expired => Some(Reason::Expired),
+            Standing::Misnamed => Some(Reason::Misnamed),
         })
     }
 
     async fn let_in(
-        &self,
+        self: &Arc<Self>,
         account: Account,
-        key: [u8; 32],
+        credentials: &Credentials,
         who: &Who,
         origin: &Origin,
     ) -> SignIn {
         let now = Instant::now();
         lock(&self.attempts).succeeded(who, now);
-        let place = self.place(&who.login, who.address);
-        let until = now + Duration::from_secs(DEVICE_SECONDS);
-        lock(&self.places).insert(place, (), until, now);
+        self.remember_place(&account.login, who.address).await;
         let uuid = account.uuid.clone();
         let password_changed = account.password_changed;
         let right = Right { uuid: uuid.clone(), password_changed };
+        let key = self.digest(credentials);
         lock(&self.right).insert(key, right, now + RIGHT, now);
         let account = self.people.remember(account, true);
         let Ok(Some(role)) = self.people.role(&uuid).await else {
@@ -168,12 +175,24 @@ impl Door {
         };
         let (address, req_id) = (origin.address, &origin.req_id);
         let login = &account.login;
+        let login_digest = self.login_digest(credentials);
         info!(
-            %login, %uuid, %address, %req_id, role = role.as_str(),
-            outcome = "right", "password judged"
+            %login, %login_digest, %uuid, %address, %req_id,
+            role = role.as_str(), outcome = "right", "password judged"
         );
         let identity = self.identity(account, role);
         SignIn::Right { identity, judged: true }
+    }
+
+    async fn remember_place(self: &Arc<Self>, login: &str, address: IpAddr) {
+        let (door, login) = (Arc::clone(self), login.to_owned());
+        // It is written to disk.
+        let kept = tokio::task::spawn_blocking(move || {
+            lock(&door.places).remember(&login, address, seconds_now())
+        });
+        if let Ok(Err(error)) = kept.await {
+            warn!(err.message = %error, "a restart may forget a place");
+        }
     }
 
     /// The audit of a no. People type passwords where the login goes, so a
@@ -181,17 +200,15 @@ impl Door {
     fn refused(&self, why: Reason, from: &Credentials, origin: &Origin) {
         self.metrics.reason(why);
         let (address, req_id) = (origin.address, &origin.req_id);
+        let login_digest = self.login_digest(from);
         let login = match why {
-            Reason::UnknownLogin => {
-                let digest = self.digest_of(&[from.login.as_bytes()]);
-                format!("unknown:{}", &hex(&digest)[..16])
-            }
+            Reason::UnknownLogin => format!("unknown:{login_digest}"),
             _ => from.login.clone(),
         };
         let reason = why.as_str();
         warn!(
-            %login, %address, %req_id, reason, outcome = "wrong",
-            "password judged"
+            %login, %login_digest, %address, %req_id, reason,
+            outcome = "wrong", "password judged"
         );
     }
 }

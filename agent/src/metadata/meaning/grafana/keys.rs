@@ -149,11 +149,11 @@ pub(super) static QUERY_TIMEOUT: Seconds = Seconds {
     high: 600,
 };
 pub(super) static LIVE: Switch = Switch {
-    // A socket stays open when its operator is one no more.
     about: About::value(
         "grafana_live",
         "Whether pages hold a WebSocket for what is pushed to them. No stock \
-         dashboard needs it.",
+         dashboard needs it. One that is open is not asked about again: it \
+         stays open when its owner signs out, or is no operator any more.",
         "false",
         RESTART,
     ),
@@ -161,7 +161,8 @@ pub(super) static LIVE: Switch = Switch {
 pub(super) static LOG_LEVEL: Choice = Choice {
     about: About::value(
         "grafana_log_level",
-        "How much Grafana says in its log.",
+        "How much Grafana says in its log. The sign-in proxy says in any case \
+         who came in and who did not.",
         "\"info\"",
         RESTART,
     ),
