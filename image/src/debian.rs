@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use self::lock::{Deb, Lock};
+use self::mmdebstrap::Mmdebstrap;
 use crate::artifacts::{DebianRoot, Sha256};
 use crate::cache::Cache;
 use crate::digest;
@@ -23,15 +24,12 @@ use crate::fetch::run;
 use crate::tree::{Content, Kind, Tree, TreePath};
 
 pub mod lock;
+mod mmdebstrap;
 
 /// Debian's own mirrors; any other will do, since the digest decides.
 const MIRROR: &str = "https://deb.debian.org";
 /// Every version that an archive ever had, by time.
 const SNAPSHOT: &str = "https://snapshot.debian.org/archive";
-/// What mmdebstrap writes that tells how a root was made, not what it is.
-const TIDY: &str = "--customize-hook=rm -f \
-    \"$1/etc/apt/apt.conf.d/99mmdebstrap\" \
-    \"$1/etc/apt/sources.list.d/\"* \"$1/var/lib/apt/extended_states\"";
 /// Has apt tell where each package of a root came from, and its digest.
 const TELL: &str = "--customize-hook=set -e; \
     export APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\"; \
@@ -307,65 +305,6 @@ fn plain(text: &str) -> Option<String> {
         all.push_str(rest);
     }
     Some(all)
-}
-
-/// One run of it.
-struct Mmdebstrap<'a> {
-    root: &'a DebianRoot,
-    /// Packages, comma between.
-    include: String,
-    /// What sources.list(5) is.
-    sources: String,
-    target: String,
-    /// Ours to write in, gone afterwards.
-    folder: &'a Path,
-}
-
-impl Mmdebstrap<'_> {
-    async fn run(&self, hooks: &[&str]) -> Result<()> {
-        let sources = self.folder.join("sources.list");
-        std::fs::write(&sources, &self.sources)?;
-        let list = sources.to_string_lossy();
-        let temporary = format!("TMPDIR={}", self.folder.display());
-        let uris = self.folder.join("uris");
-        let uris = format!("ZONE_IMAGE_URIS={}", uris.display());
-        let epoch = format!("SOURCE_DATE_EPOCH={}", self.root.epoch);
-        let include = format!("--include={}", self.include);
-        let before = [
-            // Its own time, whoever asks: the same modes in every file it
-            // makes.
-            "/bin/sh",
-            "-c",
-            "umask 022; exec \"$@\"",
-            "sh",
-            // The clock, and a locale that sorts as everybody's does.
-            "env",
-            &epoch,
-            &temporary,
-            &uris,
-            "LC_ALL=C.UTF-8",
-            "TZ=UTC",
-            "mmdebstrap",
-            "--quiet",
-            "--mode=root",
-            "--variant=minbase",
-            &include,
-            // Documentation and translations that nobody reads in a zone.
-            "--dpkgopt=path-exclude=/usr/share/man/*",
-            "--dpkgopt=path-exclude=/usr/share/locale/*",
-            "--dpkgopt=path-exclude=/usr/share/doc/*",
-            "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-            // Never as apt's own user: whether that one may enter the folder
-            // this is made in would be seen in the tar. Not an option of the
-            // zone's.
-            "--aptopt=APT::Sandbox::User \"root\"",
-        ];
-        let after = [TIDY, &self.root.suite, &self.target, &*list];
-        run(&[&before[..], hooks, &after].concat())
-            .await
-            .context("could not make a Debian")?;
-        Ok(())
-    }
 }
 
 /// The archives apt is set up for that belong to a release.

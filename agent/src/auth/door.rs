@@ -299,14 +299,16 @@ impl Door {
         origin: &Origin,
     ) -> SignIn {
         if matches!(answer, SignIn::Wrong) {
-            self.tell_again(credentials, origin);
+            let why = "the same wrong password again";
+            self.tell_unjudged(why, credentials, origin);
         }
         self.count(&answer);
         answer
     }
 
     fn busy(&self, credentials: &Credentials, origin: &Origin) -> SignIn {
-        self.tell_busy(credentials, origin);
+        let why = "too many sign-ins at a time";
+        self.tell_unjudged(why, credentials, origin);
         self.metrics.outcome(Outcome::Limited);
         SignIn::Later(BUSY)
     }

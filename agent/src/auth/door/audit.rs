@@ -60,26 +60,17 @@ impl Door {
         }
     }
 
-    pub(super) fn tell_busy(&self, from: &Credentials, origin: &Origin) {
-        let digest = self.login_digest(from);
-        if self.is_news("busy", &digest, origin) {
+    /// A login and a password were not judged: `why`.
+    pub(super) fn tell_unjudged(
+        &self,
+        why: &'static str,
+        from: &Credentials,
+        origin: &Origin,
+    ) {
+        let login_digest = self.login_digest(from);
+        if self.is_news(why, &login_digest, origin) {
             let (address, req_id) = (origin.address, &origin.req_id);
-            warn!(
-                login_digest = %digest, %address, %req_id,
-                "too many sign-ins at a time"
-            );
-        }
-    }
-
-    /// It was wrong a moment ago.
-    pub(super) fn tell_again(&self, from: &Credentials, origin: &Origin) {
-        let digest = self.login_digest(from);
-        if self.is_news("again", &digest, origin) {
-            let (address, req_id) = (origin.address, &origin.req_id);
-            warn!(
-                login_digest = %digest, %address, %req_id,
-                "the same wrong password again"
-            );
+            warn!(%login_digest, %address, %req_id, "{why}");
         }
     }
 
