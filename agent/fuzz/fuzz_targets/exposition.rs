@@ -9,7 +9,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use monitoring_agent::deploy::status::exposition::Samples;
+use monitoring_agent::deploy::exposition::Samples;
 use monitoring_agent::deploy::status::judge::ills;
 use monitoring_agent::deploy::status::zone::{read, read_uploads};
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::DeployError;
-use super::status::exposition::{Sample, Samples};
+use super::exposition::{Sample, Samples};
 use crate::triton::{ApiError, Http};
 
 /// How often a zone that is not well yet is asked again.

@@ -7,6 +7,7 @@
 //! steps are run. Every step looks first, so a run that was cut off is
 //! finished by the next.
 
+pub mod exposition;
 pub mod health;
 pub mod images;
 pub mod manta;

@@ -12,7 +12,6 @@
 pub mod doctor;
 #[cfg(test)]
 pub(crate) mod example;
-pub mod exposition;
 mod finding;
 pub mod judge;
 pub mod look;

@@ -11,8 +11,8 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::exposition::Samples;
 use super::{Look, Seen};
+use crate::deploy::exposition::Samples;
 use crate::deploy::health::{AGENT_PORT, Check};
 use crate::log::chain;
 use crate::triton::Http;

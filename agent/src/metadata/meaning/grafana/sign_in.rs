@@ -88,8 +88,8 @@ static TRUST: Choice = Choice {
     about: About::value(
         "grafana_ufds_trust",
         "Whose certificate UFDS may show: the one that was seen first at each \
-         address, kept on the data folder, or any. grafana_ufds_pins and grafana_ufds_ca \
-         say it better.",
+         address, kept on the data folder, or any. grafana_ufds_pins and \
+         grafana_ufds_ca say it better.",
         "\"first_use\"",
         RESTART,
     ),
