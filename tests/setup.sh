@@ -33,9 +33,8 @@ test_packages=(bind9 binutils golang-github-prometheus-alertmanager-dev
     musl-tools nodejs nsd openssh-client openssl
     prometheus-alertmanager shellcheck slapd systemd-container)
 # What zone-image starts: git for the version, ssh-keygen for signatures, patch
-# before a compiler, pip and unzip to bring that, mmdebstrap for LX.
-image_packages=(gcc git libc6-dev mmdebstrap openssh-client patch python3-pip
-    unzip)
+# before a compiler, pip to bring that, mmdebstrap for LX.
+image_packages=(gcc git libc6-dev mmdebstrap openssh-client patch python3-pip)
 # The name servers to compare with, and what asks them.
 bench_packages=(bind9 dnsperf knot nsd unbound)
 # What the virtual machine with the ZFS module is made with and runs on.

@@ -52,7 +52,7 @@ pub struct Artifact {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Made {
-    /// Files of a release archive (tar, tar.gz).
+    /// Files of a release archive: tar, tar.gz, zip (a wheel is one).
     Archive(Archive),
     /// Files of a Debian package.
     DebianPackage(Archive),

@@ -337,10 +337,17 @@ pub async fn program(
     let go = home.join("go/bin/go");
     if !go.exists() {
         let taken = fetch::taken(cache, source, work)?;
+        let tar = unpack::plain_tar(&taken.path, work)?;
+        let how = How {
+            name: source.from.to_string(),
+            strip: 0,
+            epoch: u64::MAX,
+            owners: false,
+            whole: false,
+            without: &[],
+        };
         std::fs::create_dir_all(&home)?;
-        let (zip, into) =
-            (taken.path.to_string_lossy(), home.to_string_lossy());
-        run(&["unzip", "-q", &*zip, "-d", &*into]).await?;
+        unpack::lay_out(&unpack::read(&tar, &how)?, &home)?;
     }
     Ok(go)
 }

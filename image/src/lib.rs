@@ -21,6 +21,7 @@
 //! `publish`. `cli` is the way in, `digest`, `problem` and `scratch` serve
 //! all.
 
+pub mod age;
 pub mod artifacts;
 pub mod build;
 pub mod cache;

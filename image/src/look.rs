@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use monitoring_agent::model::Role;
 use monitoring_agent::render::TemplateSet;
 
+use crate::age;
 use crate::artifacts::Artifacts;
 use crate::build::Within;
 use crate::crates;
@@ -137,20 +138,31 @@ impl Facts {
             Brand::Lx => "release",
             Brand::JoyentMinimal => "x86_64-unknown-illumos/release",
         };
-        let given = place.programs.get(name).cloned();
-        let path = given.unwrap_or_else(|| {
+        let given = place.programs.get(name);
+        let path = given.cloned().unwrap_or_else(|| {
             let target = std::env::var_os("CARGO_TARGET_DIR");
             let target = target.map_or("target".into(), PathBuf::from);
             place.workspace.join(target).join(built).join(name)
         });
         self.add_crates(place, name);
-        if path.is_file() {
-            self.programs.insert(name.to_owned(), path);
-            return;
-        }
-        let seen = format!("no file {}", path.display());
+        // One that was given is the giver's to know.
+        let newer = match given {
+            Some(_) => None,
+            None => age::newer_source(&path),
+        };
+        let shown = path.display();
+        let seen = match newer {
+            Some(source) => {
+                format!("{shown} is older than {}", source.display())
+            }
+            None if path.is_file() => {
+                self.programs.insert(name.to_owned(), path);
+                return;
+            }
+            None => format!("no file {shown}"),
+        };
         let wanted = format!(
-            "a release build for {}, or --program {name}=FILE",
+            "a release build of this source for {}, or --program {name}=FILE",
             brand.goos()
         );
         self.problems.add(file, key, seen, wanted);

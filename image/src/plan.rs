@@ -290,11 +290,14 @@ impl Planner<'_> {
             return;
         };
         self.pins(name, artifact, made);
-        let toolchain = match made {
-            Made::Go(go) => self.toolchain(name, artifact, go),
-            _ => None,
+        // Patches are of source: what others built has none.
+        let (toolchain, patches) = match made {
+            Made::Go(go) => (
+                self.toolchain(name, artifact, go),
+                self.facts.patches.get(name).cloned(),
+            ),
+            _ => (None, None),
         };
-        let patches = self.facts.patches.get(name).cloned();
         self.steps.push(Step::Component {
             name: name.clone(),
             artifact: Box::new(artifact.clone()),

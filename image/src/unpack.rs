@@ -17,6 +17,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::tree::{Content, Entry, Kind, Meta, Tree, TreePath};
 
 mod links;
+mod zip;
 
 pub use links::check_links;
 
@@ -45,7 +46,7 @@ pub struct How {
 }
 
 /// A tar in `work`, whatever archive it was in: gzip is unpacked there, of a
-/// signed pkgsrc package (ar) the inner archive.
+/// signed pkgsrc package (ar) the inner archive; a zip is made one.
 ///
 /// Errors: no archive we know, damage, no space.
 pub fn plain_tar(archive: &Path, work: &Path) -> Result<PathBuf> {
@@ -61,8 +62,9 @@ pub fn plain_tar(archive: &Path, work: &Path) -> Result<PathBuf> {
                 .with_context(|| archive.display().to_string())?;
             gunzip(BufReader::new(inner), archive, work)
         }
-        [b'P', b'K', ..] | [0xfd, b'7', b'z', ..] | [0x28, 0xb5, 0x2f, ..] => {
-            bail!("{}: not tar, nor tar in gzip", archive.display())
+        [b'P', b'K', ..] => zip::to_tar(archive, work),
+        [0xfd, b'7', b'z', ..] | [0x28, 0xb5, 0x2f, ..] => {
+            bail!("{}: not tar, tar in gzip, or zip", archive.display())
         }
         _ => Ok(archive.to_owned()),
     }

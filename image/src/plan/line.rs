@@ -96,8 +96,10 @@ fn detail(artifact: &Artifact, brand: Brand, patches: &[PathBuf]) -> String {
             words.push(format!("{} packages locked", lock.deb.len()));
         }
     }
-    if !patches.is_empty() {
-        words.push(format!("{} patches", patches.len()));
+    match patches.len() {
+        0 => {}
+        1 => words.push("1 patch".to_owned()),
+        many => words.push(format!("{many} patches")),
     }
     words.join(" ")
 }

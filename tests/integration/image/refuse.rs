@@ -278,3 +278,23 @@ fn a_stamp_that_is_no_name_a_program_too_many_and_unreadable_patches() {
     shop.write("image/patches/tool", "no folder");
     run(&["v"]).refused(&["patches/tool: patches: could not read"]);
 }
+
+#[test]
+fn a_program_older_than_its_source() {
+    let recipe = "[[any.program]]\nname = \"agent\"\nto = \"/agent\"\n";
+    let shop = Workshop::new(beside(), recipe, "");
+    let program = shop.path("target/release/agent");
+    shop.write("target/release/agent", fs::read("/bin/true").unwrap());
+    shop.write("agent.rs", "");
+    let source = shop.path("agent.rs");
+    let (source, shown) = (source.display(), program.display());
+    shop.write("target/release/agent.d", format!("{shown}: {source}\n"));
+    let built = fs::File::open(&program).unwrap();
+    let long_ago = std::time::UNIX_EPOCH;
+    built.set_modified(long_ago).unwrap();
+    let seen = format!("agent is older than {source}; wanted a release build");
+    refused(&shop, &["any.program.agent: ", &seen, "--program agent=FILE"]);
+    // Whoever gives one knows which.
+    let given = format!("agent={shown}");
+    shop.build("lx", &["--program", &given]).well();
+}

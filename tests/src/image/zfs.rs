@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ring::digest;
 use tempfile::TempDir;
 use zone_image::stream;
-use zone_image::tree::{Content, Entry, Kind, Tree, TreePath};
+use zone_image::tree::{Entry, Kind, Tree, TreePath};
 
 /// Bytes of the file that a pool is made in; it is sparse.
 const POOL_BYTES: u64 = 16 << 30;
@@ -208,9 +208,8 @@ fn facts(
 fn body(kind: &Kind) -> Result<String> {
     Ok(match kind {
         Kind::Symlink(target) => escape(target),
-        Kind::File(Content::Bytes(bytes)) => sha256(&bytes[..])?,
-        Kind::File(Content::OnDisk { path, .. }) => {
-            sha256(BufReader::with_capacity(1 << 20, File::open(path)?))?
+        Kind::File(content) => {
+            sha256(BufReader::with_capacity(1 << 20, content.open()?))?
         }
         _ => "-".to_owned(),
     })

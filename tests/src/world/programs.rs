@@ -4,8 +4,9 @@
 
 //! Where the programs and files are that a zone's image would hold.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use zone_image::age;
 
 use super::WorldError;
 
@@ -73,30 +74,20 @@ impl Programs {
     }
 }
 
-/// A test of yesterday's agent proves nothing. Cargo lists the sources of a
-/// program beside it; without the list, or a source, there is no check.
+/// A test of yesterday's agent proves nothing.
 fn check_age(binary: &Path) -> Result<(), WorldError> {
-    let changed = |path: &Path| fs::metadata(path)?.modified();
-    let list = fs::read_to_string(binary.with_extension("d"));
-    let (Ok(built), Ok(list)) = (changed(binary), list) else {
-        return Ok(());
-    };
-    let sources = list.split_once(':').map_or("", |(_, sources)| sources);
-    let newer = sources
-        .split_whitespace()
-        .map(Path::new)
-        .find(|source| changed(source).is_ok_and(|at| at > built));
-    match newer {
+    match age::newer_source(binary) {
         None => Ok(()),
-        Some(source) => Err(WorldError::Stale {
-            binary: binary.to_owned(),
-            source_file: source.to_owned(),
-        }),
+        Some(source_file) => {
+            let binary = binary.to_owned();
+            Err(WorldError::Stale { binary, source_file })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::{Duration, SystemTime};
 
     use super::*;
