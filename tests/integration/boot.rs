@@ -11,3 +11,32 @@
 mod lx;
 mod smartos;
 mod units;
+
+use localdc::sapi::{Kind, ids};
+use localdc::world::{BINDER, Ground};
+use localdc::zone::ZoneSpec;
+use serde_json::json;
+
+/// Makes a prometheus zone of Triton a grafana zone.
+fn of_grafana(spec: &mut ZoneSpec) {
+    spec.mdata.insert("sdc:tags.smartdc_role".into(), "grafana".into());
+}
+
+/// Makes a prometheus zone of Triton one of Manta, in SAPI too.
+fn of_manta(ground: &Ground, spec: &mut ZoneSpec) {
+    let instance = json!({
+        "uuid": spec.uuid, "service_uuid": ids::MANTA_PROMETHEUS,
+        "params": {"alias": spec.name}, "type": "vm",
+        "metadata": {
+            "DATACENTER": "dc1",
+            "SERVICE_NAME": "prometheus.region1.triton.test",
+            "SDC_NAMESERVERS": [{"host": BINDER, "port": 2181}],
+        },
+    });
+    ground.services().sapi.put(Kind::Instance, instance);
+    let mdata = &mut spec.mdata;
+    mdata.remove("sdc:tags.smartdc_role");
+    mdata.insert("sdc:tags.manta_role".into(), "prometheus".into());
+    let sapi = mdata.remove("sapi-url").unwrap();
+    mdata.insert("SAPI_URL".into(), sapi);
+}

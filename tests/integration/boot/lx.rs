@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use localdc::http::Fault;
 use localdc::lx::{LxImage, LxZone};
-use localdc::sapi::{Kind, ids};
 use localdc::world::{
-    BINDER, Ground, Programs, Service, Ways, WorldSpec, eventually, joined,
+    Ground, Programs, Service, Ways, WorldSpec, eventually, joined,
 };
 use localdc::zone::ZoneSpec;
 use monitoring_agent::host::{Exec, run};
-use serde_json::json;
+
+use super::{of_grafana, of_manta};
 
 /// A first boot: systemd, set-up, a first pass, discovery, scrapes.
 const LONG: Duration = Duration::from_secs(90);
@@ -272,7 +272,7 @@ async fn lx_zone_of_role_grafana_comes_up_by_itself() {
     let world = WorldSpec::new(programs());
     let zone = create_in(&world, |ground| {
         let mut spec = ground.zone_spec(&world, 0);
-        spec.mdata.insert("sdc:tags.smartdc_role".into(), "grafana".into());
+        of_grafana(&mut spec);
         spec
     });
     let mut site = Site::of(zone.await, &image("grafana", 0)).await;
@@ -300,21 +300,7 @@ async fn lx_zone_of_manta_comes_up_by_itself() {
     let world = WorldSpec::new(programs());
     let zone = create_in(&world, |ground| {
         let mut spec = ground.zone_spec(&world, 0);
-        let instance = json!({
-            "uuid": spec.uuid, "service_uuid": ids::MANTA_PROMETHEUS,
-            "params": {"alias": spec.name}, "type": "vm",
-            "metadata": {
-                "DATACENTER": "dc1",
-                "SERVICE_NAME": "prometheus.region1.triton.test",
-                "SDC_NAMESERVERS": [{"host": BINDER, "port": 2181}],
-            },
-        });
-        ground.services().sapi.put(Kind::Instance, instance);
-        let mdata = &mut spec.mdata;
-        mdata.remove("sdc:tags.smartdc_role");
-        mdata.insert("sdc:tags.manta_role".into(), "prometheus".into());
-        let sapi = mdata.remove("sapi-url").unwrap();
-        mdata.insert("SAPI_URL".into(), sapi);
+        of_manta(ground, &mut spec);
         spec
     });
     let site = Site::of(zone.await, &image("prometheus", 0)).await;

@@ -11,26 +11,20 @@ use std::time::Duration;
 use localdc::smf;
 use localdc::world::{Ground, Programs, Ways, WorldSpec, eventually, joined};
 use localdc::zone::{Network, Reboot, Zone, ZoneSpec};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+use zone_image::recipe::{self, Brand};
+use zone_image::tree::TreePath;
+
+mod roles;
 
 const LONG: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(20);
 
-/// Registrar, with the manifest of its configuration.
-const REGISTRAR: [(&str, &str); 3] = [
-    (
-        "/opt/smartdc/registrar/smf/manifests/registrar.xml",
-        include_str!("../../fixtures/registrar.xml"),
-    ),
-    (
-        "/opt/triton/prometheus/sapi_manifests/registrar/manifest.json",
-        include_str!("../../../boot/registrar/prometheus/manifest.json"),
-    ),
-    (
-        "/opt/triton/prometheus/sapi_manifests/registrar/template",
-        include_str!("../../../boot/registrar/prometheus/template"),
-    ),
-];
+/// Registrar, which comes with the origin image.
+const REGISTRAR: (&str, &str) = (
+    "/opt/smartdc/registrar/smf/manifests/registrar.xml",
+    include_str!("../../fixtures/registrar.xml"),
+);
 
 fn localdc() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_localdc"))
@@ -41,54 +35,58 @@ fn world() -> WorldSpec {
     WorldSpec::new(programs.unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// The image's files of role prometheus for a SmartOS zone.
-fn image(spec: &mut ZoneSpec) {
+/// What the image of `role` has for a SmartOS zone, as its recipe says.
+fn image(spec: &mut ZoneSpec, role: &str) {
     smf::smartos(spec, localdc());
     let mut file = |path: &str, text: &str| {
         spec.files.insert(path.into(), text.to_owned());
     };
     let script = include_str!("../../../boot/user-script.sh");
     file("/var/svc/mdata-user-script", script);
-    let boot = "/opt/smartdc/boot";
-    let setup = include_str!("../../../boot/setup.sh");
-    file(&format!("{boot}/setup.sh"), setup);
-    let configure = include_str!("../../../boot/configure.sh");
-    file(&format!("{boot}/configure.sh"), configure);
-    for (name, text) in [
-        ("config-agent", include_str!("../../../smf/smartos/config-agent.xml")),
-        ("prometheus", include_str!("../../../smf/smartos/prometheus.xml")),
-        ("alertmanager", include_str!("../../../smf/smartos/alertmanager.xml")),
-    ] {
-        file(&format!("/opt/triton/{name}/smf/{name}.xml"), text);
-    }
-    for (path, text) in REGISTRAR {
-        file(path, text);
-    }
-    for (path, text) in brought() {
-        file(&path, &text);
+    file(REGISTRAR.0, REGISTRAR.1);
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let recipes = top.join("image/recipes");
+    let recipe = recipe::load(&recipes, role, Brand::JoyentMinimal).unwrap();
+    for part in recipe.parts.iter().map(|part| &part.wants) {
+        for it in &part.file {
+            for (below, text) in texts(&top.join(&it.from)) {
+                file(&format!("{}{below}", it.to.0), &text);
+            }
+        }
+        // A file in a folder stands for the folder.
+        for it in part.folder.iter().filter(|it| concerns(&it.path.0)) {
+            file(&format!("{}/.folder", it.path.0), "");
+        }
+        for it in part.text.iter().filter(|it| concerns(&it.path.0)) {
+            file(&it.path.0.to_string(), &it.text);
+        }
     }
 }
 
-/// The texts of the image that tools of the platform read, as its recipe has
-/// them; a file in a folder stands for a folder.
-fn brought() -> Vec<(String, String)> {
-    let recipe = include_str!("../../../image/recipes/native.toml");
-    let recipe: toml::Table = recipe.parse().unwrap();
-    let own = recipe["joyent-minimal"].as_table().unwrap();
-    let of = |kind: &str| {
-        let all = own[kind].as_array().unwrap().iter();
-        all.map(|it| it.as_table().unwrap()).collect::<Vec<_>>()
+/// A file of the repository, or those of a folder, by the end of their paths.
+fn texts(from: &Path) -> Vec<(String, String)> {
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+    if from.is_file() {
+        return vec![(String::new(), text(from))];
+    }
+    let entries = std::fs::read_dir(from).unwrap();
+    let entries = entries.map(|entry| entry.unwrap().path());
+    let named = |path: std::path::PathBuf| {
+        let name = path.file_name().unwrap().display().to_string();
+        (format!("/{name}"), text(&path))
     };
-    let path = |it: &toml::Table| it["path"].as_str().unwrap().to_owned();
-    let concern = |path: &String| {
-        ["cron", "logadm", "pam.conf"].iter().any(|it| path.contains(it))
-    };
-    let texts = of("text").into_iter();
-    let texts =
-        texts.map(|it| (path(it), it["text"].as_str().unwrap().to_owned()));
-    let folders = of("folder").into_iter();
-    let folders = folders.map(|it| (path(it) + "/.folder", String::new()));
-    texts.chain(folders).filter(|(path, _)| concern(path)).collect()
+    entries.map(named).collect()
+}
+
+/// Of what the platform reads, what its stand-ins do: the rest would cover
+/// what a zone on Linux lives by.
+fn concerns(path: &TreePath) -> bool {
+    let path = path.to_string();
+    ["cron", "logadm", "pam.conf"].iter().any(|it| path.contains(it))
+}
+
+fn metadata(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
 }
 
 async fn sh(zone: &Zone, script: &str) -> String {
@@ -139,17 +137,28 @@ async fn all_up(ground: &Ground, zone: &Zone, ways: &Ways) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn smartos_zone_comes_up_under_smf_and_again_after_a_reprovision() {
-    let world = world();
+    let mut world = world();
+    world.metadata = metadata(json!({
+        "alertmanager_config": {"route": {"receiver": "none"},
+            "receivers": [{"name": "none"}]},
+        "thanos_sidecar": true,
+    }));
     let ground = Ground::lay(&world, &mut |_| ()).await.unwrap();
     let mut spec = ground.zone_spec(&world, 0);
-    image(&mut spec);
+    image(&mut spec, "prometheus");
     let mut zone = Zone::boot(localdc(), ground.network(), spec).await.unwrap();
     let ways = Ways::open(zone.namespace()).await.unwrap();
     for round in ["fresh", "reprovisioned"] {
         all_up(&ground, &zone, &ways).await;
-        for service in
-            ["config-agent", "prometheus", "cron", "registrar", "mdata:execute"]
-        {
+        for service in [
+            "config-agent",
+            "prometheus",
+            "alertmanager",
+            "thanos-sidecar",
+            "cron",
+            "registrar",
+            "mdata:execute",
+        ] {
             reaches(&zone, service, "online").await;
         }
         let pid = "pgrep -x prometheus | head -1";
@@ -208,7 +217,7 @@ async fn alone(name: &str, script: Option<&str>) -> (Network, Zone) {
             &format!("{home}/templates"),
         ),
     ]);
-    image(&mut spec);
+    image(&mut spec, "prometheus");
     if let Some(script) = script {
         let path = PathBuf::from("/var/svc/mdata-user-script");
         spec.files.insert(path, script.to_owned());
