@@ -149,8 +149,8 @@ ensure_tool() {
     local crate=${1%=*} version=${1#*=}
     [[ -z $(type -P "$crate") ]] || return 0
     say "installing $crate $version (some minutes)"
-    cargo install --quiet --locked --debug --target-dir target/tools \
-        "$crate@$version"
+    CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet \
+        --locked --debug --target-dir target/tools "$crate@$version"
     rm -rf target/tools
 }
 
