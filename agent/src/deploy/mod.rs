@@ -57,6 +57,11 @@ impl DeployError {
     fn api(step: &'static str) -> impl FnOnce(ApiError) -> Self {
         move |source| Self::Api { step, source: Box::new(source) }
     }
+
+    /// See `ApiError::is_passing`.
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if source.is_passing())
+    }
 }
 
 /// A datacenter's APIs, as application `sdc` names them.

@@ -254,8 +254,7 @@ impl Vmapi {
         metadata: &Map<String, Value>,
     ) -> Result<Started, ApiError> {
         let path = format!("vms/{uuid}/customer_metadata");
-        let body = json!(metadata);
-        self.start(Method::POST, &path, owner, &[], Some(&body)).await
+        self.set(&path, owner, &[], &json!(metadata)).await
     }
 
     /// Changes a VM: `quota`, `alias`.
@@ -265,7 +264,8 @@ impl Vmapi {
         owner: Uuid,
         change: &Map<String, Value>,
     ) -> Result<Started, ApiError> {
-        self.act(uuid, owner, "update", &json!(change)).await
+        let (path, query) = (format!("vms/{uuid}"), [("action", "update")]);
+        self.set(&path, owner, &query, &json!(change)).await
     }
 
     /// Destroys a zone with its delegate dataset.
@@ -288,6 +288,19 @@ impl Vmapi {
         let path = format!("vms/{uuid}");
         let query = [("action", action)];
         self.start(Method::POST, &path, owner, &query, Some(body)).await
+    }
+
+    /// A POST that sets what it is given, however often it is made.
+    async fn set(
+        &self,
+        path: &str,
+        owner: Uuid,
+        query: &Query<'_>,
+        body: &Value,
+    ) -> Result<Started, ApiError> {
+        let owner = owner.to_string();
+        let whole = [query, &[("owner_uuid", &*owner)]].concat();
+        self.api.set(Method::POST, path, &whole, Some(body)).await
     }
 
     async fn start(

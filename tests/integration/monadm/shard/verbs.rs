@@ -238,16 +238,10 @@ async fn the_account_of_manta_has_its_own_pairs() {
 
 #[tokio::test]
 async fn a_drain_that_fails_anywhere_is_finished_by_the_next() {
-    let gate: [(&str, When, Fault); 3] = [
-        ("answered 503", When::Before, Fault::Status(503)),
-        ("answered 404", When::Before, Fault::Refusal(404, None)),
-        ("no answer from", When::After, Fault::Close),
-    ];
-    for (said, when, fault) in gate {
-        let site = dealt().await;
-        site.triton.datacenter.gate().fail(9, when, fault);
-        finishes(&site, said).await;
-    }
+    let site = dealt().await;
+    let fault = Fault::Refusal(404, None);
+    site.triton.datacenter.gate().fail(9, When::Before, fault);
+    finishes(&site, "answered 404").await;
     for (said, fate) in [
         ("update-", Fate::Fails("disk full".into())),
         ("lost sight of job", Fate::Vanishes { done: false }),

@@ -5,12 +5,14 @@
 //! Every call fails, every job, and the run is killed at every moment: the
 //! next run ends where the first was to, object by object.
 
+use std::time::Instant;
+
 use localdc::datacenter::Fate as JobFate;
 use localdc::http::{Fault, When};
 use serde_json::{Value, json};
 
 use super::super::killed_at;
-use super::site::{NEW, OLD, Site, Watch};
+use super::site::{Fate, NEW, OLD, Site, Watch};
 
 /// Import, record, user-script and reprovision of each, the service's image.
 const WRITES: usize = 7;
@@ -86,6 +88,38 @@ async fn whichever_call_fails_the_next_run_ends_the_same() {
             converges(&site, &wanted, &format!("cut at {nth}, {when:?}")).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_that_fail_once_change_nothing_and_those_that_go_on_end_it() {
+    let wanted = wanted().await;
+    for fault in [Fault::Status(503), Fault::Close] {
+        let site = site().await;
+        let gate = site.triton.datacenter.gate();
+        for number in 0..2 {
+            // Prometheus itself, too.
+            site.set(number, Fate { stumbles: true, ..Fate::default() });
+        }
+        gate.stumble(fault.clone());
+        let done = site.update(&[]).await;
+        assert_eq!(done.code, Some(0), "{fault:?}: {done:?}");
+        assert!(gate.stumbled() > 20, "{}", gate.stumbled());
+        assert_eq!(site.state(), wanted, "{fault:?}");
+        assert_eq!(site.writes(), WRITES, "{fault:?}");
+    }
+    let site = site().await;
+    let triton = &site.triton;
+    for front in [triton.sapi.handle.front(), triton.vmapi.handle.front()] {
+        front.add_fault("/", None, Fault::Status(503));
+        let began = Instant::now();
+        for ended in [site.update(&[]).await, site.rollback().await] {
+            assert_eq!(ended.code, Some(1), "{ended:?}");
+            assert!(ended.stderr.contains("(request "), "{ended:?}");
+        }
+        assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+        front.clear_faults();
+    }
+    assert_eq!(site.writes(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
