@@ -116,6 +116,11 @@ impl Http {
         Self { retries: true, ..self.clone() }
     }
 
+    /// The same client, which asks once, where also silence is an answer.
+    pub fn once(&self) -> Self {
+        Self { retries: false, ..self.clone() }
+    }
+
     fn over(connector: Connector, timeout: Duration) -> Self {
         let client = Client::builder(TokioExecutor::new())
             // One connection a host is kept between calls: half of a quiet

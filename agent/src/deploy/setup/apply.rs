@@ -11,6 +11,7 @@ mod instances;
 
 use std::time::Duration;
 
+use super::blueprint::EXTERNAL;
 use super::step::{Named, Step};
 use super::{Journal, Plan, SetupError, Target, rules, transfer};
 use crate::deploy::roster::admin_ip;
@@ -156,11 +157,13 @@ impl Hands<'_> {
             Step::RaiseQuota { zone, to, .. } => {
                 self.raise_quota(zone, *to).await
             }
-            Step::AddNic { zone, nic_tag, uuid, in_use, .. } => {
+            Step::EnableFirewall(zone) => self.enable_firewall(zone).await,
+            Step::AddNic { zone, network, nic_tag, uuid, in_use } => {
                 if *in_use {
                     self.has_partner(zone).await?;
                 }
-                self.add_nic(zone, nic_tag, *uuid).await
+                let primary = *network == EXTERNAL;
+                self.add_nic(zone, nic_tag, *uuid, primary).await
             }
             Step::AllowTransfer { zones, gone, .. } => {
                 self.allow_transfer(zones, gone).await
