@@ -143,24 +143,21 @@ pub enum Step {
 }
 
 impl Step {
-    /// What it is called in JSON.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::DropImage { .. } => "drop-image",
-            Self::ImportImage { .. } => "import-image",
-            Self::CreateService { .. } => "create-service",
-            Self::UpdateService { .. } => "update-service",
-            Self::AddRule { .. } => "add-rule",
-            Self::DropInstance { .. } => "drop-instance",
-            Self::AdoptInstance { .. } => "adopt-instance",
-            Self::CreateInstance(_) => "create-instance",
-            Self::SetShard { .. } => "set-shard",
-            Self::RaiseQuota { .. } => "raise-quota",
-            Self::EnableFirewall(_) => "enable-firewall",
-            Self::AddNic { .. } => "add-nic",
-            Self::AllowTransfer { .. } => "allow-transfer",
-            Self::Await(_) => "await",
-        }
+    kinds! {
+        Self::DropImage { .. } => "drop-image",
+        Self::ImportImage { .. } => "import-image",
+        Self::CreateService { .. } => "create-service",
+        Self::UpdateService { .. } => "update-service",
+        Self::AddRule { .. } => "add-rule",
+        Self::DropInstance { .. } => "drop-instance",
+        Self::AdoptInstance { .. } => "adopt-instance",
+        Self::CreateInstance(_) => "create-instance",
+        Self::SetShard { .. } => "set-shard",
+        Self::RaiseQuota { .. } => "raise-quota",
+        Self::EnableFirewall(_) => "enable-firewall",
+        Self::AddNic { .. } => "add-nic",
+        Self::AllowTransfer { .. } => "allow-transfer",
+        Self::Await(_) => "await",
     }
 
     /// What it does.

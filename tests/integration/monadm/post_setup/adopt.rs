@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use super::{LIMIT, Site};
 
-const SERVICE: &str = "5e000000-0000-4000-8000-000000000001";
+pub(super) const SERVICE: &str = "5e000000-0000-4000-8000-000000000001";
 const OTHER: &str = "10000000-0000-4000-8000-000000000009";
 const ZONE: &str = "d0000000-0000-4000-8000-000000000001";
 
 /// As sdcadm leaves it: quota of the package, its own boot script, no entry in
 /// `allow_transfer` yet; and as somebody has changed it since.
-async fn made_by_sdcadm(params: Value, metadata: Value) -> Site {
+pub(super) async fn made_by_sdcadm(params: Value, metadata: Value) -> Site {
     let site = Site::new().await;
     let core = site.triton.datacenter.stock().images[ids::CORE_IMAGE].clone();
     let mut image = core;

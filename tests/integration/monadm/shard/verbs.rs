@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use super::super::{LIMIT, command, program};
+use super::super::{LIMIT, command, killed_at, program};
 use super::site::{Site, loads, text, uuid};
 
 /// Two pairs whose zones are dealt out.
@@ -261,6 +261,22 @@ async fn finishes(site: &Site, said: &str) {
     let again = site.write(&["drain"], &words).await;
     assert_eq!(again.code, Some(0), "{said}: {again:?}");
     assert_eq!(site.loads(), loads(&[46]), "{said}");
+}
+
+#[tokio::test]
+async fn a_drain_killed_at_any_moment_is_finished_by_the_next() {
+    for at in [1, 6, 15] {
+        let site = dealt().await;
+        let (sapi, lock) = (site.triton.sapi.url(), site.lock());
+        let words = ["shard", "drain", "shard-1", "--yes", "--lock", &lock];
+        let begun = site.writes();
+        killed_at(at, &sapi, &words, || site.writes() - begun).await;
+        let left = site.tags().values().filter(|tag| *tag == "shard-1").count();
+        assert!(left > 0, "it was done after {at}");
+        let ended = site.write(&["drain"], &["shard-1", "--yes"]).await;
+        assert_eq!(ended.code, Some(0), "after {at}: {ended:?}");
+        assert_eq!(site.loads(), loads(&[46]), "after {at}");
+    }
 }
 
 #[tokio::test]

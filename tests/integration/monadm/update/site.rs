@@ -151,8 +151,12 @@ impl Site {
     }
 
     pub(super) async fn rollback(&self) -> Ended {
-        let words = ["rollback", "prometheus", "--yes", "--patience", "3"];
-        self.run(&words).await
+        self.run(&self.back()).await
+    }
+
+    /// The words of a rollback, asking nobody.
+    pub(super) fn back(&self) -> [&'static str; 5] {
+        ["rollback", "prometheus", "--yes", "--patience", "3"]
     }
 
     /// Each zone's image, and the service's.

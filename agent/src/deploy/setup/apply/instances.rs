@@ -15,6 +15,7 @@ use crate::deploy::roster::admin_ip;
 use crate::deploy::setup::SetupError;
 use crate::deploy::setup::journal::Pending;
 use crate::deploy::setup::step::{Named, NewZone};
+use crate::triton::Tries;
 use crate::triton::job::JobError;
 use crate::triton::sapi::NewInstance;
 use crate::triton::vmapi::Vm;
@@ -298,13 +299,7 @@ impl Hands<'_> {
         if vm.as_ref().is_some_and(|vm| vm.state == "stopped") {
             // It was stopped for the NIC, and the job did not come so far as
             // to start it again.
-            let begun = vmapi.start_vm(zone.uuid, self.apis.admin).await;
-            let job = begun.map_err(api("start a zone"))?.job_uuid;
-            let started = vmapi.wait(job, EVERY, self.patience).await;
-            started.map_err(|source| SetupError::Job {
-                what: format!("start {}", zone.alias),
-                source,
-            })?;
+            self.start(zone).await?;
         }
         match ended {
             Err(source) if !vm.is_some_and(|vm| has(&vm)) => {
@@ -315,6 +310,30 @@ impl Hands<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Starts a zone that is stopped.
+    async fn start(&self, zone: &Named) -> Result<(), SetupError> {
+        let vmapi = &self.apis.vmapi;
+        let mut tries = Tries::new();
+        let job = loop {
+            match vmapi.start_vm(zone.uuid, self.apis.admin).await {
+                Ok(begun) => break begun.job_uuid,
+                Err(error) if error.is_passing() && tries.another().await => {
+                    // It was begun all the same.
+                    let vm = self.vm(zone.uuid).await?;
+                    if vm.is_none_or(|vm| vm.state != "stopped") {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(api("start a zone")(error)),
+            }
+        };
+        let started = vmapi.wait(job, EVERY, self.patience).await;
+        started.map_err(|source| SetupError::Job {
+            what: format!("start {}", zone.alias),
+            source,
+        })
     }
 
     async fn vm(&self, uuid: Uuid) -> Result<Option<Vm>, SetupError> {
