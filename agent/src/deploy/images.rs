@@ -14,9 +14,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{Apis, DeployError};
-use crate::triton::ApiError;
 use crate::triton::imgapi::{Image, Imgapi};
 use crate::triton::job::JobError;
+use crate::triton::{ApiError, Tries};
 
 /// IMGAPI's workflow.
 pub(super) const TASK: &str = "import-remote-image";
@@ -261,6 +261,21 @@ async fn look(apis: &Apis, uuid: Uuid) -> Result<Option<Image>, ImageError> {
 /// Has IMGAPI fetch an image and what it is built on, unless it is here. A
 /// job that is at it already is waited for instead.
 pub async fn fetch(
+    apis: &Apis,
+    updates: &Updates,
+    uuid: Uuid,
+) -> Result<(), ImageError> {
+    let mut tries = Tries::new();
+    loop {
+        match try_fetch(apis, updates, uuid).await {
+            Err(ImageError::Deploy(error))
+                if error.is_passing() && tries.another().await => {}
+            done => return done,
+        }
+    }
+}
+
+async fn try_fetch(
     apis: &Apis,
     updates: &Updates,
     uuid: Uuid,

@@ -7,6 +7,22 @@
 //! steps are run. Every step looks first, so a run that was cut off is
 //! finished by the next.
 
+/// What each kind of step is called in JSON, and all such names: a kind that
+/// is missing does not compile, and tests go through the list.
+macro_rules! kinds {
+    ($($pattern:pat => $name:literal,)*) => {
+        /// All kinds there are.
+        pub const KINDS: &[&str] = &[$($name),*];
+
+        /// What it is called in JSON.
+        pub fn kind(&self) -> &'static str {
+            match self {
+                $($pattern => $name,)*
+            }
+        }
+    };
+}
+
 pub mod exposition;
 pub mod health;
 pub mod images;
@@ -56,6 +72,11 @@ pub enum DeployError {
 impl DeployError {
     fn api(step: &'static str) -> impl FnOnce(ApiError) -> Self {
         move |source| Self::Api { step, source: Box::new(source) }
+    }
+
+    /// See `ApiError::is_passing`.
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if source.is_passing())
     }
 }
 

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::{Apis, DeployError};
 use crate::triton::job::JobError;
 use crate::triton::vmapi::{Vm, Vmapi};
-use crate::triton::{ApiError, Started};
+use crate::triton::{ApiError, Started, Tries};
 
 /// The service whose instances are the pairs.
 pub const SERVICE: &str = "prometheus";
@@ -241,9 +241,30 @@ async fn write_one(
     write: &Write,
     limit: Duration,
 ) -> Result<(), WriteError> {
+    let mut tries = Tries::new();
+    loop {
+        match try_write(vmapi, account, write, limit).await {
+            Err(WriteError::Refused(error))
+                if error.is_passing() && tries.another().await => {}
+            done => return done,
+        }
+    }
+}
+
+async fn try_write(
+    vmapi: &Vmapi,
+    account: Uuid,
+    write: &Write,
+    limit: Duration,
+) -> Result<(), WriteError> {
     let now = vmapi.tags(write.uuid, account).await;
     let now = now.map_err(WriteError::Refused)?;
-    if now.get(KEY).and_then(Value::as_str) != write.seen.as_deref() {
+    let now = now.get(KEY).and_then(Value::as_str);
+    // An earlier try did it, whose answer was lost.
+    if now == write.value.as_deref() {
+        return Ok(());
+    }
+    if now != write.seen.as_deref() {
         return Err(WriteError::Changed);
     }
     let Started { job_uuid } = match &write.value {

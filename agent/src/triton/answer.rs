@@ -42,6 +42,8 @@ pub enum ApiError {
         url: String,
         /// Its id.
         request: String,
+        /// It was tried again already.
+        spent: bool,
         /// The cause.
         #[source]
         source: Cause,
@@ -63,6 +65,8 @@ pub enum ApiError {
         message: String,
         /// Its id.
         request: String,
+        /// It was tried again already.
+        spent: bool,
     },
     /// The body is larger than any real one.
     #[error("{url} answered more than {limit} bytes{request}")]
@@ -99,7 +103,8 @@ pub enum ApiError {
 
 impl ApiError {
     pub(super) fn no_answer(url: &str, source: Cause) -> Self {
-        Self::NoAnswer { url: url.to_owned(), request: String::new(), source }
+        let (url, request) = (url.to_owned(), String::new());
+        Self::NoAnswer { url, request, spent: false, source }
     }
 
     pub(super) fn too_large(url: &str, limit: usize) -> Self {
@@ -123,6 +128,26 @@ impl ApiError {
             }
         }
         self
+    }
+
+    /// It was tried again, and failed again.
+    pub(super) fn spent(mut self) -> Self {
+        if let Self::NoAnswer { spent, .. } | Self::Status { spent, .. } =
+            &mut self
+        {
+            *spent = true;
+        }
+        self
+    }
+
+    /// Nobody answered, or somebody without time: the same may do a moment
+    /// later, and was not tried yet. Not a 500, which SAPI has for good.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::NoAnswer { spent, .. } => !spent,
+            Self::Status { status, spent, .. } => !spent && passes(*status),
+            _ => false,
+        }
     }
 
     /// The HTTP status that was not wanted.
@@ -168,6 +193,13 @@ pub struct Answer {
     pub date: Option<SystemTime>,
     /// The body.
     pub body: Vec<u8>,
+    /// It is the last of several tries.
+    spent: bool,
+}
+
+/// Whether a status says that there was no time, or nobody behind.
+pub(super) fn passes(status: u16) -> bool {
+    matches!(status, 502..=504)
 }
 
 impl Answer {
@@ -187,7 +219,13 @@ impl Answer {
                 Some(date.ok()?.assume_utc().into())
             }),
             body: Vec::new(),
+            spent: false,
         }
+    }
+
+    /// The last of several tries.
+    pub(super) fn spent(self) -> Self {
+        Self { spent: true, ..self }
     }
 
     /// The body as JSON if the status is 200, else the API's own error.
@@ -263,6 +301,7 @@ impl Answer {
             code,
             message,
             request: String::new(),
+            spent: self.spent,
         }
     }
 }
@@ -274,8 +313,9 @@ mod tests {
     fn error(status: u16, body: &str) -> ApiError {
         let server = " from VMAPI".to_owned();
         let body = body.as_bytes().to_vec();
-        let date = None;
-        Answer { status, etag: None, server, date, body }.error("http://x/vms")
+        let (date, spent) = (None, false);
+        Answer { status, etag: None, server, date, body, spent }
+            .error("http://x/vms")
     }
 
     #[test]
@@ -304,5 +344,17 @@ mod tests {
             assert!(!error.is_not_found(), "{body}");
         }
         assert!(error(404, r#"{"code": "ResourceNotFound"}"#).is_not_found());
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_once() {
+        for (status, passes) in
+            [(404, false), (500, false), (501, false), (502, true), (503, true)]
+        {
+            assert_eq!(error(status, "").is_passing(), passes, "{status}");
+            assert!(!error(status, "").spent().is_passing(), "{status}");
+        }
+        let silent = ApiError::no_answer("http://x", "reset".into());
+        assert!(silent.is_passing() && !silent.spent().is_passing());
     }
 }

@@ -32,6 +32,22 @@ pub(super) struct Api {
 /// A query: names and values, not yet escaped.
 pub(super) type Query<'a> = [(&'a str, &'a str)];
 
+/// One call.
+struct Call<'a> {
+    method: Method,
+    path: &'a str,
+    query: &'a Query<'a>,
+    body: Option<&'a Value>,
+    /// It may be made twice.
+    again: bool,
+}
+
+impl<'a> Call<'a> {
+    fn get(path: &'a str, query: &'a Query<'a>) -> Self {
+        Self { method: Method::GET, path, query, body: None, again: true }
+    }
+}
+
 impl Api {
     /// `version` is what `Accept-Version` asks for.
     pub(super) fn new(
@@ -88,30 +104,27 @@ impl Api {
     /// Asks, and hands back whatever the status is.
     async fn exchange(
         &self,
-        method: Method,
+        call: Call<'_>,
         url: &str,
-        body: Option<&Value>,
         id: Option<&Uuid>,
     ) -> Result<Answer, ApiError> {
         let id = id.map(Uuid::to_string);
         let mut headers = vec![("accept", "application/json")];
         headers.extend(self.version.map(|v| ("accept-version", v)));
         headers.extend(id.as_deref().map(|id| ("x-request-id", id)));
-        self.http.send(method, url, &headers, body, self.limit).await
+        let Call { method, body, again, .. } = call;
+        self.http.send(method, url, &headers, body, self.limit, again).await
     }
 
     /// Asks, reads the answer, and names the request where that failed.
     async fn ask<T>(
         &self,
-        method: Method,
-        path: &str,
-        query: &Query<'_>,
-        body: Option<&Value>,
+        call: Call<'_>,
         read: impl FnOnce(&Answer, &str) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         let id = self.traced.then(Uuid::new_v4);
-        let url = self.at(path, query);
-        let answer = self.exchange(method, &url, body, id.as_ref()).await;
+        let url = self.at(call.path, call.query);
+        let answer = self.exchange(call, &url, id.as_ref()).await;
         let done = answer.and_then(|answer| read(&answer, &url));
         done.map_err(|error| match &id {
             Some(id) => error.of_request(id),
@@ -125,7 +138,7 @@ impl Api {
         path: &str,
         read: impl FnOnce(&Answer, &str) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        self.ask(Method::GET, path, &[], None, read).await
+        self.ask(Call::get(path, &[]), read).await
     }
 
     /// `GET`: the body of a 2xx.
@@ -134,7 +147,7 @@ impl Api {
         path: &str,
         query: &Query<'_>,
     ) -> Result<T, ApiError> {
-        self.ask(Method::GET, path, query, None, object_of).await
+        self.ask(Call::get(path, query), object_of).await
     }
 
     /// `GET` of a single thing; `None` when the API says that there is none.
@@ -150,7 +163,8 @@ impl Api {
         }
     }
 
-    /// `POST`, `PUT` or a `DELETE` that starts a job: the body of a 2xx.
+    /// `POST`, `PUT` or a `DELETE` that starts a job: the body of a 2xx. Made
+    /// once: an answer that is lost leaves its maker to look.
     pub(super) async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -158,7 +172,21 @@ impl Api {
         query: &Query<'_>,
         body: Option<&Value>,
     ) -> Result<T, ApiError> {
-        self.ask(method, path, query, body, object_of).await
+        let call = Call { method, path, query, body, again: false };
+        self.ask(call, object_of).await
+    }
+
+    /// The same of what may be made again without harm, because it sets what
+    /// it is given.
+    pub(super) async fn set<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &Query<'_>,
+        body: Option<&Value>,
+    ) -> Result<T, ApiError> {
+        let call = Call { method, path, query, body, again: true };
+        self.ask(call, object_of).await
     }
 
     /// `DELETE`: false when it was not there, which SAPI says with an empty
@@ -176,7 +204,8 @@ impl Api {
                 error => Err(error),
             },
         };
-        self.ask(Method::DELETE, path, query, None, read).await
+        let (method, body) = (Method::DELETE, None);
+        self.ask(Call { method, path, query, body, again: true }, read).await
     }
 
     /// `GET /ping`: whatever JSON it says, also beside a 500 or a 503.

@@ -53,34 +53,42 @@ pub async fn discover(
     certificate: &Path,
     lookup: Option<Lookup>,
 ) -> Result<usize, ApiError> {
-    let (url, answer) = ask(endpoint, key, certificate, lookup).await?;
+    let http = client(&endpoint, key, certificate, lookup)?;
+    let (url, answer) = ask(endpoint, &http).await?;
     // Nothing of them is wanted but their number.
     let found: Discovery<IgnoredAny> = answer.json(&url)?;
     Ok(found.containers.len())
 }
 
-/// Asks for the list of zones.
+/// Asks for the list of zones, and again where that failed in passing.
 pub async fn containers(
     endpoint: Endpoint<'_>,
     key: &Path,
     certificate: &Path,
     lookup: Option<Lookup>,
 ) -> Result<Vec<Container>, ApiError> {
-    let (url, answer) = ask(endpoint, key, certificate, lookup).await?;
+    let http = client(&endpoint, key, certificate, lookup)?.retrying();
+    let (url, answer) = ask(endpoint, &http).await?;
     let found: Discovery<Container> = answer.json(&url)?;
     Ok(found.containers)
 }
 
-async fn ask(
-    endpoint: Endpoint<'_>,
+fn client(
+    endpoint: &Endpoint<'_>,
     key: &Path,
     certificate: &Path,
     lookup: Option<Lookup>,
-) -> Result<(String, Answer), ApiError> {
+) -> Result<Http, ApiError> {
     let pem = |path| std::fs::read(path).unwrap_or_default();
     let config = tls::identified(&pem(key), &pem(certificate), endpoint.verify)
         .map_err(ApiError::Client)?;
-    let http = Http::over(connect::with_tls(config, TIMEOUT, lookup), TIMEOUT);
+    Ok(Http::over(connect::with_tls(config, TIMEOUT, lookup), TIMEOUT))
+}
+
+async fn ask(
+    endpoint: Endpoint<'_>,
+    http: &Http,
+) -> Result<(String, Answer), ApiError> {
     let mut url =
         format!("https://{}:{}/v1/discover", endpoint.host, endpoint.port);
     if !endpoint.groups.is_empty() {

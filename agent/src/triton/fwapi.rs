@@ -126,6 +126,6 @@ impl Fwapi {
 
     async fn put(&self, uuid: Uuid, change: &Value) -> Result<Rule, ApiError> {
         let path = format!("rules/{uuid}");
-        self.api.send(Method::PUT, &path, &[], Some(change)).await
+        self.api.set(Method::PUT, &path, &[], Some(change)).await
     }
 }

@@ -20,6 +20,7 @@ pub mod vmapi;
 mod answer;
 mod api;
 mod connect;
+mod retry;
 mod tls;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use tokio::time::timeout;
 
 pub use self::answer::{Answer, ApiError, Cause, Started};
 use self::connect::Connector;
+pub(crate) use self::retry::Tries;
 
 /// A connection not used for this long is closed. Above the longest pause
 /// between two polls of the default interval, and that of Node's servers.
@@ -70,6 +72,7 @@ struct TimedOut(Duration);
 pub struct Http {
     client: Client<Connector, Full<Bytes>>,
     timeout: Duration,
+    retries: bool,
 }
 
 impl Http {
@@ -102,7 +105,20 @@ impl Http {
     /// The same client, connections included, with another limit on the whole
     /// exchange: for calls that hold the answer back until a job has ended.
     pub fn lasting(&self, timeout: Duration) -> Self {
-        Self { client: self.client.clone(), timeout }
+        Self { timeout, ..self.clone() }
+    }
+
+    /// The same client for verbs, which nobody runs again by themselves: what
+    /// changes nothing, or sets what it is given, is tried again where it
+    /// failed in passing. All tries share the limit on one exchange. Loops
+    /// have a pace of their own, and must not pile up on an API that is slow.
+    pub fn retrying(&self) -> Self {
+        Self { retries: true, ..self.clone() }
+    }
+
+    /// The same client, which asks once, where also silence is an answer.
+    pub fn once(&self) -> Self {
+        Self { retries: false, ..self.clone() }
     }
 
     fn over(connector: Connector, timeout: Duration) -> Self {
@@ -114,7 +130,7 @@ impl Http {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Self { client, timeout }
+        Self { client, timeout, retries: false }
     }
 
     /// `GET url` with headers; the body up to `limit` bytes.
@@ -124,7 +140,7 @@ impl Http {
         headers: &[(&str, &str)],
         limit: usize,
     ) -> Result<Answer, ApiError> {
-        self.send(Method::GET, url, headers, None, limit).await
+        self.send(Method::GET, url, headers, None, limit, true).await
     }
 
     /// `GET url`, a body of any length written to `sink` as it comes; the
@@ -169,7 +185,7 @@ impl Http {
         headers: &[(&str, &str)],
         limit: usize,
     ) -> Result<Answer, ApiError> {
-        self.send(Method::POST, url, headers, None, limit).await
+        self.send(Method::POST, url, headers, None, limit, false).await
     }
 
     /// `POST url` with a body of JSON, or none.
@@ -179,9 +195,10 @@ impl Http {
         body: Option<&serde_json::Value>,
         limit: usize,
     ) -> Result<Answer, ApiError> {
-        self.send(Method::POST, url, &[], body, limit).await
+        self.send(Method::POST, url, &[], body, limit, false).await
     }
 
+    /// `again`: it may be made twice, as what it does is then the same.
     async fn send(
         &self,
         method: Method,
@@ -189,29 +206,60 @@ impl Http {
         headers: &[(&str, &str)],
         body: Option<&serde_json::Value>,
         limit: usize,
+        again: bool,
+    ) -> Result<Answer, ApiError> {
+        let retries = again && self.retries;
+        let all = async {
+            let mut tries = Tries::within(self.timeout);
+            loop {
+                let done = self.exchange(&method, url, headers, body, limit);
+                let done = done.await;
+                if !(retries && passes(&done) && tries.another().await) {
+                    return done;
+                }
+            }
+        };
+        let late =
+            |_| Err(ApiError::no_answer(url, TimedOut(self.timeout).into()));
+        let done = timeout(self.timeout, all).await.unwrap_or_else(late);
+        match retries {
+            true => done.map(Answer::spent).map_err(ApiError::spent),
+            false => done,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: &Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Option<&serde_json::Value>,
+        limit: usize,
     ) -> Result<Answer, ApiError> {
         let no_answer = |source: Cause| ApiError::no_answer(url, source);
-        let request = request(method, url, headers, body)
+        let request = request(method.clone(), url, headers, body)
             .map_err(|error| no_answer(error.into()))?;
-        let exchange = async {
-            let sent = self.client.request(request).await;
-            let response = sent.map_err(|error| no_answer(error.into()))?;
-            let mut answer = Answer::head(&response);
-            let mut body = response.into_body();
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| no_answer(error.into()))?;
-                // Trailers carry nothing of ours.
-                let Ok(chunk) = frame.into_data() else { continue };
-                if answer.body.len() + chunk.len() > limit {
-                    return Err(ApiError::too_large(url, limit));
-                }
-                answer.body.extend_from_slice(&chunk);
+        let sent = self.client.request(request).await;
+        let response = sent.map_err(|error| no_answer(error.into()))?;
+        let mut answer = Answer::head(&response);
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| no_answer(error.into()))?;
+            // Trailers carry nothing of ours.
+            let Ok(chunk) = frame.into_data() else { continue };
+            if answer.body.len() + chunk.len() > limit {
+                return Err(ApiError::too_large(url, limit));
             }
-            Ok(answer)
-        };
-        timeout(self.timeout, exchange)
-            .await
-            .unwrap_or_else(|_| Err(no_answer(TimedOut(self.timeout).into())))
+            answer.body.extend_from_slice(&chunk);
+        }
+        Ok(answer)
+    }
+}
+
+fn passes(done: &Result<Answer, ApiError>) -> bool {
+    match done {
+        Ok(answer) => answer::passes(answer.status),
+        Err(error) => error.is_passing(),
     }
 }
 

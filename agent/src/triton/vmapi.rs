@@ -22,8 +22,8 @@ const PAGE: usize = 1000;
 
 /// What of a VM is asked for, as `Vm` has it.
 const FIELDS: &str = "uuid,alias,owner_uuid,server_uuid,state,brand,\
-    image_uuid,billing_id,quota,max_physical_memory,tags,customer_metadata,\
-    nics,datasets,create_timestamp";
+    image_uuid,billing_id,quota,max_physical_memory,firewall_enabled,tags,\
+    customer_metadata,nics,datasets,create_timestamp";
 
 /// A zone as VMAPI knows it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -58,6 +58,9 @@ pub struct Vm {
     /// Memory, MiB.
     #[serde(default, deserialize_with = "lenient")]
     pub max_physical_memory: u64,
+    /// Whether its firewall is on.
+    #[serde(default, deserialize_with = "lenient")]
+    pub firewall_enabled: bool,
     /// Tags.
     #[serde(default, deserialize_with = "object")]
     pub tags: Map<String, Value>,
@@ -212,17 +215,22 @@ impl Vmapi {
         self.act(uuid, owner, "reprovision", &body).await
     }
 
-    /// Adds a NIC on each of these networks. The zone is stopped for it and
-    /// started again.
-    pub async fn add_nics(
+    /// Adds a NIC on this network. The zone is stopped for it and started
+    /// again. `primary`: its default route and resolvers are those of this NIC
+    /// from then on (assumed, as vmadm has it: the one before is primary no
+    /// more).
+    pub async fn add_nic(
         &self,
         uuid: Uuid,
         owner: Uuid,
-        networks: &[Uuid],
+        network: Uuid,
+        primary: bool,
     ) -> Result<Started, ApiError> {
-        let networks: Vec<_> =
-            networks.iter().map(|uuid| json!({"uuid": uuid})).collect();
-        let body = json!({"networks": networks});
+        let mut wanted = json!({"uuid": network});
+        if primary {
+            wanted["primary"] = true.into();
+        }
+        let body = json!({"networks": [wanted]});
         self.act(uuid, owner, "add_nics", &body).await
     }
 
@@ -254,18 +262,18 @@ impl Vmapi {
         metadata: &Map<String, Value>,
     ) -> Result<Started, ApiError> {
         let path = format!("vms/{uuid}/customer_metadata");
-        let body = json!(metadata);
-        self.start(Method::POST, &path, owner, &[], Some(&body)).await
+        self.set(&path, owner, &[], &json!(metadata)).await
     }
 
-    /// Changes a VM: `quota`, `alias`.
+    /// Changes a VM: `quota`, `alias`, `firewall_enabled`.
     pub async fn update(
         &self,
         uuid: Uuid,
         owner: Uuid,
         change: &Map<String, Value>,
     ) -> Result<Started, ApiError> {
-        self.act(uuid, owner, "update", &json!(change)).await
+        let (path, query) = (format!("vms/{uuid}"), [("action", "update")]);
+        self.set(&path, owner, &query, &json!(change)).await
     }
 
     /// Destroys a zone with its delegate dataset.
@@ -288,6 +296,19 @@ impl Vmapi {
         let path = format!("vms/{uuid}");
         let query = [("action", action)];
         self.start(Method::POST, &path, owner, &query, Some(body)).await
+    }
+
+    /// A POST that sets what it is given, however often it is made.
+    async fn set(
+        &self,
+        path: &str,
+        owner: Uuid,
+        query: &Query<'_>,
+        body: &Value,
+    ) -> Result<Started, ApiError> {
+        let owner = owner.to_string();
+        let whole = [query, &[("owner_uuid", &*owner)]].concat();
+        self.api.set(Method::POST, path, &whole, Some(body)).await
     }
 
     async fn start(

@@ -110,20 +110,13 @@ async fn zones_are_dealt_out_and_as_few_as_can_be_move_when_shards_come_and_go()
 async fn whatever_fails_is_said_and_the_next_run_ends_the_same() {
     let refused = json!({"code": "ValidationFailed", "message": "no",
         "errors": [{"field": "tags", "code": "Invalid", "message": "why"}]});
-    let gate: [(&str, When, Fault); 4] = [
-        (
-            "ValidationFailed: no: tags why",
-            When::Before,
-            Fault::Refusal(409, Some(refused)),
-        ),
-        ("answered 503", When::Before, Fault::Status(503)),
-        ("answered 404", When::Before, Fault::Refusal(404, None)),
-        ("no answer from", When::After, Fault::Close),
-    ];
-    for (said, when, fault) in gate {
+    for (said, fault) in [
+        ("ValidationFailed: no: tags why", Fault::Refusal(409, Some(refused))),
+        ("answered 404", Fault::Refusal(404, None)),
+    ] {
         let site = Site::new().await;
         let wanted = goals(&site.plan(&[]).await);
-        site.triton.datacenter.gate().fail(9, when, fault);
+        site.triton.datacenter.gate().fail(9, When::Before, fault);
         converges(&site, said, &wanted).await;
     }
     let fates = [
@@ -137,6 +130,45 @@ async fn whatever_fails_is_said_and_the_next_run_ends_the_same() {
         let wanted = goals(&site.plan(&[]).await);
         site.triton.datacenter.stock().next_job("update", fate);
         converges(&site, said, &wanted).await;
+    }
+}
+
+#[tokio::test]
+async fn what_fails_in_passing_is_written_once_and_all_the_same() {
+    // What was written and not answered is looked up, and not written twice.
+    for (when, fault, writes) in [
+        (When::Before, Fault::Status(503), 47),
+        (When::Before, Fault::Close, 47),
+        (When::After, Fault::Status(503), 46),
+        (When::After, Fault::Close, 46),
+    ] {
+        let site = Site::new().await;
+        let wanted = goals(&site.plan(&[]).await);
+        let gate = site.triton.datacenter.gate();
+        gate.fail(9, when, fault.clone());
+        // Each read fails, too.
+        gate.stumble(fault);
+        let done = site.apply(&["--at-once", "16"]).await;
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert!(gate.stumbled() > 50, "{}", gate.stumbled());
+        assert_eq!(site.tags(), wanted);
+        assert_eq!(site.writes(), writes);
+        let drain = ["shard-1", "--yes", "--at-once", "16"];
+        let done = site.write(&["drain"], &drain).await;
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert_eq!(site.loads(), loads(&[46]));
+    }
+    // What fails for good ends, and soon.
+    let site = Site::new().await;
+    let front = site.triton.vmapi.handle.front();
+    for fault in [Fault::Status(503), Fault::Close] {
+        front.set_fault(fault);
+        let began = std::time::Instant::now();
+        let ended = site.apply(&[]).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("(request "), "{ended:?}");
+        assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+        assert_eq!(site.writes(), 0);
     }
 }
 

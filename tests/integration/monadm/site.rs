@@ -42,6 +42,10 @@ pub(super) enum Zone {
     Huge,
     /// A proper answer, a byte a second.
     Trickle,
+    /// The connection is closed without an answer.
+    Close,
+    /// The first of these once, and then the other.
+    First(Box<[Zone; 2]>),
 }
 
 /// The datacenter.
@@ -136,8 +140,13 @@ impl Site {
         let listener = TcpListener::bind(at).await.unwrap();
         let stop = self.stop.clone();
         tokio::spawn(stop.run_until_cancelled_owned(async move {
+            let mut zone = zone;
             while let Ok((stream, _)) = listener.accept().await {
-                let zone = zone.clone();
+                let next = match &zone {
+                    Zone::First(both) => both[1].clone(),
+                    only => only.clone(),
+                };
+                let zone = std::mem::replace(&mut zone, next);
                 tokio::spawn(async move {
                     let _ = answer(stream, &zone).await;
                 });
@@ -190,6 +199,10 @@ async fn answer(mut stream: TcpStream, zone: &Zone) -> std::io::Result<()> {
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
     }
+    said(stream, zone).await
+}
+
+async fn said(mut stream: TcpStream, zone: &Zone) -> std::io::Result<()> {
     let text = |status: u16, date: &str, body: &str| {
         format!(
             "HTTP/1.1 {status} X\r\n{date}content-length: {}\r\n\
@@ -208,6 +221,10 @@ async fn answer(mut stream: TcpStream, zone: &Zone) -> std::io::Result<()> {
         Zone::Status(status) => {
             stream.write_all(text(*status, "", "").as_bytes()).await?;
         }
+        Zone::First(both) => {
+            return Box::pin(said(stream, &both[0])).await;
+        }
+        Zone::Close => {}
         Zone::Hang => std::future::pending().await,
         Zone::Garbage => stream.write_all(b"\x00\xff SSH-2.0\r\n\r\n").await?,
         Zone::Huge => {

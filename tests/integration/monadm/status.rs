@@ -159,6 +159,28 @@ async fn no_api_hides_what_the_others_know() {
 }
 
 #[tokio::test]
+async fn what_fails_once_is_asked_again() {
+    for (fault, zone) in
+        [(Fault::Status(503), Zone::Status(503)), (Fault::Close, Zone::Close)]
+    {
+        let site = Site::new().await;
+        let address = own_address();
+        site.prometheus(0, address);
+        for (port, says) in [(9165, agent_says("")), (9090, "ok".into())] {
+            let both = [zone.clone(), Zone::Text(says)];
+            site.answers(address, port, Zone::First(Box::new(both))).await;
+        }
+        let gate = site.triton.datacenter.gate();
+        gate.stumble(fault.clone());
+        let (code, said) = site.json(&["status"]).await;
+        let found = found(&said);
+        assert_eq!(code, 0, "{fault:?}: {found:#?}");
+        assert!(found.iter().all(|one| one.starts_with("note")), "{found:#?}");
+        assert!(gate.stumbled() > 10, "{}", gate.stumbled());
+    }
+}
+
+#[tokio::test]
 async fn the_copies_of_names_are_compared_with_those_of_cns() {
     let site = Site::new().await;
     let zone = "dc1.cns.triton.test";

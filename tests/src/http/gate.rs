@@ -6,6 +6,7 @@
 //! change something, whoever is asked, and lets a chosen one fail in a chosen
 //! way; or it cuts everything off, as when the network or the asker dies.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use axum::http::Method;
@@ -57,6 +58,8 @@ struct State {
     mutations: Vec<Mutation>,
     /// By the number of the call, from 1.
     plans: Vec<(usize, When, Plan)>,
+    /// What reads meet the first time, and those that have met it.
+    stumble: Option<(Fault, BTreeSet<String>)>,
     cut: bool,
 }
 
@@ -93,6 +96,18 @@ impl Gate {
         state.plans.push((number, when, Plan::Cut));
     }
 
+    /// From now on each read, by API and URL, meets `fault` when it is made
+    /// for the first time.
+    pub fn stumble(&self, fault: Fault) {
+        self.lock().stumble = Some((fault, BTreeSet::new()));
+    }
+
+    /// How many reads have met it.
+    pub fn stumbled(&self) -> usize {
+        let state = self.lock();
+        state.stumble.as_ref().map_or(0, |(_, met)| met.len())
+    }
+
     /// Cuts everything off now.
     pub fn cut(&self) {
         self.lock().cut = true;
@@ -103,6 +118,7 @@ impl Gate {
         let mut state = self.lock();
         state.cut = false;
         state.plans.clear();
+        state.stumble = None;
     }
 
     /// Lets a call pass, or not.
@@ -112,6 +128,11 @@ impl Gate {
             return Passage::Closed;
         }
         if [Method::GET, Method::HEAD].contains(&call.method) {
+            if let Some((fault, met)) = &mut state.stumble
+                && met.insert(format!("{api} {}", call.uri))
+            {
+                return Passage::Fault(When::Before, fault.clone());
+            }
             return Passage::Free;
         }
         state.mutations.push(Mutation {

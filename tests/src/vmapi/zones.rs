@@ -189,11 +189,13 @@ fn update(
     body: &Map<String, Value>,
 ) -> (u16, Value) {
     let quota = body.get("quota").and_then(Value::as_u64);
+    let firewall = body.get("firewall_enabled").and_then(Value::as_bool);
     let alias = body.get("alias").and_then(Value::as_str).map(str::to_owned);
     let uuid = vm.uuid.clone();
     let done: Effect = Box::new(move |facts, stock| {
         let zone = stock.zone_mut(&uuid);
         zone.quota_gib = quota.unwrap_or(zone.quota_gib);
+        zone.firewall_enabled = firewall.unwrap_or(zone.firewall_enabled);
         with_vm(facts, &uuid, |vm| {
             vm.alias = alias.unwrap_or(std::mem::take(&mut vm.alias));
         });
@@ -210,10 +212,12 @@ fn add_nics(
     if !body.contains_key("networks") {
         return Err(invalid("networks", "Missing parameter"));
     }
-    let (nics, _) = datacenter
+    let (nics, primary) = datacenter
         .read(|facts| write::nics(facts, &datacenter.stock(), body))?;
     let uuid = vm.uuid.clone();
-    let done: Effect = Box::new(move |facts, _| {
+    let done: Effect = Box::new(move |facts, stock| {
+        let zone = stock.zone_mut(&uuid);
+        zone.primary = primary.or(zone.primary);
         with_vm(facts, &uuid, |vm| {
             vm.nics.extend(nics);
             vm.state = "running".to_owned();

@@ -43,7 +43,7 @@ impl Connect {
             None => std::env::var("SAPI_URL")
                 .context("neither --sapi nor SAPI_URL says where SAPI is")?,
         };
-        Ok(Apis::find(&Http::new(limit, None), &url).await?)
+        Ok(Apis::find(&Http::new(limit, None).retrying(), &url).await?)
     }
 }
 
@@ -67,6 +67,7 @@ impl Source {
             true => Http::trusting_system(PATIENCE, None)?,
             false => Http::new(PATIENCE, None),
         };
+        let http = http.retrying();
         let channel = match &self.channel {
             Some(channel) => Some(channel.clone()),
             None => {

@@ -123,7 +123,7 @@ impl Run {
         let updates = args.source.updates(&apis).await?;
         Ok(Self {
             apis,
-            http: Http::trusting_anyone(HEALTH),
+            http: Http::trusting_anyone(HEALTH).retrying(),
             updates,
             request: Request {
                 target,

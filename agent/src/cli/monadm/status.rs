@@ -64,7 +64,7 @@ pub(super) struct LookArgs {
 impl LookArgs {
     /// The client that asks zones.
     pub(super) fn http(&self) -> Http {
-        Http::trusting_anyone(self.limit())
+        Http::trusting_anyone(self.limit()).retrying()
     }
 
     /// How long one answer may take.

@@ -11,20 +11,19 @@ mod instances;
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
+use super::blueprint::EXTERNAL;
 use super::step::{Named, Step};
 use super::{Journal, Plan, SetupError, Target, rules, transfer};
 use crate::deploy::roster::admin_ip;
 use crate::deploy::{Apis, DeployError};
 use crate::triton::fwapi::NewRule;
 use crate::triton::sapi::{Action, Change, NewService};
-use crate::triton::{ApiError, Http};
+use crate::triton::{ApiError, Http, Tries};
 
 /// How often a zone, image or job is asked for.
 const EVERY: Duration = Duration::from_secs(1);
-/// Tries of a step whose API gave no answer or had no time.
-const TRIES: u32 = 3;
+/// How often CNS' list is written that others write too.
+const WRITES: u32 = 3;
 
 /// All that steps need.
 pub struct Hands<'a> {
@@ -79,15 +78,12 @@ impl Hands<'_> {
 
     async fn try_step(&mut self, step: &Step) -> Result<(), SetupError> {
         // A second NIC is soon added, and taken away by nobody.
-        let mut tries = match step {
-            Step::AddNic { .. } => TRIES,
-            _ => 1,
-        };
+        let once = matches!(step, Step::AddNic { .. });
+        let mut tries = Tries::new();
         loop {
             match self.step(step).await {
-                Err(error) if tries < TRIES && is_passing(&error) => {
-                    tries += 1;
-                    sleep(EVERY).await;
+                Err(SetupError::Deploy(error))
+                    if !once && error.is_passing() && tries.another().await => {
                 }
                 done => return done,
             }
@@ -161,11 +157,13 @@ impl Hands<'_> {
             Step::RaiseQuota { zone, to, .. } => {
                 self.raise_quota(zone, *to).await
             }
-            Step::AddNic { zone, nic_tag, uuid, in_use, .. } => {
+            Step::EnableFirewall(zone) => self.enable_firewall(zone).await,
+            Step::AddNic { zone, network, nic_tag, uuid, in_use } => {
                 if *in_use {
                     self.has_partner(zone).await?;
                 }
-                self.add_nic(zone, nic_tag, *uuid).await
+                let primary = *network == EXTERNAL;
+                self.add_nic(zone, nic_tag, *uuid, primary).await
             }
             Step::AllowTransfer { zones, gone, .. } => {
                 self.allow_transfer(zones, gone).await
@@ -191,7 +189,7 @@ impl Hands<'_> {
             })?);
         }
         let sapi = &self.apis.sapi;
-        for _ in 0..TRIES {
+        for _ in 0..WRITES {
             let known = sapi.services_named(self.apis.sdc, "cns").await;
             let known = known.map_err(api("ask SAPI for cns"))?;
             let [cns] = &known[..] else {
@@ -222,16 +220,4 @@ impl Hands<'_> {
 
 fn api(step: &'static str) -> impl FnOnce(ApiError) -> SetupError {
     move |source| SetupError::Deploy(DeployError::api(step)(source))
-}
-
-/// Nobody answered, or somebody without time: the same may do a moment later.
-/// A 500 may be for good, SAPI has it for what the caller did wrong.
-fn is_passing(error: &SetupError) -> bool {
-    let SetupError::Deploy(DeployError::Api { source, .. }) = error else {
-        return false;
-    };
-    match &**source {
-        ApiError::NoAnswer { .. } => true,
-        other => matches!(other.status(), Some(502..=504)),
-    }
 }

@@ -55,7 +55,7 @@ pub(super) use crate::deploy::roster::ADMIN;
 /// Manta's own; also its NIC tag.
 pub(super) const MANTA: &str = "manta";
 /// The network towards the world.
-const EXTERNAL: &str = "external";
+pub(super) const EXTERNAL: &str = "external";
 
 const PROMETHEUS: Blueprint = Blueprint {
     service: "prometheus",

@@ -104,7 +104,11 @@ fn vm(number: u8, state: &str) -> Vm {
         "uuid": uuid(0xd0, number), "alias": format!("prometheus{number}"),
         "state": state, "server_uuid": uuid(0x90, 1), "quota": 100,
         "image_uuid": uuid(0xf0, 2), "datasets": ["zones/x/data"],
-        "nics": [{"nic_tag": "admin", "ip": format!("10.88.0.{number}")}],
+        "firewall_enabled": true,
+        "nics": [{"nic_tag": "admin", "ip": format!("10.88.0.{number}"),
+            "network_uuid": uuid(0x10, 1)},
+            {"nic_tag": "external", "ip": format!("192.0.2.{number}"),
+            "network_uuid": uuid(0x10, 2)}],
     }))
 }
 
@@ -409,6 +413,55 @@ fn who_scraped_everything_takes_a_place_in_a_shard() {
         ! CNS restarts: transfers under way begin anew
     see prometheus1 well
     ");
+}
+
+#[test]
+fn a_zone_gets_the_firewall_and_the_nics_that_it_lacks() {
+    let mut bare = vm(0, "running");
+    bare.firewall_enabled = false;
+    let other = json!({"nic_tag": "other", "ip": "198.51.100.7",
+        "network_uuid": uuid(0x10, 9)});
+    bare.nics = vec![read(other)];
+    // One that is on its way has what it has when it is there.
+    let mut young = vm(1, "provisioning");
+    young.nics.clear();
+    young.firewall_enabled = false;
+    let zones = vec![(Some(bare), json!({})), (Some(young), json!({}))];
+    let mut facts = with(facts(), zones);
+    facts.rules.clear();
+    insta::assert_snapshot!(text(planned(&facts, &request())), @r#"
+    add rule FROM subnet 10.88.0.0/24 TO tag "smartdc_role" ALLOW tcp PORT all
+        core zones meet on the admin network
+    add rule FROM subnet 10.88.0.0/24 TO tag "smartdc_role" ALLOW udp PORT all
+        core zones meet on the admin network
+    switch the firewall of prometheus0 on
+        it is off, and everything is open
+        ! what no rule lets in reaches prometheus0 no more
+    add a NIC on admin to prometheus0
+        what is on it is reached by it
+        ! prometheus0 restarts
+    see prometheus0 well
+    add a NIC on external to prometheus0
+        what is on it is reached by it
+        ! prometheus0 restarts
+    see prometheus0 well
+    CNS transfers: add prometheus0, add prometheus1
+        each zone is a secondary of CNS, by its admin address
+        ! CNS restarts: transfers under way begin anew
+    see prometheus0 well
+    see prometheus1 well
+    note: prometheus0 has a NIC with tag "other" on network 10000000-0000-0000-0000-000000000009, which its service does not name: it is left alone
+    "#);
+    // Another network is nobody's fault once the service names it.
+    let service = &mut facts.rosters[0].service;
+    let networks = service.params["networks"].as_array_mut().unwrap();
+    networks.push(json!({"uuid": uuid(0x10, 9)}));
+    let said = text(planned(&facts, &request()));
+    assert!(!said.contains("left alone"), "{said}");
+    facts.networks.insert("external", Vec::new());
+    let refused = text(planned(&facts, &request()));
+    let said = "network external, on which prometheus0 has no NIC: saw 0";
+    assert!(refused.contains(said), "{refused}");
 }
 
 /// It was drained, retired and deleted.

@@ -10,6 +10,8 @@ use std::net::IpAddr;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::blueprint::MANTA;
+
 /// A zone of ours, as people know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
@@ -112,7 +114,9 @@ pub enum Step {
         /// GiB.
         to: u64,
     },
-    /// Adds a NIC. A failure is told, and is nobody's end.
+    /// Switches the firewall of a zone on.
+    EnableFirewall(Named),
+    /// Adds a NIC. On Manta's network a failure is told, and is nobody's end.
     AddNic {
         /// The zone.
         zone: Named,
@@ -139,23 +143,21 @@ pub enum Step {
 }
 
 impl Step {
-    /// What it is called in JSON.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::DropImage { .. } => "drop-image",
-            Self::ImportImage { .. } => "import-image",
-            Self::CreateService { .. } => "create-service",
-            Self::UpdateService { .. } => "update-service",
-            Self::AddRule { .. } => "add-rule",
-            Self::DropInstance { .. } => "drop-instance",
-            Self::AdoptInstance { .. } => "adopt-instance",
-            Self::CreateInstance(_) => "create-instance",
-            Self::SetShard { .. } => "set-shard",
-            Self::RaiseQuota { .. } => "raise-quota",
-            Self::AddNic { .. } => "add-nic",
-            Self::AllowTransfer { .. } => "allow-transfer",
-            Self::Await(_) => "await",
-        }
+    kinds! {
+        Self::DropImage { .. } => "drop-image",
+        Self::ImportImage { .. } => "import-image",
+        Self::CreateService { .. } => "create-service",
+        Self::UpdateService { .. } => "update-service",
+        Self::AddRule { .. } => "add-rule",
+        Self::DropInstance { .. } => "drop-instance",
+        Self::AdoptInstance { .. } => "adopt-instance",
+        Self::CreateInstance(_) => "create-instance",
+        Self::SetShard { .. } => "set-shard",
+        Self::RaiseQuota { .. } => "raise-quota",
+        Self::EnableFirewall(_) => "enable-firewall",
+        Self::AddNic { .. } => "add-nic",
+        Self::AllowTransfer { .. } => "allow-transfer",
+        Self::Await(_) => "await",
     }
 
     /// What it does.
@@ -187,6 +189,9 @@ impl Step {
             }
             Self::RaiseQuota { zone, from, to } => {
                 format!("raise quota of {} from {from} to {to} GiB", zone.alias)
+            }
+            Self::EnableFirewall(zone) => {
+                format!("switch the firewall of {} on", zone.alias)
             }
             Self::AddNic { zone, network, .. } => {
                 format!("add a NIC on {network} to {}", zone.alias)
@@ -227,6 +232,7 @@ impl Step {
             Self::RaiseQuota { .. } => {
                 one("metrics outgrow the package's quota in days")
             }
+            Self::EnableFirewall(_) => one("it is off, and everything is open"),
             Self::AddNic { .. } => one("what is on it is reached by it"),
             Self::AllowTransfer { .. } => {
                 one("each zone is a secondary of CNS, by its admin address")
@@ -241,6 +247,10 @@ impl Step {
             Self::SetShard { zone, .. } => Some(format!(
                 "{} scrapes its shard alone: zones without the tag are \
                  scraped by nobody until `monadm shard apply`",
+                zone.alias
+            )),
+            Self::EnableFirewall(zone) => Some(format!(
+                "what no rule lets in reaches {} no more",
                 zone.alias
             )),
             Self::AddNic { zone, in_use: true, .. } => {
@@ -260,7 +270,7 @@ impl Step {
 
     /// Whether the rest goes on without it.
     pub fn is_soft(&self) -> bool {
-        matches!(self, Self::AddNic { .. })
+        matches!(self, Self::AddNic { network, .. } if *network == MANTA)
     }
 
     /// For programs.

@@ -18,7 +18,8 @@ use super::service::package;
 use super::step::{Named, NewZone, Step};
 use super::{Facts, Request};
 use crate::deploy::roster::admin_ip;
-use crate::triton::vmapi::Vm;
+use crate::triton::napi::Network;
+use crate::triton::vmapi::{Nic, Vm};
 
 /// Quota of Triton's packages, GiB: too little for metrics.
 const TRAP_GIB: u64 = 25;
@@ -348,6 +349,10 @@ fn condition(
         let zone = one.zone.clone();
         draft.step(Step::RaiseQuota { zone, from: vm.quota, to: least });
     }
+    if blueprint.firewall && !vm.firewall_enabled && vm.state != "provisioning"
+    {
+        draft.step(Step::EnableFirewall(one.zone.clone()));
+    }
     if vm.datasets.is_empty() && vm.state != "provisioning" {
         draft.note(format!(
             "{alias} has no delegate dataset: all it keeps is lost when it is \
@@ -363,6 +368,8 @@ fn condition(
     }
 }
 
+/// NICs that zones lack, those on the service's own networks first: they are
+/// what the rest goes by. A new zone has them from SAPI.
 fn nics(
     facts: &Facts,
     request: &Request,
@@ -370,24 +377,87 @@ fn nics(
     new: &[Named],
     draft: &mut Draft,
 ) {
-    if !request.target.blueprint().manta_nic {
-        return;
+    let blueprint = request.target.blueprint();
+    for network in blueprint.networks {
+        let old = kept.iter().filter(|one| one.vm.state != "provisioning");
+        add_nics(facts, network, old, &[], draft);
     }
-    let manta = facts.networks.get(MANTA).map_or(&[][..], Vec::as_slice);
-    let [manta] = manta else { return };
-    let lacks = |one: &&Kept<'_>| {
-        !one.vm.nics.iter().any(|nic| nic.nic_tag == manta.nic_tag)
+    let manta = facts.networks.get(MANTA).map_or(0, Vec::len);
+    if blueprint.manta_nic && manta == 1 {
+        add_nics(facts, MANTA, kept.iter(), new, draft);
+    }
+    for one in kept {
+        for nic in &one.vm.nics {
+            if !is_named(facts, nic) {
+                let network = nic.network_uuid.map(|uuid| uuid.to_string());
+                draft.note(format!(
+                    "{} has a NIC with tag {:?} on network {}, which its \
+                     service does not name: it is left alone",
+                    one.zone.alias,
+                    nic.nic_tag,
+                    network.as_deref().unwrap_or("unknown")
+                ));
+            }
+        }
+    }
+}
+
+fn add_nics<'a>(
+    facts: &Facts,
+    name: &'static str,
+    kept: impl Iterator<Item = &'a Kept<'a>>,
+    new: &[Named],
+    draft: &mut Draft,
+) {
+    let found = facts.networks.get(name).map_or(&[][..], Vec::as_slice);
+    let network = match found {
+        [network] => Some(network),
+        _ => None,
     };
-    let old = kept.iter().filter(lacks).map(|one| (&one.zone, true));
+    let tag = network.map_or(name, |network| &*network.nic_tag);
+    let lacks = |one: &&Kept<'_>| !one.vm.nics.iter().any(|n| n.nic_tag == tag);
+    let old = kept.filter(lacks).map(|one| (&one.zone, true));
     for (zone, in_use) in old.chain(new.iter().map(|zone| (zone, false))) {
-        let (zone, network, uuid) = (zone.clone(), MANTA, manta.uuid);
-        let (nic_tag, well) = (manta.nic_tag.clone(), zone.clone());
-        draft.step(Step::AddNic { zone, network, nic_tag, uuid, in_use });
+        let Some(network) = network else {
+            draft.problem(format!(
+                "network {name}, on which {} has no NIC: saw {} in NAPI, \
+                 wanted one",
+                zone.alias,
+                found.len()
+            ));
+            continue;
+        };
+        let (zone, uuid, nic_tag) =
+            (zone.clone(), network.uuid, network.nic_tag.clone());
+        let well = zone.clone();
+        draft.step(Step::AddNic { zone, network: name, nic_tag, uuid, in_use });
         // It restarts; the next one does so when this one is back.
         if in_use {
             draft.step(Step::Await(well));
         }
     }
+}
+
+/// Whether a NIC is on a network that zones of this service get, or that
+/// somebody added to it.
+fn is_named(facts: &Facts, nic: &Nic) -> bool {
+    let mut ours = facts.networks.values().flatten();
+    let is = |network: &Network| match nic.network_uuid {
+        Some(uuid) => uuid == network.uuid,
+        None => nic.nic_tag == network.nic_tag,
+    };
+    let params = facts.rosters.first().map(|one| &one.service.params);
+    let networks = params.and_then(|params| params.get("networks"));
+    let uuid = nic.network_uuid.map(|uuid| uuid.to_string());
+    let says =
+        |text: &str| text == nic.nic_tag || Some(text) == uuid.as_deref();
+    let mut added = networks.and_then(Value::as_array).into_iter().flatten();
+    ours.any(is)
+        || added.any(|entry| {
+            let keys = ["name", "uuid", "ipv4_uuid"];
+            let texts = keys.iter().map(|key| &entry[*key]).chain([entry]);
+            texts.filter_map(Value::as_str).any(says)
+        })
 }
 
 fn transfer(

@@ -25,7 +25,7 @@ use crate::log::chain;
 use crate::triton::job::JobError;
 use crate::triton::sapi::{Action, Change};
 use crate::triton::vmapi::Vm;
-use crate::triton::{ApiError, Http};
+use crate::triton::{ApiError, Http, Tries};
 
 /// VMAPI's workflow.
 const TASK: &str = "reprovision";
@@ -225,11 +225,39 @@ impl Run<'_> {
         to: Uuid,
         tell: Tell<'_>,
     ) -> Result<(), UpdateError> {
+        let address = address(instance)?;
+        let mut before = None;
+        let mut tries = Tries::new();
+        loop {
+            match self.renew(instance, to, &mut before, tell).await {
+                Err(UpdateError::Deploy(error))
+                    if error.is_passing() && tries.another().await => {}
+                done => break done?,
+            }
+        }
+        self.until_running(instance, to, tell).await?;
+        let now = self.vm(instance).await?.datasets;
+        if !instance.datasets.iter().all(|one| now.contains(one)) {
+            let (alias, wanted) =
+                (instance.alias.clone(), instance.datasets.clone());
+            return Err(UpdateError::Data { alias, seen: now, wanted });
+        }
+        self.until_well(instance, address, before.as_ref(), tell).await
+    }
+
+    /// Puts a zone on another image, unless it is on it. `before` is what was
+    /// seen of it before it was taken down.
+    async fn renew(
+        &self,
+        instance: &Instance,
+        to: Uuid,
+        before: &mut Option<Before>,
+        tell: Tell<'_>,
+    ) -> Result<(), UpdateError> {
         let owner = instance.owner.ok_or_else(|| gone(instance, "owner"))?;
         let address = address(instance)?;
         let vmapi = &self.apis.vmapi;
         let on_it = |vm: &Vm| vm.image_uuid == Some(to);
-        let mut before = None;
         // A run that was cut off, or somebody else, may be at it.
         let going = vmapi.pending(TASK, instance.uuid).await;
         if let Some(job) = going.map_err(asked("ask VMAPI for jobs"))? {
@@ -241,7 +269,8 @@ impl Run<'_> {
             let _ = vmapi.wait(job, EVERY, self.patience).await;
         }
         if !on_it(&self.vm(instance).await?) {
-            before = self.stand_in(instance, address, to, tell).await?;
+            let seen = self.stand_in(instance, address, to, tell).await?;
+            *before = before.take().or(seen);
             let started = vmapi.reprovision(instance.uuid, owner, to).await;
             let started = started.map_err(asked("reprovision a zone"))?;
             let done = self.job(instance, started.job_uuid, "its reprovision");
@@ -251,14 +280,7 @@ impl Run<'_> {
                 done?;
             }
         }
-        self.until_running(instance, to, tell).await?;
-        let now = self.vm(instance).await?.datasets;
-        if !instance.datasets.iter().all(|one| now.contains(one)) {
-            let (alias, wanted) =
-                (instance.alias.clone(), instance.datasets.clone());
-            return Err(UpdateError::Data { alias, seen: now, wanted });
-        }
-        self.until_well(instance, address, before.as_ref(), tell).await
+        Ok(())
     }
 
     /// Waits until one that is well may be taken down, because another of its
@@ -272,8 +294,9 @@ impl Run<'_> {
         tell: Tell<'_>,
     ) -> Result<Option<Before>, UpdateError> {
         let service = &self.facts.service;
-        let before = sight::before(&self.http, service, address);
-        let before = before.await;
+        // Seen once: what follows looks until it is content.
+        let http = self.http.retrying();
+        let before = sight::before(&http, service, address).await;
         // Silent once, it may be a passing thing: it was well.
         if before.is_none() && instance.unwell.is_some() {
             return Ok(None);

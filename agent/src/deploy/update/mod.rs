@@ -129,7 +129,7 @@ pub async fn gather(
             wanted: "one, as post-setup makes it",
         });
     };
-    let http = Http::trusting_anyone(PATIENCE);
+    let http = Http::trusting_anyone(PATIENCE).retrying();
     let mut instances = Vec::new();
     for member in &roster.members {
         let mut instance = instance(&roster, member, script);

@@ -270,27 +270,32 @@ impl Step {
         }
     }
 
+    kinds! {
+        Self::Fetch(_) => "fetch",
+        Self::Record(_) => "record",
+        Self::ServiceImage { .. } => "service-image",
+        Self::ServiceScript(_) => "service-user-script",
+        Self::Script { .. } => "user-script",
+        Self::Reprovision { .. } => "reprovision",
+        Self::Watch { .. } => "watch",
+    }
+
     fn json(&self) -> Value {
-        match self {
-            Self::Fetch(image) => json!({"do": "fetch", "image": image}),
-            Self::Record(record) => {
-                json!({"do": "record", "record": record.json()})
-            }
-            Self::ServiceImage { from, to } => {
-                json!({"do": "service-image", "from": from, "to": to})
-            }
-            Self::ServiceScript(_) => json!({"do": "service-user-script"}),
-            Self::Script { uuid, alias } => {
-                json!({"do": "user-script", "uuid": uuid, "alias": alias})
+        let mut said = match self {
+            Self::Fetch(image) => json!({"image": image}),
+            Self::Record(record) => json!({"record": record.json()}),
+            Self::ServiceImage { from, to } => json!({"from": from, "to": to}),
+            Self::ServiceScript(_) => json!({}),
+            Self::Script { uuid, alias } | Self::Watch { uuid, alias } => {
+                json!({"uuid": uuid, "alias": alias})
             }
             Self::Reprovision { uuid, alias, from, to, alone, unwell } => {
-                json!({"do": "reprovision", "uuid": uuid, "alias": alias,
+                json!({"uuid": uuid, "alias": alias,
                     "from": from, "to": to, "alone": alone, "unwell": unwell})
             }
-            Self::Watch { uuid, alias } => {
-                json!({"do": "watch", "uuid": uuid, "alias": alias})
-            }
-        }
+        };
+        said["do"] = self.kind().into();
+        said
     }
 }
 

@@ -135,7 +135,7 @@ pub(super) async fn before(
         "prometheus" => Sight::look(http, address).await.ok(),
         _ => None,
     };
-    let faulty = agent(http, address).await.is_err();
+    let faulty = agent(&http.once(), address).await.is_err();
     Some(Before { sight, faulty })
 }
 

@@ -135,7 +135,7 @@ impl Sapi {
         change: &Change<'_>,
     ) -> Result<Service, ApiError> {
         let path = format!("services/{uuid}");
-        self.api.send(Method::PUT, &path, &[], Some(&change.body())).await
+        self.api.set(Method::PUT, &path, &[], Some(&change.body())).await
     }
 
     /// Changes an instance's record; its zone does not follow.
@@ -147,7 +147,7 @@ impl Sapi {
         change: &Change<'_>,
     ) -> Result<Instance, ApiError> {
         let path = format!("instances/{uuid}");
-        self.api.send(Method::PUT, &path, &[], Some(&change.body())).await
+        self.api.set(Method::PUT, &path, &[], Some(&change.body())).await
     }
 
     /// Creates an instance and starts the job that makes its zone. If that

@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 
 use super::{LIMIT, Site};
 
-const SERVICE: &str = "5e000000-0000-4000-8000-000000000001";
+pub(super) const SERVICE: &str = "5e000000-0000-4000-8000-000000000001";
+const OTHER: &str = "10000000-0000-4000-8000-000000000009";
 const ZONE: &str = "d0000000-0000-4000-8000-000000000001";
 
 /// As sdcadm leaves it: quota of the package, its own boot script, no entry in
 /// `allow_transfer` yet; and as somebody has changed it since.
-async fn made_by_sdcadm(params: Value, metadata: Value) -> Site {
+pub(super) async fn made_by_sdcadm(params: Value, metadata: Value) -> Site {
     let site = Site::new().await;
     let core = site.triton.datacenter.stock().images[ids::CORE_IMAGE].clone();
     let mut image = core;
@@ -96,15 +97,40 @@ async fn drift_is_shown_and_mended_and_what_others_added_stays() {
         "networks": [{"name": "admin"}], "archive_on_delete": null});
     let metadata = json!({"SERVICE_DOMAIN": "x.test", "scrape_interval": 30});
     let site = made_by_sdcadm(params, metadata).await;
+    // Its zone was made so, and loses its way to CNS.
+    site.triton.datacenter.update(|facts| {
+        let vm = facts.vms.iter_mut().find(|vm| vm.uuid == ZONE).unwrap();
+        assert_eq!(vm.nics.len(), 1);
+        vm.nics[0].nic_tag = "other".to_owned();
+        vm.nics[0].network_uuid = OTHER.to_owned();
+        vm.nics[0].ip = [198, 51, 100, 7].into();
+    });
     let shown = site.run(&["prometheus", "-n"]).await;
+    assert_eq!(site.writes(), 1, "only shown");
     for line in [
+        "switch the firewall of prometheus0 on",
+        "add a NIC on admin to prometheus0",
+        "add a NIC on external to prometheus0",
+        "disturbs: what no rule lets in reaches prometheus0 no more",
+        "disturbs: prometheus0 restarts",
+        "note: prometheus0 has a NIC with tag \"other\"",
         "params firewall_enabled: false, will be true",
         "metadata SERVICE_DOMAIN: \"x.test\", will be \
          \"prometheus.dc1.triton.test\"",
     ] {
         assert!(shown.stdout.contains(line), "{shown:?}");
     }
+    let asked = site.run(&["prometheus"]).await;
+    assert!(asked.stderr.contains("say --yes"), "{asked:?}");
     site.set_up(&["prometheus"]).await;
+    let zone = site.triton.datacenter.stock().zone(ZONE);
+    assert!(zone.firewall_enabled);
+    let vm = site.vm("prometheus0");
+    let tags: Vec<&str> = vm.nics.iter().map(|nic| &*nic.nic_tag).collect();
+    assert_eq!(tags, ["other", "admin", "external"], "{vm:?}");
+    assert_eq!(zone.primary, Some(vm.nics[2].ip));
+    let address = vm.nics[1].ip.to_string();
+    assert_eq!(site.cns()["allow_transfer"], json!([address]));
     let service = site.triton.sapi.handle.get(Kind::Service, SERVICE).unwrap();
     let params = &service["params"];
     assert_eq!(params["firewall_enabled"], true);

@@ -12,31 +12,34 @@ use super::{LIMIT, PAIR, Site};
 /// undisturbed one ends.
 async fn killed_anywhere(words: &[&str], before: &[&[&str]]) {
     let whens = [When::Before, When::After];
-    killed_at(words, before, &whens, 0).await;
+    let make = async || {
+        let site = Site::new().await;
+        for first in before {
+            site.set_up(first).await;
+        }
+        site
+    };
+    killed_at(words, make, &whens, 0, usize::MAX).await;
 }
 
-/// `polls` is how often each job must be asked for until it is over.
-async fn killed_at(
+/// `polls` is how often each job must be asked for until it is over; `most`
+/// the last write at which it is killed.
+pub(super) async fn killed_at(
     words: &[&str],
-    before: &[&[&str]],
+    make: impl AsyncFn() -> Site,
     whens: &[When],
     polls: u32,
+    most: usize,
 ) {
-    let whole = Site::new().await;
-    for first in before {
-        whole.set_up(first).await;
-    }
+    let whole = make().await;
     let ready = whole.writes();
     whole.set_up(words).await;
     let writes = whole.writes() - ready;
     let wanted = whole.everything().await;
     assert!(writes > 0);
-    for at in 1..=writes {
+    for at in 1..=writes.min(most) {
         for when in whens.iter().copied() {
-            let site = Site::new().await;
-            for first in before {
-                site.set_up(first).await;
-            }
+            let site = make().await;
             let gate = site.triton.datacenter.gate();
             let ready = gate.count();
             site.triton.datacenter.stock().job_polls = polls;
@@ -67,7 +70,8 @@ async fn a_pair_of_prometheus() {
 
 #[tokio::test]
 async fn a_pair_whose_jobs_go_on_meanwhile() {
-    killed_at(PAIR, &[], &[When::After], 2).await;
+    let whens = [When::After];
+    killed_at(PAIR, Site::new, &whens, 2, usize::MAX).await;
 }
 
 #[tokio::test]

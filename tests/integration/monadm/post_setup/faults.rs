@@ -4,6 +4,8 @@
 
 //! Each write failing in each documented way, each job ending in each way.
 
+use std::time::Instant;
+
 use localdc::datacenter::Fate;
 use localdc::http::{Fault, When};
 use localdc::sapi::Kind;
@@ -200,9 +202,16 @@ async fn reads_that_fail_change_nothing() {
             "cnapi" => site.triton.cnapi.handle.front(),
             _ => site.triton.fwapi.handle.front(),
         };
-        for fault in [Fault::Status(500), Fault::Close, Fault::Garbage] {
+        for fault in [
+            Fault::Status(500),
+            Fault::Status(503),
+            Fault::Close,
+            Fault::Garbage,
+        ] {
             front.add_fault(path, None, fault.clone());
+            let began = Instant::now();
             let ended = site.yes(PAIR).await;
+            assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
             let of = format!("{api} {fault:?}: {ended:?}");
             assert_eq!(ended.code, Some(1), "{of}");
             assert!(ended.stderr.contains("could not ask"), "{of}");
@@ -214,6 +223,23 @@ async fn reads_that_fail_change_nothing() {
     site.set_up(PAIR).await;
     let image = site.vm("prometheus0").image_uuid;
     assert_eq!(image, ids::PROMETHEUS_IMAGE);
+}
+
+#[tokio::test]
+async fn reads_that_fail_once_change_nothing_at_all() {
+    let whole = Site::new().await;
+    whole.set_up(PAIR).await;
+    let wanted = whole.everything().await;
+    for fault in [Fault::Status(503), Fault::Close] {
+        let site = Site::new().await;
+        let gate = site.triton.datacenter.gate();
+        gate.stumble(fault.clone());
+        site.set_up(PAIR).await;
+        assert!(gate.stumbled() > 30, "{}", gate.stumbled());
+        gate.mend();
+        assert_eq!(site.everything().await, wanted, "{fault:?}");
+        assert_eq!(site.writes(), whole.writes(), "{fault:?}");
+    }
 }
 
 #[tokio::test]

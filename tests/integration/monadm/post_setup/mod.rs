@@ -10,6 +10,7 @@
 
 mod adopt;
 mod cut;
+mod drift;
 mod faults;
 mod refused;
 mod whole;
@@ -151,13 +152,15 @@ impl Site {
         instances.sort_by_key(key);
         services.sort_by_key(|one| one["name"].to_string());
         let stock = self.triton.datacenter.stock();
-        let rules: Vec<_> = stock
+        let mut rules: Vec<_> = stock
             .rules
             .values()
             .map(|rule| {
                 json!([rule["owner_uuid"], rule["enabled"], rule["rule"]])
             })
             .collect();
+        // Their uuids are FWAPI's choice.
+        rules.sort_by_key(Value::to_string);
         let images: Vec<_> = stock
             .images
             .values()

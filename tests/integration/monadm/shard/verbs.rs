@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use super::super::{LIMIT, command, program};
+use super::super::{LIMIT, command, killed_at, program};
 use super::site::{Site, loads, text, uuid};
 
 /// Two pairs whose zones are dealt out.
@@ -238,16 +238,10 @@ async fn the_account_of_manta_has_its_own_pairs() {
 
 #[tokio::test]
 async fn a_drain_that_fails_anywhere_is_finished_by_the_next() {
-    let gate: [(&str, When, Fault); 3] = [
-        ("answered 503", When::Before, Fault::Status(503)),
-        ("answered 404", When::Before, Fault::Refusal(404, None)),
-        ("no answer from", When::After, Fault::Close),
-    ];
-    for (said, when, fault) in gate {
-        let site = dealt().await;
-        site.triton.datacenter.gate().fail(9, when, fault);
-        finishes(&site, said).await;
-    }
+    let site = dealt().await;
+    let fault = Fault::Refusal(404, None);
+    site.triton.datacenter.gate().fail(9, When::Before, fault);
+    finishes(&site, "answered 404").await;
     for (said, fate) in [
         ("update-", Fate::Fails("disk full".into())),
         ("lost sight of job", Fate::Vanishes { done: false }),
@@ -267,6 +261,22 @@ async fn finishes(site: &Site, said: &str) {
     let again = site.write(&["drain"], &words).await;
     assert_eq!(again.code, Some(0), "{said}: {again:?}");
     assert_eq!(site.loads(), loads(&[46]), "{said}");
+}
+
+#[tokio::test]
+async fn a_drain_killed_at_any_moment_is_finished_by_the_next() {
+    for at in [1, 6, 15] {
+        let site = dealt().await;
+        let (sapi, lock) = (site.triton.sapi.url(), site.lock());
+        let words = ["shard", "drain", "shard-1", "--yes", "--lock", &lock];
+        let begun = site.writes();
+        killed_at(at, &sapi, &words, || site.writes() - begun).await;
+        let left = site.tags().values().filter(|tag| *tag == "shard-1").count();
+        assert!(left > 0, "it was done after {at}");
+        let ended = site.write(&["drain"], &["shard-1", "--yes"]).await;
+        assert_eq!(ended.code, Some(0), "after {at}: {ended:?}");
+        assert_eq!(site.loads(), loads(&[46]), "after {at}");
+    }
 }
 
 #[tokio::test]

@@ -5,12 +5,17 @@
 //! Every call fails, every job, and the run is killed at every moment: the
 //! next run ends where the first was to, object by object.
 
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use futures_util::{StreamExt, stream};
 use localdc::datacenter::Fate as JobFate;
 use localdc::http::{Fault, When};
+use monitoring_agent::deploy::update::Step;
 use serde_json::{Value, json};
 
 use super::super::killed_at;
-use super::site::{NEW, OLD, Site, Watch};
+use super::site::{Fate, NEW, OLD, Site, Watch};
 
 /// Import, record, user-script and reprovision of each, the service's image.
 const WRITES: usize = 7;
@@ -86,6 +91,126 @@ async fn whichever_call_fails_the_next_run_ends_the_same() {
             converges(&site, &wanted, &format!("cut at {nth}, {when:?}")).await;
         }
     }
+}
+
+/// A pair that was put on another image and given another user-script.
+async fn updated() -> Site {
+    let site = Site::pair().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("user-script");
+    std::fs::write(&file, "#!/bin/bash\n").unwrap();
+    let path = file.to_str().unwrap();
+    let done = site.update(&["--user-script", path]).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    site
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_befalls_a_rollback_the_next_one_ends_the_same() {
+    let site = updated().await;
+    let ready = site.writes();
+    let done = site.rollback().await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let (writes, wanted) = (site.writes() - ready, site.state());
+    // The image and the script of the service and of each of the pair.
+    assert_eq!(writes, 6);
+    let refused = json!({"code": "InvalidArgument", "message": "no"});
+    let faults = [
+        (When::Before, Some(Fault::Refusal(409, Some(refused)))),
+        (When::Before, Some(Fault::Status(503))),
+        (When::After, Some(Fault::Close)),
+        (When::After, None),
+    ];
+    let run = async |(at, when, fault): (usize, When, Option<Fault>)| {
+        let site = updated().await;
+        let what = format!("{at}, {when:?} {fault:?}");
+        let gate = site.triton.datacenter.gate();
+        let watch = Watch::over(&site);
+        match &fault {
+            Some(fault) => {
+                gate.fail(at, when, fault.clone());
+                let first = site.rollback().await;
+                let refused = matches!(fault, Fault::Refusal(..));
+                let code = Some(i32::from(refused));
+                assert_eq!(first.code, code, "{what}: {first:?}");
+                let said = first.stderr.contains("(request ");
+                assert_eq!(said, refused, "{what}: {first:?}");
+            }
+            None => {
+                site.triton.datacenter.stock().job_polls = 2;
+                let ready = site.writes();
+                let sapi = site.triton.sapi.url();
+                let words = site.back();
+                killed_at(at, &sapi, &words, || site.writes() - ready).await;
+            }
+        }
+        let again = site.rollback().await;
+        assert_eq!(again.code, Some(0), "{what}: {again:?}");
+        assert_eq!(site.state(), wanted, "{what}");
+        assert!(watch.most_down() <= 1, "{what}: both were down");
+    };
+    let cases = (1..=writes).flat_map(|at| {
+        let faults = faults.clone();
+        faults.map(|(when, fault)| (at, when, fault))
+    });
+    stream::iter(cases).for_each_concurrent(3, run).await;
+}
+
+/// Waiting for one that is on its image and not well writes nothing: it is
+/// looked at in `update`.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_kind_of_step_is_left_out() {
+    let kinds = async |site: &Site, more: &[&str]| {
+        let more = [&["-n", "--json"], more].concat();
+        let planned = site.update(&more).await;
+        let said: Value = serde_json::from_str(&planned.stdout).unwrap();
+        let steps = said["plan"]["steps"].as_array().unwrap().iter();
+        let kinds = steps.map(|one| one["do"].as_str().unwrap().to_owned());
+        kinds.collect::<BTreeSet<_>>()
+    };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "#!/bin/bash\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let site = Site::pair().await;
+    let mut seen = kinds(&site, &["--user-script", path]).await;
+    site.set(0, Fate { dead_on: Some(NEW), ..Fate::default() });
+    let failed = site.update(&[]).await;
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    seen.append(&mut kinds(&site, &[]).await);
+    let all: BTreeSet<_> = Step::KINDS.iter().map(|k| k.to_string()).collect();
+    assert_eq!(seen, all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_that_fail_once_change_nothing_and_those_that_go_on_end_it() {
+    let wanted = wanted().await;
+    for fault in [Fault::Status(503), Fault::Close] {
+        let site = site().await;
+        let gate = site.triton.datacenter.gate();
+        for number in 0..2 {
+            // Prometheus itself, too.
+            site.set(number, Fate { stumbles: true, ..Fate::default() });
+        }
+        gate.stumble(fault.clone());
+        let done = site.update(&[]).await;
+        assert_eq!(done.code, Some(0), "{fault:?}: {done:?}");
+        assert!(gate.stumbled() > 20, "{}", gate.stumbled());
+        assert_eq!(site.state(), wanted, "{fault:?}");
+        assert_eq!(site.writes(), WRITES, "{fault:?}");
+    }
+    let site = site().await;
+    let triton = &site.triton;
+    for front in [triton.sapi.handle.front(), triton.vmapi.handle.front()] {
+        front.add_fault("/", None, Fault::Status(503));
+        let began = Instant::now();
+        for ended in [site.update(&[]).await, site.rollback().await] {
+            assert_eq!(ended.code, Some(1), "{ended:?}");
+            assert!(ended.stderr.contains("(request "), "{ended:?}");
+        }
+        assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+        front.clear_faults();
+    }
+    assert_eq!(site.writes(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

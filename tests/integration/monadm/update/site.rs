@@ -6,6 +6,7 @@
 //! as a Prometheus does: as long as its zone runs, since that got its root,
 //! with the data of its delegate dataset. The real one is in `e2e::upgrade`.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -46,6 +47,8 @@ pub(super) struct Fate {
     pub(super) dead: bool,
     /// It answers nothing after so many were told that it is well.
     pub(super) dead_after: Option<usize>,
+    /// Each question is not answered the first time.
+    pub(super) stumbles: bool,
 }
 
 /// One that answers.
@@ -55,6 +58,8 @@ struct Prometheus {
     fate: Mutex<Fate>,
     /// How often it was asked whether it is well.
     asked: AtomicUsize,
+    /// What it stumbled over.
+    stumbled: Mutex<BTreeSet<String>>,
     /// Root and time of the last start; whether it is the first one.
     run: Mutex<Option<(uuid::Uuid, SystemTime, bool)>>,
 }
@@ -101,6 +106,7 @@ impl Site {
                 datacenter: Arc::clone(datacenter),
                 fate: Mutex::default(),
                 asked: AtomicUsize::default(),
+                stumbled: Mutex::default(),
                 run: Mutex::default(),
             });
             prometheus.look();
@@ -145,8 +151,12 @@ impl Site {
     }
 
     pub(super) async fn rollback(&self) -> Ended {
-        let words = ["rollback", "prometheus", "--yes", "--patience", "3"];
-        self.run(&words).await
+        self.run(&self.back()).await
+    }
+
+    /// The words of a rollback, asking nobody.
+    pub(super) fn back(&self) -> [&'static str; 5] {
+        ["rollback", "prometheus", "--yes", "--patience", "3"]
     }
 
     /// Each zone's image, and the service's.
@@ -275,6 +285,13 @@ impl Prometheus {
 async fn answer(State(own): State<Arc<Prometheus>>, uri: Uri) -> Response {
     if uri.path() == "/-/healthy" {
         own.asked.fetch_add(1, Ordering::Relaxed);
+    }
+    let first = || {
+        let path = uri.path().to_owned();
+        own.stumbled.lock().unwrap().insert(path)
+    };
+    if own.fate.lock().unwrap().stumbles && first() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     let Some(shown) = own.look() else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();

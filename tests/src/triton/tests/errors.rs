@@ -117,6 +117,67 @@ async fn what_is_wrong_for_good_may_be_a_500() {
 }
 
 #[tokio::test]
+async fn who_does_not_run_again_tries_again_what_may_be_tried() {
+    let rig = Rig::start().await;
+    let client = http(LIMIT).retrying();
+    let vmapi = Vmapi::new(client.clone(), &rig.triton.vmapi.url());
+    let front = rig.triton.vmapi.handle.front();
+    let cns = uuid(ids::CNS0);
+    let alias = object(json!({"alias": "other"}));
+    let tags = object(json!({"a": "b"}));
+    let asked = || std::mem::take(&mut front.requests()).len();
+    for fault in [502, 503, 504]
+        .map(Fault::Status)
+        .into_iter()
+        .chain([Fault::Close, Fault::Refusal(503, None)])
+    {
+        for (failing, tries) in [(0, 1), (1, 2), (2, 3), (9, 3)] {
+            let fails = |front: &crate::http::Front| {
+                front.clear_faults();
+                front.clear_log();
+                front.add_fault("/vms", Some(failing), fault.clone());
+            };
+            fails(front);
+            let read = vmapi.vm(cns, None).await;
+            let of = format!("{fault:?} {failing}: {read:?}");
+            assert_eq!((read.is_ok(), asked()), (failing < 3, tries), "{of}");
+            // The last of them is what the log of VMAPI has, as of all.
+            if let Err(error) = read {
+                let id = front.requests()[2].headers["x-request-id"].clone();
+                assert!(said(&error).contains(&id), "{of}");
+                assert!(!error.is_passing(), "{of}");
+            }
+            fails(front);
+            let set = vmapi.update(cns, admin(), &alias).await;
+            assert_eq!((set.is_ok(), asked()), (failing < 3, tries), "{of}");
+            // Who makes it looks first.
+            fails(front);
+            let once = vmapi.add_tags(cns, admin(), &tags).await;
+            assert_eq!((once.is_ok(), asked()), (failing == 0, 1), "{of}");
+            assert!(once.is_ok() || once.unwrap_err().is_passing(), "{of}");
+        }
+    }
+    for fault in [Fault::Status(500), Fault::Garbage, Fault::Status(409)] {
+        front.set_fault(fault);
+        front.clear_log();
+        assert!(vmapi.vm(cns, None).await.is_err());
+        assert_eq!(asked(), 1, "for good");
+    }
+    // All tries have the time of one; a loop has its own pace.
+    front.set_fault(Fault::Slow(Duration::from_secs(60)));
+    let hasty = client.lasting(Duration::from_millis(300));
+    let hasty = Vmapi::new(hasty, &rig.triton.vmapi.url());
+    let began = std::time::Instant::now();
+    let late = hasty.vm(cns, None).await.unwrap_err();
+    assert!(said(&late).contains("timed out"), "{}", said(&late));
+    assert!(began.elapsed() < Duration::from_secs(30));
+    front.set_fault(Fault::Close);
+    front.clear_log();
+    assert!(rig.vmapi.vm(cns, None).await.is_err());
+    assert_eq!(asked(), 1);
+}
+
+#[tokio::test]
 async fn the_nth_change_fails_as_chosen() {
     let rig = Rig::start().await;
     let gate = rig.triton.datacenter.gate();

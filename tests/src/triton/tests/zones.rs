@@ -248,7 +248,7 @@ async fn nics_and_metadata_are_changed_by_jobs() {
     rig.triton.datacenter.stock().job_polls = 2;
     let cns = uuid(ids::CNS0);
     let manta = rig.napi.networks("manta").await.unwrap();
-    let added = rig.vmapi.add_nics(cns, admin(), &[manta[0].uuid]).await;
+    let added = rig.vmapi.add_nic(cns, admin(), manta[0].uuid, false).await;
     rig.wait(added.unwrap().job_uuid).await;
     let vm = rig.vm(cns).await;
     let new = &vm.nics[1];

@@ -136,7 +136,7 @@ impl<'a> Session<'a> {
         patience: Duration,
     ) -> Result<Sources> {
         if urls.is_empty() {
-            let http = Http::new(patience, None);
+            let http = Http::new(patience, None).retrying();
             return Ok(Sources::of(&http, &self.rosters(SERVICE).await?));
         }
         let secure = urls.iter().any(|url| url.starts_with("https:"));
@@ -145,7 +145,7 @@ impl<'a> Session<'a> {
                 .context("whom this system trusts")?,
             false => Http::new(patience, None),
         };
-        Ok(Sources::at(&http, urls))
+        Ok(Sources::at(&http.retrying(), urls))
     }
 
     /// Servers to be asked how they fare.

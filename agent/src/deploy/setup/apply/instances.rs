@@ -15,6 +15,7 @@ use crate::deploy::roster::admin_ip;
 use crate::deploy::setup::SetupError;
 use crate::deploy::setup::journal::Pending;
 use crate::deploy::setup::step::{Named, NewZone};
+use crate::triton::Tries;
 use crate::triton::job::JobError;
 use crate::triton::sapi::NewInstance;
 use crate::triton::vmapi::Vm;
@@ -199,19 +200,38 @@ impl Hands<'_> {
         zone: &Named,
         quota_gib: u64,
     ) -> Result<(), SetupError> {
+        let change = ("quota", json!(quota_gib));
+        let done = |vm: &Vm| vm.quota >= quota_gib;
+        self.change(zone, "raise the quota of a zone", change, done).await
+    }
+
+    pub(super) async fn enable_firewall(
+        &self,
+        zone: &Named,
+    ) -> Result<(), SetupError> {
+        let (what, change) =
+            ("switch a firewall on", ("firewall_enabled", json!(true)));
+        self.change(zone, what, change, |vm| vm.firewall_enabled).await
+    }
+
+    /// Changes one thing of a zone; `done` says whether it is so.
+    async fn change(
+        &self,
+        zone: &Named,
+        what: &'static str,
+        (key, value): (&str, Value),
+        done: impl Fn(&Vm) -> bool,
+    ) -> Result<(), SetupError> {
         let vmapi = &self.apis.vmapi;
-        let change = [("quota".to_owned(), json!(quota_gib))];
-        let change = change.into_iter().collect();
+        let change = [(key.to_owned(), value)].into_iter().collect();
         let begun = vmapi.update(zone.uuid, self.apis.admin, &change).await;
-        let begun = begun.map_err(api("raise a quota"))?;
-        let ended = vmapi.wait(begun.job_uuid, EVERY, self.patience).await;
+        let job = begun.map_err(api(what))?.job_uuid;
+        let ended = vmapi.wait(job, EVERY, self.patience).await;
         let vm = self.vm(zone.uuid).await?;
         match ended {
-            Err(source) if vm.is_none_or(|vm| vm.quota < quota_gib) => {
-                Err(SetupError::Job {
-                    what: format!("raise the quota of {}", zone.alias),
-                    source,
-                })
+            Err(source) if !vm.is_some_and(|vm| done(&vm)) => {
+                let what = format!("{what}: {}", zone.alias);
+                Err(SetupError::Job { what, source })
             }
             _ => Ok(()),
         }
@@ -256,6 +276,7 @@ impl Hands<'_> {
         zone: &Named,
         nic_tag: &str,
         network: Uuid,
+        primary: bool,
     ) -> Result<(), SetupError> {
         let has = |vm: &Vm| vm.nics.iter().any(|nic| nic.nic_tag == nic_tag);
         if has(&self.running(zone).await?) {
@@ -268,7 +289,8 @@ impl Hands<'_> {
             Some(job) => job,
             None => {
                 let owner = self.apis.admin;
-                let begun = vmapi.add_nics(zone.uuid, owner, &[network]).await;
+                let uuid = zone.uuid;
+                let begun = vmapi.add_nic(uuid, owner, network, primary).await;
                 begun.map_err(api("add a NIC"))?.job_uuid
             }
         };
@@ -277,13 +299,7 @@ impl Hands<'_> {
         if vm.as_ref().is_some_and(|vm| vm.state == "stopped") {
             // It was stopped for the NIC, and the job did not come so far as
             // to start it again.
-            let begun = vmapi.start_vm(zone.uuid, self.apis.admin).await;
-            let job = begun.map_err(api("start a zone"))?.job_uuid;
-            let started = vmapi.wait(job, EVERY, self.patience).await;
-            started.map_err(|source| SetupError::Job {
-                what: format!("start {}", zone.alias),
-                source,
-            })?;
+            self.start(zone).await?;
         }
         match ended {
             Err(source) if !vm.is_some_and(|vm| has(&vm)) => {
@@ -294,6 +310,30 @@ impl Hands<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Starts a zone that is stopped.
+    async fn start(&self, zone: &Named) -> Result<(), SetupError> {
+        let vmapi = &self.apis.vmapi;
+        let mut tries = Tries::new();
+        let job = loop {
+            match vmapi.start_vm(zone.uuid, self.apis.admin).await {
+                Ok(begun) => break begun.job_uuid,
+                Err(error) if error.is_passing() && tries.another().await => {
+                    // It was begun all the same.
+                    let vm = self.vm(zone.uuid).await?;
+                    if vm.is_none_or(|vm| vm.state != "stopped") {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(api("start a zone")(error)),
+            }
+        };
+        let started = vmapi.wait(job, EVERY, self.patience).await;
+        started.map_err(|source| SetupError::Job {
+            what: format!("start {}", zone.alias),
+            source,
+        })
     }
 
     async fn vm(&self, uuid: Uuid) -> Result<Option<Vm>, SetupError> {
