@@ -9,6 +9,7 @@ mod manta;
 mod post_setup;
 mod shard;
 mod site;
+mod split;
 mod status;
 mod update;
 
