@@ -189,6 +189,11 @@ fn room(out: &mut Text, zone: &RoomPart) {
     ] {
         out.one(name, "gauge", help, value);
     }
+    let name = "config_agent_data_info";
+    out.family(name, "gauge", "Id of the zone's data; 0 when unreadable.");
+    let id = zone.data_id.as_deref();
+    let known = u8::from(id.is_some());
+    out.sample(name, &[("id", id.unwrap_or_default())], known);
     out.one(
         "config_agent_zone_cpu_cap_cores",
         "gauge",

@@ -69,6 +69,8 @@ pub struct Board {
     pub role: String,
     /// SAPI's base URL.
     pub sapi_url: String,
+    /// Id of the zone's data; or why it is not known.
+    pub data_id: Result<String, String>,
     /// How polling goes.
     pub poll: watch::Receiver<PollStatus>,
     /// How the walk goes.
@@ -252,7 +254,7 @@ impl Board {
                 not_modified: poll.not_modified,
                 missed_by_etag: poll.missed_by_etag,
             },
-            zone: RoomPart::new(&walk),
+            zone: RoomPart::new(&walk, self.data_id.as_ref().ok()),
             walk: WalkPart {
                 age_seconds: walk.at.map(age),
                 took_ms: u64::try_from(walk.took.as_millis())
@@ -293,6 +295,7 @@ impl Board {
             upstreams: names::upstreams(self.names.as_ref()),
             names: names::part(self.names.as_ref()),
         };
+        report.warnings.extend(self.data_id.clone().err());
         if let Some(failures) = &self.peer_failures {
             report.warnings.extend(peers::warnings(&failures.borrow()));
         }

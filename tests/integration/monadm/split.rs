@@ -3,8 +3,8 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! Thanos whose components run in zones of their own: one that answers no
-//! query is well by its agent's word, and the same components stand in for each
-//! other.
+//! query is well by its agent's word, the same components stand in for each
+//! other, and data that did not come back is seen by its id.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
@@ -18,7 +18,7 @@ use localdc::datacenter::{Datacenter, Nic, Vm, Zone};
 use localdc::loopback::own_address;
 use localdc::sapi::Kind;
 use localdc::triton::{Triton, facts, ids};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -38,7 +38,11 @@ struct Thanos {
     uuid: String,
     datacenter: Arc<Datacenter>,
     components: &'static [&'static str],
+    /// Its root when all began.
+    root: uuid::Uuid,
     ill: Mutex<BTreeSet<&'static str>>,
+    /// Its delegate dataset comes back empty from a reprovision.
+    loses_data: Mutex<bool>,
 }
 
 struct Site {
@@ -85,10 +89,12 @@ impl Site {
             triton.sapi.handle.put(Kind::Instance, instance);
             let address = zone(datacenter, &uuid, &alias);
             let thanos = Arc::new(Thanos {
+                root: datacenter.stock().zone(&uuid).root,
                 uuid,
                 datacenter: Arc::clone(datacenter),
                 components,
                 ill: Mutex::default(),
+                loses_data: Mutex::default(),
             });
             let queries = components.contains(&"query").then_some(10902);
             for port in queries.into_iter().chain([9165]) {
@@ -165,12 +171,19 @@ impl Thanos {
     /// What its agent says.
     fn metrics(&self) -> String {
         let ill = self.ill.lock().unwrap();
+        let zone = self.datacenter.stock().zone(&self.uuid);
+        let lost = *self.loses_data.lock().unwrap() && zone.root != self.root;
+        let id = if lost { zone.root } else { zone.data.unwrap() };
         let up = self.components.iter().map(|name| {
             let up = u8::from(!ill.contains(name));
             format!("config_agent_daemon_up{{daemon=\"thanos-{name}\"}} {up}\n")
         });
-        let up: String = up.collect();
-        format!("config_agent_healthy 1\n{up}")
+        format!(
+            "config_agent_healthy 1\n{}\
+             config_agent_data_info{{id=\"{}\"}} 1\n",
+            up.collect::<String>(),
+            id.simple()
+        )
     }
 }
 
@@ -233,4 +246,37 @@ async fn a_component_that_is_down_is_told_and_its_partner_let_be() {
     let said = "thanos2 is not well after 3 s";
     assert!(failed.stderr.contains(said), "{failed:?}");
     assert_eq!(site.images(), [OLD, OLD, NEW]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_does_not_come_back_is_seen_by_its_id() {
+    let site = Site::new(&[QUERY, BEHIND]).await;
+    *site.all[0].loses_data.lock().unwrap() = true;
+    let failed = site.update().await;
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let said = "thanos0: its data is gone: saw data ";
+    assert!(failed.stderr.contains(said), "{failed:?}");
+    assert!(failed.stderr.contains("monadm rollback thanos"), "{failed:?}");
+    assert_eq!(site.images(), [NEW, OLD]);
+
+    // A run that was killed before it could look would have left the same.
+    let again = site.update().await;
+    let said = "fault: thanos0: saw no data from before its update";
+    assert!(again.stdout.contains(said), "{again:?}");
+    assert_eq!(site.images(), [NEW, OLD]);
+
+    // Back is with the data that there is.
+    let words = ["rollback", "thanos", "--yes", "--patience", "3"];
+    let sapi = site.triton.sapi.url();
+    let before: Value = service(&site)["metadata"]["monadm_update"].clone();
+    assert_eq!(before["data"].as_object().unwrap().len(), 2, "{before}");
+    let back = monadm(&sapi, &words).await;
+    assert_eq!(back.code, Some(1), "it is lost again: {back:?}");
+    *site.all[0].loses_data.lock().unwrap() = false;
+    assert_eq!(monadm(&sapi, &words).await.code, Some(0));
+    assert_eq!(site.images(), [OLD, OLD]);
+}
+
+fn service(site: &Site) -> Map<String, Value> {
+    site.triton.sapi.handle.get(Kind::Service, SERVICE).unwrap()
 }
