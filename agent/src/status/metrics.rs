@@ -70,6 +70,14 @@ pub(super) fn render(report: &StatusReport) -> String {
         "Since the configuration in force was first seen.",
         r.sapi.revision_age_seconds,
     );
+    if let (Some(revision), Some(shared)) =
+        (&r.sapi.revision, &r.sapi.shared_revision)
+    {
+        let name = "config_agent_revision_info";
+        let help = "The configuration in force, whole and without instance.";
+        out.family(name, "gauge", help);
+        out.sample(name, &[("revision", revision), ("shared", shared)], 1);
+    }
     out.one(
         "config_agent_passes_total",
         "counter",

@@ -148,6 +148,10 @@ pub struct SapiPart {
     pub url: String,
     /// SHA-256 of the configuration in force.
     pub revision: Option<String>,
+    /// The same without instance and server: equal where instances of a
+    /// service have no metadata of their own.
+    #[serde(default)]
+    pub shared_revision: Option<String>,
     /// `sapi` or `disk`.
     pub origin: Option<String>,
     /// Seconds since that revision was first seen.
@@ -239,6 +243,7 @@ impl Board {
             sapi: SapiPart {
                 url: self.sapi_url.clone(),
                 revision: walk.revision.clone(),
+                shared_revision: walk.shared.clone(),
                 origin: walk.origin.map(|origin| {
                     match origin {
                         Origin::Sapi => "sapi",
