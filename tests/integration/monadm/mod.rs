@@ -32,6 +32,14 @@ struct Ended {
     stderr: String,
 }
 
+impl Ended {
+    /// What it printed, wherever its lines end: they are a terminal's.
+    fn flat(&self) -> String {
+        let words: Vec<&str> = self.stdout.split_whitespace().collect();
+        words.join(" ")
+    }
+}
+
 fn program() -> PathBuf {
     let beside = Path::new(env!("CARGO_BIN_EXE_localdc"));
     let program = beside.with_file_name("monadm");
