@@ -6,6 +6,7 @@
 //! together. The first that ends takes the rest with it; the service manager
 //! starts us again.
 
+mod data;
 mod doors;
 mod loops;
 mod start;
@@ -61,8 +62,15 @@ async fn run_on(
     now: mpsc::Receiver<()>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let Prepared { config, config_path, host, facts, sapi_url, lock: _lock } =
-        persevere(&stop, async || prepare(start.clone(), GRACE).await).await?;
+    let Prepared {
+        config,
+        config_path,
+        host,
+        facts,
+        sapi_url,
+        data_id,
+        lock: _lock,
+    } = persevere(&stop, async || prepare(start.clone(), GRACE).await).await?;
     let found_path = config.state_dir.join("found.json");
     let found = watch::Sender::new(Arc::new(discovery::load(&found_path)));
     let first_routes = discovery::routes(&found.borrow(), &facts.zone);
@@ -144,6 +152,7 @@ async fn run_on(
             Err(_) => "no role".to_owned(),
         },
         sapi_url,
+        data_id,
         poll: poller.status(),
         walk: outputs.status.subscribe(),
         probe: probe.status(),
@@ -213,8 +222,15 @@ async fn one_pass(
     start: Start,
     leave_daemons: bool,
 ) -> Result<(bool, WalkStatus), RunError> {
-    let Prepared { config, config_path, host, facts, sapi_url, lock: _lock } =
-        prepare(start, Duration::ZERO).await?;
+    let Prepared {
+        config,
+        config_path,
+        host,
+        facts,
+        sapi_url,
+        lock: _lock,
+        ..
+    } = prepare(start, Duration::ZERO).await?;
     let http = Http::new(config.request_timeout(), None);
     let sapi = Sapi::new(http, &sapi_url);
     let cache = Cache::new(config.state_dir.join("config.json"), write_secret);

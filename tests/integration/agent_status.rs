@@ -127,6 +127,40 @@ async fn pages_verb_and_metrics_tell_the_same_story() {
     assert_eq!(agent.stop().await, Some(0));
 }
 
+/// Whoever puts the zone on another image sees by it whether its data is back.
+#[tokio::test]
+async fn data_has_an_id_that_is_made_once() {
+    let bench = Bench::new().await;
+    bench.plain("a", "etc/a.conf", "{{v}}\n");
+    let id = async || {
+        let agent = bench.start();
+        bench.settle(&agent).await;
+        let (_, report) = bench.page("/status.json").await.unwrap();
+        let report: Value = serde_json::from_str(&report).unwrap();
+        let (_, metrics) = bench.page("/metrics").await.unwrap();
+        assert_eq!(agent.stop().await, Some(0));
+        let id = report["zone"]["data_id"].as_str().unwrap_or_default();
+        let known = u8::from(!id.is_empty());
+        let line = format!("config_agent_data_info{{id=\"{id}\"}} {known}\n");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+        (id.to_owned(), report["warnings"].to_string())
+    };
+    let first = id().await;
+    assert_eq!(first.0.len(), 32, "{first:?}");
+    assert!(!first.1.contains("data"), "{first:?}");
+    assert_eq!(id().await, first);
+    // One that makes no sense is told, and nobody's to make anew.
+    let path = bench.path("state/data-id");
+    fs::write(&path, "0123").unwrap();
+    let (none, told) = id().await;
+    assert_eq!(none, "");
+    assert!(told.contains("saw 4 bytes that are none"), "{told}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "0123");
+    fs::remove_file(&path).unwrap();
+    let (other, _) = id().await;
+    assert!(other.len() == 32 && other != first.0, "{other}");
+}
+
 /// A bench that nobody else may look into, but read.
 async fn open_bench() -> (Bench, String, String) {
     let bench = Bench::prometheus().await;

@@ -69,7 +69,8 @@ FILES
   /opt/triton/config-agent/etc/config.json  configuration
   /opt/triton/config-agent/templates/       templates, a folder each role
   /data/config-agent/                       last good configuration, zones,
-                                            record of applied files
+                                            record of applied files, the id
+                                            of the zone's data
 
 SIGNALS
   HUP         poll SAPI and walk now

@@ -10,10 +10,11 @@
 //! something that is not SAPI never replaces a good config. Fetching and
 //! caching the body is not done here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The config of one instance.
 ///
@@ -151,6 +152,32 @@ impl SapiConfig {
             }
         }
         Ok(Parsed { config: Self { manifests, metadata }, problems })
+    }
+
+    /// The bytes of what instances of a service have in common: all but their
+    /// own uuids, in an order that does not depend on SAPI's. Where an
+    /// instance has metadata or manifests of its own they differ. As secret as
+    /// the config.
+    ///
+    /// Source: sdc-sapi, keys that `GET /configs/:uuid` adds.
+    pub(super) fn shared(&self) -> Vec<u8> {
+        const OWN: [&str; 3] = ["INSTANCE_UUID", "SERVER_UUID", "ZONE_UUID"];
+        let metadata = self.metadata.iter();
+        let metadata: BTreeMap<_, _> =
+            metadata.filter(|(key, _)| !OWN.contains(&key.as_str())).collect();
+        let manifests = self.manifests.iter().map(|one| {
+            let tera = one.engine == ManifestEngine::Tera;
+            let fields = json!([
+                one.path,
+                one.template,
+                tera,
+                one.post_cmd,
+                one.post_cmd_linux
+            ]);
+            (&one.name, fields)
+        });
+        let manifests: BTreeMap<_, _> = manifests.collect();
+        json!([metadata, manifests]).to_string().into_bytes()
     }
 }
 
@@ -300,12 +327,30 @@ impl fmt::Debug for SapiManifest {
 mod tests {
     use std::error::Error as _;
 
-    use serde_json::json;
-
     use super::*;
 
     fn parse(body: &Value) -> Parsed {
         SapiConfig::parse(body.to_string().as_bytes(), 1 << 20).unwrap()
+    }
+
+    #[test]
+    fn a_pair_has_all_but_uuids_in_common() {
+        let manifest = |name: &str, template: &str| json!({"name": name, "path": "/etc/x", "template": template});
+        let (a, b) = (manifest("a", "1"), manifest("b", "2"));
+        let first = json!({"manifests": [a, b], "metadata": {"x": 1, "y": [2],
+            "SERVER_UUID": "s0", "ZONE_UUID": "z0", "INSTANCE_UUID": "z0"}});
+        let shared = |body: &Value| parse(body).config.shared();
+        // Another instance, in whatever order SAPI has things.
+        let second = json!({"metadata": {"INSTANCE_UUID": "z1", "y": [2],
+            "ZONE_UUID": "z1", "x": 1, "SERVER_UUID": "s1"},
+            "manifests": [b, a]});
+        assert_eq!(shared(&second), shared(&first));
+        let mut own = second.clone();
+        own["metadata"]["x"] = json!(2);
+        assert_ne!(shared(&own), shared(&first));
+        let mut own = second;
+        own["manifests"][1] = manifest("a", "3");
+        assert_ne!(shared(&own), shared(&first));
     }
 
     /// The body of the contract sheet, as a real SAPI sent it.

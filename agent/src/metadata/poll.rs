@@ -67,6 +67,8 @@ pub struct Fetched {
     pub parsed: Parsed,
     /// SHA-256 of the body, hex: its revision.
     pub revision: String,
+    /// The same of what instances of its service have in common.
+    pub shared: String,
     /// Where it came from.
     pub origin: Origin,
     /// When it was first seen in this run.
@@ -346,10 +348,18 @@ impl<S: Source> Poller<S> {
 fn fetched(body: Vec<u8>, origin: Origin) -> Result<Fetched, String> {
     let parsed = SapiConfig::parse(&body, CONFIG_LIMIT)
         .map_err(|error| crate::log::chain(&error))?;
-    let digest = ring::digest::digest(&ring::digest::SHA256, &body);
-    let revision =
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Fetched { parsed, revision, origin, since: SystemTime::now(), body })
+    let sha256 = |bytes: &[u8]| -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    Ok(Fetched {
+        revision: sha256(&body),
+        shared: sha256(&parsed.config.shared()),
+        parsed,
+        origin,
+        since: SystemTime::now(),
+        body,
+    })
 }
 
 #[cfg(test)]

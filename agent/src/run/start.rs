@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::data;
 use crate::apply::commit::sweep;
 use crate::config::ConfigFile;
 use crate::dns::DnsError;
@@ -131,6 +132,8 @@ pub(super) struct Prepared {
     pub(super) host: Arc<dyn Host>,
     pub(super) facts: Facts,
     pub(super) sapi_url: String,
+    /// Of the zone's data; or why it is not known.
+    pub(super) data_id: Result<String, String>,
     /// Held as long as we write; gone with the process, however it ends.
     pub(super) lock: Option<File>,
 }
@@ -155,11 +158,20 @@ pub(super) async fn prepare(
         .or_else(|| config.sapi.url.clone())
         .ok_or(RunError::NoSapi)?;
     let lock = lock(&config.state_dir, patience).await?;
-    for name in ["config.json", "applied.json", "found.json", "compactor.json"]
-    {
+    for name in [
+        "config.json",
+        "applied.json",
+        "found.json",
+        "compactor.json",
+        data::FILE,
+    ] {
         sweep(&config.state_dir.join(name));
     }
-    Ok(Prepared { config, config_path, host, facts, sapi_url, lock })
+    let data_id = data::id(&config.state_dir, lock.is_some());
+    if let Err(told) = &data_id {
+        warn!(err.message = %told, "the data's id is not known");
+    }
+    Ok(Prepared { config, config_path, host, facts, sapi_url, data_id, lock })
 }
 
 /// Locks the state folder: files are staged under fixed names, so two writers

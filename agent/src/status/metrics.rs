@@ -70,6 +70,14 @@ pub(super) fn render(report: &StatusReport) -> String {
         "Since the configuration in force was first seen.",
         r.sapi.revision_age_seconds,
     );
+    if let (Some(revision), Some(shared)) =
+        (&r.sapi.revision, &r.sapi.shared_revision)
+    {
+        let name = "config_agent_revision_info";
+        let help = "The configuration in force, whole and without instance.";
+        out.family(name, "gauge", help);
+        out.sample(name, &[("revision", revision), ("shared", shared)], 1);
+    }
     out.one(
         "config_agent_passes_total",
         "counter",
@@ -189,6 +197,11 @@ fn room(out: &mut Text, zone: &RoomPart) {
     ] {
         out.one(name, "gauge", help, value);
     }
+    let name = "config_agent_data_info";
+    out.family(name, "gauge", "Id of the zone's data; 0 when unreadable.");
+    let id = zone.data_id.as_deref();
+    let known = u8::from(id.is_some());
+    out.sample(name, &[("id", id.unwrap_or_default())], known);
     out.one(
         "config_agent_zone_cpu_cap_cores",
         "gauge",

@@ -69,6 +69,8 @@ pub struct Board {
     pub role: String,
     /// SAPI's base URL.
     pub sapi_url: String,
+    /// Id of the zone's data; or why it is not known.
+    pub data_id: Result<String, String>,
     /// How polling goes.
     pub poll: watch::Receiver<PollStatus>,
     /// How the walk goes.
@@ -146,6 +148,10 @@ pub struct SapiPart {
     pub url: String,
     /// SHA-256 of the configuration in force.
     pub revision: Option<String>,
+    /// The same without instance and server: equal where instances of a
+    /// service have no metadata of their own.
+    #[serde(default)]
+    pub shared_revision: Option<String>,
     /// `sapi` or `disk`.
     pub origin: Option<String>,
     /// Seconds since that revision was first seen.
@@ -237,6 +243,7 @@ impl Board {
             sapi: SapiPart {
                 url: self.sapi_url.clone(),
                 revision: walk.revision.clone(),
+                shared_revision: walk.shared.clone(),
                 origin: walk.origin.map(|origin| {
                     match origin {
                         Origin::Sapi => "sapi",
@@ -252,7 +259,7 @@ impl Board {
                 not_modified: poll.not_modified,
                 missed_by_etag: poll.missed_by_etag,
             },
-            zone: RoomPart::new(&walk),
+            zone: RoomPart::new(&walk, self.data_id.as_ref().ok()),
             walk: WalkPart {
                 age_seconds: walk.at.map(age),
                 took_ms: u64::try_from(walk.took.as_millis())
@@ -293,6 +300,7 @@ impl Board {
             upstreams: names::upstreams(self.names.as_ref()),
             names: names::part(self.names.as_ref()),
         };
+        report.warnings.extend(self.data_id.clone().err());
         if let Some(failures) = &self.peer_failures {
             report.warnings.extend(peers::warnings(&failures.borrow()));
         }

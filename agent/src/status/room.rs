@@ -21,10 +21,13 @@ pub struct RoomPart {
     pub data_size_bytes: Option<u64>,
     /// Room left there.
     pub data_available_bytes: Option<u64>,
+    /// Random, made once and kept with the data: of other data another.
+    #[serde(default)]
+    pub data_id: Option<String>,
 }
 
 impl RoomPart {
-    pub(super) fn new(walk: &WalkStatus) -> Self {
+    pub(super) fn new(walk: &WalkStatus, data_id: Option<&String>) -> Self {
         let space = walk.data.as_deref().and_then(crate::host::space);
         Self {
             memory_cap_bytes: walk.caps.memory_bytes,
@@ -32,6 +35,7 @@ impl RoomPart {
             quota_bytes: walk.caps.quota_bytes,
             data_size_bytes: space.map(|space| space.size),
             data_available_bytes: space.map(|space| space.available),
+            data_id: data_id.cloned(),
         }
     }
 }

@@ -50,9 +50,9 @@ pub fn table(report: &StatusReport, colour: bool) -> String {
             "configuration".to_owned(),
             match (&r.sapi.revision, &r.sapi.origin) {
                 (Some(revision), Some(origin)) => format!(
-                    "{:.12} from {origin}, {} old",
-                    revision,
-                    duration(r.sapi.revision_age_seconds)
+                    "{revision:.12} from {origin}, {} old; shared {:.7}",
+                    duration(r.sapi.revision_age_seconds),
+                    r.sapi.shared_revision.as_deref().unwrap_or("-")
                 ),
                 _ => "none yet".to_owned(),
             },

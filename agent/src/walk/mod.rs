@@ -208,6 +208,7 @@ impl Walk {
         let mut status = WalkStatus {
             at: Some(SystemTime::now()),
             revision: Some(fetched.revision.clone()),
+            shared: Some(fetched.shared.clone()),
             origin: Some(fetched.origin),
             since: Some(fetched.since),
             caps: self.facts.caps,

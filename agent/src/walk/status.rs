@@ -41,6 +41,8 @@ pub struct WalkStatus {
     pub took: Duration,
     /// Revision of the configuration it worked from.
     pub revision: Option<String>,
+    /// Revision of what instances of its service have in common.
+    pub shared: Option<String>,
     /// Where that came from.
     pub origin: Option<Origin>,
     /// When that revision was first seen.

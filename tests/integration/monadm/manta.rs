@@ -144,9 +144,9 @@ async fn ours_are_added_and_all_else_is_kept() {
     let planned = site.plan(&file, &["--all"]).await;
     assert_eq!(planned.code, Some(1), "{planned:?}");
     let lines = [first, second].map(|server| {
-        format!("provision 1 prometheus on {server}: image {NEW}")
+        format!("- provision 1 prometheus on {server}: image {NEW}")
     });
-    assert_eq!(planned.stdout, lines.map(|line| line + "\n").concat());
+    assert_eq!(planned.flat(), lines.join(" "));
 
     // Once they are there, nothing is to do; another image reprovisions.
     for server in [first, second] {
@@ -196,7 +196,7 @@ async fn nothing_is_left_out_that_nobody_named() {
     assert!(planned.stdout.starts_with(said), "{planned:?}");
     assert_eq!(planned.code, Some(1), "{planned:?}");
     let planned = site.plan(&more, &["--all"]).await;
-    assert!(planned.stdout.starts_with("provision 1"), "{planned:?}");
+    assert!(planned.stdout.starts_with("- provision 1"), "{planned:?}");
     assert!(!planned.stdout.contains("fault"), "{planned:?}");
 
     // A SAPI without its store has nothing of Manta.
@@ -262,7 +262,7 @@ async fn images_and_services_that_manta_adm_would_refuse_are_said() {
         format!("image {MORAY}: saw none in the datacenter's IMGAPI"),
         format!("image {}: saw name \"core\", wanted", ids::CORE_IMAGE),
     ] {
-        assert!(planned.stdout.contains(&said), "{planned:?}");
+        assert!(planned.flat().contains(&said), "{planned:?}");
     }
     site.triton.sapi.handle.remove(Kind::Service, &service("prometheus"));
     let ended = site.run(&["genconfig"]).await;

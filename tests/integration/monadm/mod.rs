@@ -9,6 +9,7 @@ mod manta;
 mod post_setup;
 mod shard;
 mod site;
+mod split;
 mod status;
 mod update;
 
@@ -29,6 +30,14 @@ struct Ended {
     code: Option<i32>,
     stdout: String,
     stderr: String,
+}
+
+impl Ended {
+    /// What it printed, wherever its lines end: they are a terminal's.
+    fn flat(&self) -> String {
+        let words: Vec<&str> = self.stdout.split_whitespace().collect();
+        words.join(" ")
+    }
 }
 
 fn program() -> PathBuf {

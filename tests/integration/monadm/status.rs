@@ -46,6 +46,12 @@ async fn a_real_agent_is_seen_well_ill_and_gone() {
     let seen = &first["agent"]["seen"];
     assert_eq!(seen["version"], env!("CARGO_PKG_VERSION"), "{first:#}");
     assert!(seen["revision_age_seconds"].is_u64(), "{first:#}");
+    let (_, report) = bench.page("/status.json").await.unwrap();
+    let own: Value = serde_json::from_str(&report).unwrap();
+    for key in ["revision", "shared_revision"] {
+        assert_eq!(seen[key], own["sapi"][key], "{key}");
+        assert_eq!(seen[key].as_str().unwrap().len(), 64, "{first:#}");
+    }
     assert_eq!(first["zone"]["seen"]["hostname"], "headnode");
     assert_eq!(first["zone"]["seen"]["image"]["seen"]["name"], "core");
     // The same clock, whatever the load of this machine.
@@ -54,7 +60,13 @@ async fn a_real_agent_is_seen_well_ill_and_gone() {
 
     let ended = site.run(&["status"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    for words in ["dc1.triton.test", "prometheus0  running  headnode", "well"] {
+    let shared = seen["shared_revision"].as_str().unwrap();
+    for words in [
+        "dc1.triton.test",
+        "prometheus0  running  headnode",
+        &format!("  {}  ", &shared[..7]),
+        "well",
+    ] {
         assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
     }
     assert!(!ended.stdout.contains('\x1b'), "colours in a pipe");
@@ -70,6 +82,28 @@ async fn a_real_agent_is_seen_well_ill_and_gone() {
     let (code, said) = site.json(&["status"]).await;
     let says = "wrong prometheus0: its config-agent does not answer";
     assert_eq!((code, found(&said)), (1, vec![says.into()]), "{said:#}");
+}
+
+#[tokio::test]
+async fn a_pair_with_different_configurations_is_told() {
+    let site = Site::new().await;
+    for n in 0..2 {
+        let shared = n.to_string().repeat(64);
+        let text = agent_says(&format!(
+            "config_agent_revision_info{{revision=\"x\",shared=\"{shared}\"}} 1\n"
+        ));
+        let address = own_address();
+        site.prometheus(n, address);
+        site.answers(address, 9165, Zone::Text(text)).await;
+        site.answers(address, 9090, Zone::Text("ok".into())).await;
+    }
+    let (code, said) = site.json(&["status"]).await;
+    let says = "note prometheus: their configurations differ; right where \
+                SAPI has metadata of an instance's own";
+    assert_eq!((code, found(&said)), (0, vec![says.into()]), "{said:#}");
+    let ended = site.run(&["status"]).await;
+    let line = "prometheus1: shared revision 111111111111, for 120 min";
+    assert!(ended.stdout.contains(line), "{}", ended.stdout);
 }
 
 /// One zone of two, ill in each way, on each of its ports.

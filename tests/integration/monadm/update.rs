@@ -217,7 +217,7 @@ async fn what_cannot_be_is_said_before_anything_is_done() {
         vm.brand = "lx".into();
     });
     let ended = site.update(&["--lose-data"]).await;
-    assert!(ended.stdout.contains("wanted lx-dataset or docker"), "{ended:?}");
+    assert!(ended.flat().contains("wanted lx-dataset or docker"), "{ended:?}");
     assert_eq!(site.writes(), 0);
 }
 

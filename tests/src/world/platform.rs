@@ -80,8 +80,7 @@ impl Platform {
         Self { zones, loses_data, work }
     }
 
-    /// From now on what daemons keep on a delegate dataset does not outlive a
-    /// reprovision.
+    /// From now on nothing on a delegate dataset outlives a reprovision.
     pub fn lose_data(&self) {
         self.loses_data.store(true, Ordering::Relaxed);
     }
@@ -195,8 +194,10 @@ impl Worker {
         if let Some(data) = &data
             && self.loses_data.load(Ordering::Relaxed)
         {
-            let role = role(vm).expect("others are not wanted");
-            let _ = std::fs::remove_dir_all(data.join(role).join("data"));
+            let below = std::fs::read_dir(data).into_iter().flatten();
+            for entry in below.flatten() {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
         }
         let booted = self.boot_on(facts, vm, data).await;
         let (data, booted) = match booted {

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
+use super::screen::harmless;
 use crate::deploy::Apis;
 use crate::deploy::images::Updates;
 use crate::triton::Http;
@@ -87,6 +88,7 @@ impl Source {
 ///
 /// Errors: nobody there, and no `--yes`.
 pub(super) fn confirmed(what: &str) -> Result<bool> {
+    let what = harmless(what);
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         bail!("{what}; say --yes to have it done");

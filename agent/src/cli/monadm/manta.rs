@@ -14,6 +14,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::ask::Connect;
+use super::screen::{hang, tell};
 use crate::deploy::Apis;
 use crate::deploy::images::{self, Updates, Wanted};
 use crate::deploy::manta::{
@@ -124,7 +125,7 @@ fn print(layout: &Layout) -> Result<()> {
 
 fn note(deployed: &Deployed) {
     for note in &deployed.notes {
-        eprintln!("monadm: {note}");
+        tell("monadm: ", note);
     }
 }
 
@@ -265,17 +266,23 @@ async fn plan(args: PlanArgs) -> Result<bool> {
         let said = json!({"changes": changes, "faults": faults});
         say!("{}", serde_json::to_string_pretty(&said)?);
     } else {
-        for change in &shown {
-            say!("{change}");
-        }
-        for fault in &faults {
-            say!("fault: {fault}");
-        }
-        if shown.is_empty() && faults.is_empty() {
-            say!("nothing to do");
-        }
+        say!("{}", listed(&shown, &faults).trim_end());
     }
     Ok(shown.is_empty() && faults.is_empty())
+}
+
+fn listed(changes: &[&Change], faults: &[String]) -> String {
+    let mut out = String::new();
+    for change in changes {
+        hang(&mut out, "- ", &change.to_string());
+    }
+    for fault in faults {
+        hang(&mut out, "fault: ", fault);
+    }
+    if out.is_empty() {
+        out.push_str("nothing to do");
+    }
+    out
 }
 
 /// manta-adm refuses images of other services, and those that are not here.
@@ -295,4 +302,24 @@ async fn image_fault(apis: &Apis, place: &Place) -> Result<Option<String>> {
         )),
         Some(_) => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::monadm::screen::{ODD, assert_fits};
+
+    #[test]
+    fn it_fits_whatever_others_call_their_things() {
+        let place = Place {
+            server: Server::Uuid(Uuid::nil()),
+            service: ODD.to_owned(),
+            shard: Some(ODD.to_owned()),
+            image: Uuid::nil(),
+        };
+        let image = Uuid::nil();
+        let change = Change::Reprovision { from: place, image, count: 1 };
+        assert_fits(&listed(&[&change], &[format!("{ODD}: saw {ODD}")]));
+        assert_eq!(listed(&[], &[]), "nothing to do");
+    }
 }

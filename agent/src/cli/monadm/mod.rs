@@ -110,9 +110,7 @@ pub fn monadm(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             // An API's words are in it.
-            let text = format!("{error:#}");
-            let lines: Vec<_> = text.lines().map(screen::harmless).collect();
-            eprintln!("monadm: {}", lines.join("\n"));
+            screen::tell("monadm: ", &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::ask::{Connect, Source, confirmed};
+use super::screen::{hang, paragraph, tell};
 use super::state::State;
 use crate::deploy::Apis;
 use crate::deploy::images::{Updates, Wanted};
@@ -22,8 +23,6 @@ use crate::deploy::setup::{
 use crate::log::chain;
 use crate::triton::Http;
 
-/// Columns of a terminal.
-const WIDTH: usize = 80;
 /// Longest answer of a zone that is asked whether it is well.
 const HEALTH: Duration = Duration::from_secs(5);
 
@@ -191,7 +190,7 @@ pub(super) async fn post_setup(args: PostSetupArgs) -> Result<bool> {
     };
     let outcome = hands
         .run(&plan, |nth, step| {
-            eprintln!("[{}/{total}] {}", nth + 1, step.what());
+            tell(&format!("[{}/{total}] ", nth + 1), &step.what());
         })
         .await;
     complain(name, &plan, &outcome);
@@ -202,7 +201,8 @@ pub(super) async fn post_setup(args: PostSetupArgs) -> Result<bool> {
         let left: Vec<_> = left.hard().map(setup::Step::what).collect();
         good = left.is_empty();
         if !good {
-            eprintln!("monadm: still to be done: {}", left.join("; "));
+            let left = format!("still to be done: {}", left.join("; "));
+            tell("monadm: ", &left);
         }
     }
     match args.json {
@@ -217,67 +217,53 @@ fn say_json(value: &Value) {
     say!("{value:#}");
 }
 
-fn show(name: &str, plan: &Plan) {
-    match plan.steps.len() {
-        0 => say!("{name} is set up: nothing to do"),
-        count => say!("To set up {name}, {count} steps:\n"),
-    }
+/// What is to be done, and what else to know.
+fn shown(name: &str, plan: &Plan) -> String {
+    let mut out = match plan.steps.len() {
+        0 => format!("{name} is set up: nothing to do\n"),
+        count => format!("To set up {name}, {count} steps:\n\n"),
+    };
     for (nth, step) in plan.steps.iter().enumerate() {
-        fill(&format!("{:>3}. ", nth + 1), &step.what());
+        hang(&mut out, &format!("{:>3}. ", nth + 1), &step.what());
         for why in step.why() {
-            fill("       ", &why);
+            paragraph(&mut out, 7, &why);
         }
     }
     let disturbed: Vec<_> =
         plan.steps.iter().filter_map(setup::Step::disturbs).collect();
     if !disturbed.is_empty() {
-        say!();
+        out.push('\n');
     }
     for what in disturbed {
-        fill("disturbs: ", &what);
+        hang(&mut out, "disturbs: ", &what);
     }
     for note in &plan.notes {
-        fill("note: ", note);
+        hang(&mut out, "note: ", note);
     }
+    out
 }
 
-/// Prints a text after its head, in lines that a terminal holds; what has no
-/// spaces stays whole.
-fn fill(head: &str, text: &str) {
-    let mut line = head.to_owned();
-    let mut begun = false;
-    for word in text.split_whitespace() {
-        if begun && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            say!("{line}");
-            line = " ".repeat(head.chars().count());
-            begun = false;
-        }
-        if begun {
-            line.push(' ');
-        }
-        line.push_str(word);
-        begun = true;
-    }
-    say!("{line}");
+fn show(name: &str, plan: &Plan) {
+    say!("{}", shown(name, plan).trim_end_matches('\n'));
 }
 
 /// What went wrong, what is done, and how to go on.
 fn complain(name: &str, plan: &Plan, outcome: &Outcome) {
     for (nth, error) in &outcome.warnings {
         let what = plan.steps[*nth].what();
-        eprintln!("monadm: {what}: {}; run it again later", chain(error));
+        let said = format!("{what}: {}; run it again later", chain(error));
+        tell("monadm: ", &said);
     }
     let Some((nth, error)) = &outcome.failed else { return };
-    eprintln!("monadm: {}: {}", plan.steps[*nth].what(), chain(error));
-    eprintln!(
-        "monadm: {} of {} steps of {name} are done. Not done:",
-        outcome.done,
-        plan.steps.len()
-    );
+    let what = plan.steps[*nth].what();
+    tell("monadm: ", &format!("{what}: {}", chain(error)));
+    let (done, all) = (outcome.done, plan.steps.len());
+    let said = format!("{done} of {all} steps of {name} are done. Not done:");
+    tell("monadm: ", &said);
     for step in &plan.steps[*nth..] {
-        eprintln!("  {}", step.what());
+        tell("  ", &step.what());
     }
-    eprintln!("monadm: to go on, run it again");
+    tell("monadm: ", "to go on, run it again");
 }
 
 fn summary(name: &str, plan: &Plan, outcome: Option<&Outcome>) -> Value {
@@ -291,4 +277,26 @@ fn summary(name: &str, plan: &Plan, outcome: Option<&Outcome>) -> Value {
         said["failed"] = outcome.failed.as_ref().map_or(Value::Null, fault);
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::monadm::screen::{ODD, assert_fits};
+    use crate::deploy::setup::Step;
+
+    #[test]
+    fn it_fits_whatever_others_call_their_things() {
+        let plan = Plan {
+            steps: vec![Step::ImportImage {
+                uuid: Uuid::nil(),
+                what: ODD.to_owned(),
+                origin_of: None,
+            }],
+            notes: vec![format!("{ODD}: saw {ODD}"), "long ".repeat(30)],
+        };
+        assert_fits(&shown("thanos", &plan));
+        let none = shown("thanos", &Plan::default());
+        assert_eq!(none, "thanos is set up: nothing to do\n");
+    }
 }

@@ -6,6 +6,8 @@
 //! was found. Names come from other machines, so nothing of theirs steers the
 //! terminal.
 
+use std::io::{IsTerminal, Write};
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::deploy::status::{Finding, Weight};
@@ -127,6 +129,21 @@ pub(super) fn table(out: &mut String, rows: &[Row], paint: Paint) {
     }
 }
 
+/// Rows whose first column gives way to the others, which are shown whole as
+/// long as they fit.
+pub(super) fn first_gives_way(rows: &mut [Vec<Cell>]) {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |at: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(at));
+        cells.map(|cell| cell.text.width()).max().unwrap_or(0)
+    };
+    let others: usize = (1..count).map(|at| GAP.len() + width(at)).sum();
+    let room = WIDE.saturating_sub(others).max(NARROW);
+    for first in rows.iter_mut().filter_map(|row| row.first_mut()) {
+        first.text = cut(&first.text, room);
+    }
+}
+
 /// Text in so many columns. What is cut is cut in the middle: names of one
 /// kind differ at their ends.
 pub(super) fn cut(text: &str, width: usize) -> String {
@@ -155,11 +172,22 @@ pub(super) fn cut(text: &str, width: usize) -> String {
 
 /// A paragraph, its lines indented; a word that is too long is broken.
 pub(super) fn paragraph(out: &mut String, indent: usize, text: &str) {
+    hang(out, &" ".repeat(indent), text);
+}
+
+/// A paragraph that begins with a head of ours, its other lines as far in.
+pub(super) fn hang(out: &mut String, head: &str, text: &str) {
+    let indent = head.width();
     let room = WIDE - indent;
     let mut line = String::new();
+    let mut begun = false;
     let mut put = |line: &mut String| {
         if !line.is_empty() {
-            out.push_str(&" ".repeat(indent));
+            match begun {
+                true => out.push_str(&" ".repeat(indent)),
+                false => out.push_str(head),
+            }
+            begun = true;
             out.push_str(line);
             out.push('\n');
             line.clear();
@@ -180,6 +208,30 @@ pub(super) fn paragraph(out: &mut String, indent: usize, text: &str) {
         }
     }
     put(&mut line);
+}
+
+/// Says on standard error what went on or wrong: within the screen where
+/// somebody looks at it, else on a line of its own, for those who search.
+pub(super) fn tell(head: &str, text: &str) {
+    let looked_at = std::io::stderr().is_terminal();
+    // Who does not read it is no reason to stop.
+    let _ = write!(std::io::stderr(), "{}", told(head, text, looked_at));
+}
+
+fn told(head: &str, text: &str, looked_at: bool) -> String {
+    let mut out = String::new();
+    for (nth, line) in text.lines().enumerate() {
+        let words = line.trim_start_matches(' ');
+        let (own, _) = line.split_at(line.len() - words.len());
+        let head = if nth == 0 { head } else { own };
+        match looked_at {
+            true => hang(&mut out, head, words),
+            false => {
+                out.push_str(&format!("{head}{}\n", harmless(words)));
+            }
+        }
+    }
+    out
 }
 
 /// What was found, by weight; `most` findings of each and as many lines of
@@ -222,9 +274,34 @@ pub(super) fn findings(
     }
 }
 
+/// What a test wants of all that is for a screen.
+#[cfg(test)]
+pub(super) fn assert_fits(text: &str) {
+    assert!(!text.contains(['\x1b', '\u{202e}']), "{text:?}");
+    for line in text.lines() {
+        assert!(line.width() <= WIDE, "{line}");
+    }
+}
+
+/// What another machine may call a thing.
+#[cfg(test)]
+pub(super) const ODD: &str = "プロメテウス-\x1b[2J-\u{202e}us-east.example.com-\
+                              1a2b3c4d-überwachung-of-a-name-without-end";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_fits_where_somebody_looks() {
+        let long = format!("{ODD} and {ODD}: {}", "words ".repeat(40));
+        assert_fits(&told("[1/2] ", &long, true));
+        let plain = told("monadm: ", &format!("{long}\n  {ODD}"), false);
+        assert_eq!(plain.lines().count(), 2);
+        assert!(!plain.contains('\x1b'), "{plain:?}");
+        let text = told("monadm: ", "not set up:\n  a: saw b\n", true);
+        assert_eq!(text, "monadm: not set up:\n  a: saw b\n");
+    }
 
     #[test]
     fn what_is_cut_keeps_both_ends_and_fits() {
@@ -260,6 +337,9 @@ mod tests {
     #[test]
     fn paragraphs_and_tables_stay_within_the_screen() {
         let mut out = String::new();
+        hang(&mut out, "note: ", &"long words ".repeat(20));
+        assert!(out.starts_with("note: long"), "{out}");
+        assert!(out.contains("\n      long"), "{out}");
         paragraph(&mut out, 6, &"ü".repeat(200));
         paragraph(&mut out, 6, &"プロ メテ ".repeat(40));
         let wide = |n| Cell::new("プロ".repeat(n));

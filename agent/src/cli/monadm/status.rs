@@ -100,7 +100,7 @@ pub(super) fn exit_code(verdict: Verdict) -> ExitCode {
 
 /// Says why nothing could be looked at.
 pub(super) fn blind(error: &anyhow::Error) -> ExitCode {
-    eprintln!("monadm: {error:#}");
+    super::screen::tell("monadm: ", &format!("{error:#}"));
     ExitCode::from(UNSEEN)
 }
 

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::ask::{Connect, Source, confirmed};
+use super::screen::{
+    self, Cell, Paint, Row, first_gives_way, hang, paragraph, tell,
+};
 use super::state::State;
 use crate::deploy::Apis;
 use crate::deploy::images::{self, Updates, Wanted};
@@ -166,27 +169,30 @@ async fn run(
         return Ok(false);
     }
     let patience = Duration::from_secs(args.patience);
-    let mut tell = |event: Event<'_>| match event {
-        Event::Begins(at, of, step) => eprintln!("[{at}/{of}] {step}"),
+    let mut told = |event: Event<'_>| match event {
+        Event::Begins(at, of, step) => {
+            tell(&format!("[{at}/{of}] "), &step.to_string());
+        }
         Event::Waits(alias, what) => {
-            eprintln!("        {alias}: waiting for {what}");
+            tell("        ", &format!("{alias}: waiting for {what}"));
         }
     };
-    let done = apply(apis, updates, facts, plan, patience, &mut tell).await;
+    let done = apply(apis, updates, facts, plan, patience, &mut told).await;
     // What was done, the datacenter says now.
     let left = gather(apis, &args.service, None).await;
     let error = done.as_ref().err().map(|error| chain(error));
     match &left {
         Ok(left) => show(args, left, None, head, error.as_deref())?,
-        Err(error) => eprintln!("monadm: {}", chain(error)),
+        Err(error) => tell("monadm: ", &chain(error)),
     }
     if let Some(error) = error {
-        eprintln!("monadm: {error}");
-        eprintln!(
-            "monadm: stopped; the other zones are as they were. Run it again \
-             to go on, or go back: monadm rollback {}",
+        tell("monadm: ", &error);
+        let way = format!(
+            "stopped; the other zones are as they were. Run it again to go \
+             on, or go back: monadm rollback {}",
             args.service
         );
+        tell("monadm: ", &way);
     }
     Ok(done.is_ok() && left.is_ok())
 }
@@ -228,35 +234,72 @@ fn table(facts: &Facts, plan: Option<&Plan>, head: &str) -> String {
     let or = |image: Option<Uuid>| {
         image.map_or_else(|| "none".to_owned(), |image| image.to_string())
     };
-    let wide = facts.instances.iter().map(|one| one.alias.len()).max();
-    let wide = wide.unwrap_or(0).max("new zones".len());
-    let mut text =
-        format!("{head}\n\n{:wide$}  {:36}  STATE\n", "ZONE", "IMAGE");
+    let mut text = String::new();
+    for line in head.lines() {
+        let indent = line.len() - line.trim_start().len();
+        paragraph(&mut text, indent, line);
+    }
+    text.push('\n');
+    let row = |cells: [&str; 3]| cells.map(Cell::new).to_vec();
+    let mut rows = vec![row(["ZONE", "IMAGE", "STATE"])];
     for one in &facts.instances {
         let well = if one.unwell.is_some() { ", not well" } else { "" };
-        let (alias, state) = (&one.alias, &one.state);
-        let image = or(one.image);
-        text.push_str(&format!("{alias:wide$}  {image:36}  {state}{well}\n"));
+        let state = format!("{}{well}", one.state);
+        rows.push(row([&one.alias, &or(one.image), &state]));
     }
-    text.push_str(&format!("{:wide$}  {}\n", "new zones", or(facts.image)));
+    rows.push(row(["new zones", &or(facts.image), ""]));
+    first_gives_way(&mut rows);
+    let rows: Vec<Row> = rows.into_iter().map(Row::Cells).collect();
+    screen::table(&mut text, &rows, Paint(false));
     for one in &facts.instances {
         if let Some(why) = &one.unwell {
-            text.push_str(&format!("  {}: {why}\n", one.alias));
+            paragraph(&mut text, 2, &format!("{}: {why}", one.alias));
         }
     }
     let Some(plan) = plan else { return text };
     text.push('\n');
     for (at, step) in (1..).zip(&plan.steps) {
-        text.push_str(&format!("{at:>3}. {step}\n"));
+        hang(&mut text, &format!("{at:>3}. "), &step.to_string());
     }
     for note in &plan.notes {
-        text.push_str(&format!("note: {note}\n"));
+        hang(&mut text, "note: ", note);
     }
     for fault in &plan.faults {
-        text.push_str(&format!("fault: {fault}\n"));
+        hang(&mut text, "fault: ", fault);
     }
     if plan.steps.is_empty() && plan.faults.is_empty() {
         text.push_str("nothing to do\n");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::monadm::screen::{ODD, assert_fits};
+    use crate::deploy::update::{Instance, Step};
+
+    #[test]
+    fn it_fits_whatever_others_call_their_things() {
+        let alias = ODD.to_owned();
+        let instance = Instance {
+            alias: alias.clone(),
+            image: Some(Uuid::nil()),
+            state: "provisioning".to_owned(),
+            unwell: Some(format!("answered 500: {ODD}")),
+            ..Instance::default()
+        };
+        let facts = Facts { instances: vec![instance], ..Facts::default() };
+        let watch = Step::Watch { uuid: Uuid::nil(), alias, data: None };
+        let plan = Plan {
+            steps: vec![watch],
+            faults: vec![format!("{ODD}: saw {ODD}")],
+            notes: vec!["long ".repeat(30)],
+            ..Plan::default()
+        };
+        let text = table(&facts, Some(&plan), &format!("x: y\n  {ODD} z"));
+        assert_fits(&text);
+        let image = Uuid::nil().to_string();
+        assert!(text.contains(&image), "images are whole: {text}");
+    }
 }

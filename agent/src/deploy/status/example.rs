@@ -43,6 +43,8 @@ pub(crate) fn agent(role: &str, daemons: &[&str]) -> AgentSeen {
         version: "0.1.0".to_owned(),
         role: role.to_owned(),
         daemons: daemons.iter().map(|d| ((*d).to_owned(), true)).collect(),
+        revision: Some("0123456789abcdef".repeat(4)),
+        shared_revision: Some("fedcba9876543210".repeat(4)),
         revision_age_seconds: Some(3 * 86_400),
         sapi_age_seconds: Some(30),
         names: [(NAME.to_owned(), names)].into_iter().collect(),

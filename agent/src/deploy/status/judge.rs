@@ -20,6 +20,10 @@ pub use self::instance::{behind, ills, serials};
 /// Shards further apart than this, as most over mean, are worth a look.
 const IMBALANCE: f64 = 1.2;
 
+/// Seconds in which each agent has asked SAPI without an ETag: twice
+/// `fullPollInterval`.
+const SETTLED: u64 = 600;
+
 /// What is wrong, the heaviest first, and the verdict.
 pub fn judge(picture: &Picture) -> (Verdict, Vec<Finding>) {
     let mut found = Vec::new();
@@ -27,6 +31,7 @@ pub fn judge(picture: &Picture) -> (Verdict, Vec<Finding>) {
         instance::instance(picture, one, &mut found);
     }
     groups(picture, &mut found);
+    revisions(picture, &mut found);
     for cns in &picture.cns {
         let says = "CNS does not say which zones it serves";
         match &cns.zones {
@@ -157,6 +162,49 @@ fn groups(picture: &Picture, found: &mut Vec<Finding>) {
                 _ => format!("monadm post-setup {service} --replicas 2"),
             };
             found.push(Finding::note(name, says).mend(mend));
+        }
+    }
+}
+
+/// Who does the same work by different configurations, for longer than agents
+/// need to ask SAPI again: good to know, as instances may have metadata of
+/// their own.
+fn revisions(picture: &Picture, found: &mut Vec<Finding>) {
+    type Member<'a> = (&'a Seen, &'a str, u64);
+    for ((_, service, group), members) in together(picture) {
+        let mut alike: BTreeMap<Vec<&str>, Vec<Member<'_>>> = BTreeMap::new();
+        for one in members {
+            let Some(agent) = one.agent.seen() else { continue };
+            let (Some(shared), Some(age), true) = (
+                agent.shared_revision.as_deref(),
+                agent.revision_age_seconds,
+                ills(agent).is_empty(),
+            ) else {
+                continue;
+            };
+            // Components of Thanos have configurations of their own.
+            let work = agent.daemons.keys().map(String::as_str).collect();
+            alike.entry(work).or_default().push((one, shared, age));
+        }
+        for members in alike.values() {
+            let revisions: BTreeSet<&str> =
+                members.iter().map(|(_, shared, _)| *shared).collect();
+            let settled = members.iter().all(|(.., age)| *age > SETTLED);
+            if revisions.len() < 2 || !settled {
+                continue;
+            }
+            let says = "their configurations differ; right where SAPI has \
+                        metadata of an instance's own";
+            let mut finding = Finding::note(group.unwrap_or(service), says);
+            for (one, shared, age) in members {
+                finding = finding.on(format!(
+                    "{}: shared revision {shared:.12}, for {} min",
+                    one.alias,
+                    age / 60
+                ));
+            }
+            let one = members[0].0.uuid;
+            found.push(finding.mend(format!("sdc-sapi /instances/{one}")));
         }
     }
 }

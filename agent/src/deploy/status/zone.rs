@@ -42,6 +42,10 @@ pub struct AgentSeen {
     pub files_not_in_force: Vec<String>,
     /// Its daemons, and whether they run and are ready.
     pub daemons: BTreeMap<String, bool>,
+    /// SHA-256 of the configuration in force.
+    pub revision: Option<String>,
+    /// The same without the uuids of instance and server.
+    pub shared_revision: Option<String>,
     /// Seconds since the configuration in force was first seen; absent while
     /// there is none.
     pub revision_age_seconds: Option<u64>,
@@ -178,11 +182,11 @@ pub fn read(samples: &Samples) -> AgentSeen {
     let one = |name: &str| samples.one(&format!("config_agent_{name}"));
     let count = |name: &str| one(name).map(whole);
     let flag = |name: &str| one(name).map(|value| value == 1.0);
-    let infos = samples.all("config_agent_info").first();
-    let info = |label: &str| {
-        let value = infos.and_then(|info| info.labels.get(label));
-        value.cloned().unwrap_or_default()
+    let label = |name: &str, label: &str| {
+        let info = samples.all(&format!("config_agent_{name}")).first();
+        info.and_then(|info| info.labels.get(label)).cloned()
     };
+    let info = |name: &str| label("info", name).unwrap_or_default();
     let by = |name: &str, label: &'static str| -> Vec<(String, f64)> {
         let name = format!("config_agent_{name}");
         let found = samples.by(&name, label);
@@ -232,6 +236,8 @@ pub fn read(samples: &Samples) -> AgentSeen {
             .into_iter()
             .map(|(daemon, up)| (daemon, up == 1.0))
             .collect(),
+        revision: label("revision_info", "revision"),
+        shared_revision: label("revision_info", "shared"),
         revision_age_seconds: count("revision_age_seconds"),
         sapi_age_seconds: count("sapi_last_success_age_seconds"),
         sapi_failures: count("sapi_consecutive_failures").unwrap_or(0),

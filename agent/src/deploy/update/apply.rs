@@ -10,6 +10,7 @@
 //! (assumed; its limit is 210 s: a slow server needs a second run).
 
 use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -85,6 +86,14 @@ pub enum UpdateError {
         /// What was there.
         wanted: Vec<String>,
     },
+    /// It came back with other data.
+    #[error("{alias}: {seen}")]
+    Lost {
+        /// The zone.
+        alias: String,
+        /// What is there, and what was.
+        seen: String,
+    },
     /// It has no zone, owner or address any more.
     #[error("{alias}: saw no {what}, wanted one")]
     Gone {
@@ -137,13 +146,14 @@ pub async fn apply(
                 run.change_service(None, Some(&metadata)).await?;
             }
             Step::Script { uuid, .. } => run.script(run.of(*uuid)).await?,
-            Step::Reprovision { uuid, to, .. } => {
-                run.reprovision(run.of(*uuid), *to, tell).await?;
+            Step::Reprovision { uuid, to, data, .. } => {
+                let (instance, data) = (run.of(*uuid), data.as_deref());
+                run.reprovision(instance, *to, data, tell).await?;
             }
-            Step::Watch { uuid, .. } => {
-                let instance = run.of(*uuid);
+            Step::Watch { uuid, data, .. } => {
+                let (instance, data) = (run.of(*uuid), data.as_deref());
                 let address = address(instance)?;
-                run.until_well(instance, address, None, tell).await?;
+                run.until_well(instance, address, None, data, tell).await?;
             }
         }
     }
@@ -223,6 +233,7 @@ impl Run<'_> {
         &self,
         instance: &Instance,
         to: Uuid,
+        data: Option<&str>,
         tell: Tell<'_>,
     ) -> Result<(), UpdateError> {
         let address = address(instance)?;
@@ -242,7 +253,8 @@ impl Run<'_> {
                 (instance.alias.clone(), instance.datasets.clone());
             return Err(UpdateError::Data { alias, seen: now, wanted });
         }
-        self.until_well(instance, address, before.as_ref(), tell).await
+        let before = before.as_ref();
+        self.until_well(instance, address, before, data, tell).await
     }
 
     /// Puts a zone on another image, unless it is on it. `before` is what was
@@ -374,14 +386,31 @@ impl Run<'_> {
         instance: &Instance,
         address: IpAddr,
         before: Option<&Before>,
+        data: Option<&str>,
         tell: Tell<'_>,
     ) -> Result<(), UpdateError> {
         let service = &self.facts.service;
-        let look =
-            async || sight::well(&self.http, service, address, before).await;
+        let lost = OnceLock::new();
+        let look = async || {
+            let known = match data {
+                Some(wanted) => sight::lost(&self.http, address, wanted).await,
+                None => Ok(None),
+            };
+            if let Ok(Some(gone)) = known {
+                // That does not pass.
+                let _ = lost.set(gone);
+                return Ok(());
+            }
+            sight::well(&self.http, service, address, before).await?;
+            known.map(drop)
+        };
         let what = "it to be as well as before";
         let waited = self.until(look, &instance.alias, what, tell).await;
-        waited.map_err(|seen| self.unwell(instance, seen))
+        waited.map_err(|seen| self.unwell(instance, seen))?;
+        let alias = || instance.alias.clone();
+        lost.into_inner().map_or(Ok(()), |seen| {
+            Err(UpdateError::Lost { alias: alias(), seen })
+        })
     }
 
     fn unwell(&self, instance: &Instance, seen: String) -> UpdateError {

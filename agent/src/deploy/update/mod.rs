@@ -89,6 +89,9 @@ pub struct Instance {
     /// It has nothing from before its daemon started; `None`, where that is
     /// not to be seen.
     pub fresh: Option<bool>,
+    /// The id of what its delegate dataset holds; `None` without one, and
+    /// where its agent is silent or older.
+    pub data: Option<String>,
     /// Its delegate datasets.
     pub datasets: Vec<String>,
     /// The user-script it should have, where it has another.
@@ -136,6 +139,13 @@ pub async fn gather(
         instance.unwell = unwell(&http, service, &instance).await;
         if let (None, Some(address)) = (&instance.unwell, instance.address) {
             instance.fresh = sight::fresh(&http, service, address).await;
+        }
+        // One whose daemon is ill may lose data, too.
+        if let (false, "running", Some(address)) =
+            (instance.datasets.is_empty(), &*instance.state, instance.address)
+        {
+            let id = sight::data_id(&http, address).await;
+            instance.data = id.ok().flatten();
         }
         instances.push(instance);
     }

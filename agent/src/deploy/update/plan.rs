@@ -67,6 +67,8 @@ pub enum Step {
         alone: bool,
         /// It serves nobody now.
         unwell: bool,
+        /// The id of the data that it must have then, where that is known.
+        data: Option<String>,
     },
     /// A zone has its image and is not well: wait for it.
     Watch {
@@ -74,6 +76,8 @@ pub enum Step {
         uuid: Uuid,
         /// What people call it.
         alias: String,
+        /// The id of the data that it must have, where that is known.
+        data: Option<String>,
     },
 }
 
@@ -133,9 +137,16 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Plan {
                     "alone: nobody stands in for {alias} while it is down"
                 ));
             }
-            let step =
-                Step::Reprovision { uuid, alias, from, to, alone, unwell };
-            zones.push(step);
+            let data = data(facts, goal, instance);
+            zones.push(Step::Reprovision {
+                uuid,
+                alias,
+                from,
+                to,
+                alone,
+                unwell,
+                data,
+            });
         } else if is_emptied(facts, goal, instance) {
             plan.faults.push(format!(
                 "{alias}: saw no data from before its update, wanted what it \
@@ -143,7 +154,8 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Plan {
                 facts.service
             ));
         } else if instance.unwell.is_some() {
-            zones.push(Step::Watch { uuid, alias });
+            let data = data(facts, goal, instance);
+            zones.push(Step::Watch { uuid, alias, data });
         }
     }
     let wanted = match goal {
@@ -189,8 +201,26 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Plan {
 fn is_emptied(facts: &Facts, goal: &Goal, instance: &Instance) -> bool {
     let Goal::To { image, .. } = goal else { return false };
     let record = facts.record.as_ref().filter(|one| one.image == *image);
-    let kept = record.is_some_and(|one| one.kept.contains(&instance.uuid));
-    facts.image != Some(*image) && kept && instance.fresh == Some(true)
+    let Some(record) = record else { return false };
+    let kept = record.kept.contains(&instance.uuid);
+    let empty = kept && instance.fresh == Some(true);
+    let (had, has) = (record.data.get(&instance.uuid), &instance.data);
+    let other = had.is_some() && has.is_some() && had != has.as_ref();
+    facts.image != Some(*image) && (empty || other)
+}
+
+/// The id of the data that a zone must have in the end. Back is with what it
+/// has, and to an agent that says so.
+fn data(facts: &Facts, goal: &Goal, instance: &Instance) -> Option<String> {
+    match goal {
+        Goal::To { image, .. } => {
+            Record::before(facts, *image).data.remove(&instance.uuid)
+        }
+        Goal::Back => {
+            let had = facts.record.as_ref()?.data.get(&instance.uuid)?;
+            Some(instance.data.as_ref().unwrap_or(had).clone())
+        }
+    }
 }
 
 fn ordered(instances: &[Instance]) -> Vec<&Instance> {
@@ -286,12 +316,23 @@ impl Step {
             Self::Record(record) => json!({"record": record.json()}),
             Self::ServiceImage { from, to } => json!({"from": from, "to": to}),
             Self::ServiceScript(_) => json!({}),
-            Self::Script { uuid, alias } | Self::Watch { uuid, alias } => {
+            Self::Script { uuid, alias } => {
                 json!({"uuid": uuid, "alias": alias})
             }
-            Self::Reprovision { uuid, alias, from, to, alone, unwell } => {
-                json!({"uuid": uuid, "alias": alias,
-                    "from": from, "to": to, "alone": alone, "unwell": unwell})
+            Self::Watch { uuid, alias, data } => {
+                json!({"uuid": uuid, "alias": alias, "data": data})
+            }
+            Self::Reprovision {
+                uuid,
+                alias,
+                from,
+                to,
+                alone,
+                unwell,
+                data,
+            } => {
+                json!({"uuid": uuid, "alias": alias, "from": from, "to": to,
+                    "alone": alone, "unwell": unwell, "data": data})
             }
         };
         said["do"] = self.kind().into();

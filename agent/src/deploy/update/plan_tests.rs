@@ -120,6 +120,45 @@ proptest! {
 }
 
 #[test]
+fn data_must_come_back_where_the_agent_on_the_other_image_says_which() {
+    let mut facts = Facts {
+        image: Some(Uuid::from_u128(0xa)),
+        instances: vec![instance(0, 0xa, 0, false)],
+        ..Facts::default()
+    };
+    let wanted = |facts: &Facts, goal: &Goal| {
+        let steps = plan(facts, goal).steps;
+        let mut all = steps.into_iter().filter_map(|step| match step {
+            Step::Reprovision { data, .. } | Step::Watch { data, .. } => {
+                Some(data)
+            }
+            _ => None,
+        });
+        all.next().expect("a zone is touched")
+    };
+    let some = |id: &str| Some(id.to_owned());
+    // An older agent before: nothing is asked, of the way back either.
+    assert_eq!(wanted(&facts, &goal()), None);
+    let mut older = done(&facts, &plan(&facts, &goal()).steps);
+    older.instances[0].data = some("new");
+    assert_eq!(wanted(&older, &Goal::Back), None);
+
+    facts.instances[0].data = some("old");
+    assert_eq!(wanted(&facts, &goal()), some("old"));
+    let mut there = done(&facts, &plan(&facts, &goal()).steps[..2]);
+    assert_eq!(there.instances[0].image, Some(NEW));
+    there.instances[0].unwell = Some("it is dead".to_owned());
+    there.instances[0].data = None;
+    assert_eq!(wanted(&there, &goal()), some("old"));
+    assert_eq!(wanted(&there, &Goal::Back), some("old"));
+    // Other data there: no step but the way back, with what it has now.
+    there.instances[0].data = some("new");
+    let faults = plan(&there, &goal()).faults;
+    assert!(faults[0].contains("saw no data from before"), "{faults:?}");
+    assert_eq!(wanted(&there, &Goal::Back), some("new"));
+}
+
+#[test]
 fn a_plan_reads_as_what_will_be_done() {
     let mut all = [(0, 0), (1, 0), (2, 1)]
         .map(|(number, group)| instance(number, 0xa, group, number == 1));

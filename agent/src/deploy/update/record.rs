@@ -30,6 +30,9 @@ pub struct Record {
     /// Zones that had data.
     #[serde(default)]
     pub kept: BTreeSet<Uuid>,
+    /// Ids of their data, where agents said them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<Uuid, String>,
     /// The service's user-script, where the update gave it another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
@@ -62,6 +65,16 @@ impl Record {
                 && instance.fresh == Some(false)
         });
         let kept = kept.map(|instance| instance.uuid).collect();
+        let data = facts.instances.iter().filter_map(|instance| {
+            let had = || old?.data.get(&instance.uuid).cloned();
+            let now = instance.data.clone();
+            let id = match instance.image == Some(image) {
+                true => had().or(now),
+                false => now.or_else(had),
+            };
+            Some((instance.uuid, id?))
+        });
+        let data = data.collect();
         let service = match (facts.image == Some(image), old) {
             (true, Some(old)) => old.service,
             _ => facts.image,
@@ -70,7 +83,7 @@ impl Record {
             Some(_) => facts.own_script.clone(),
             None => old.and_then(|old| old.script.clone()),
         };
-        Self { image, service, zones: zones.collect(), kept, script }
+        Self { image, service, zones: zones.collect(), kept, data, script }
     }
 
     /// Where a zone goes back to. One made since has the image that the
@@ -123,6 +136,29 @@ mod tests {
         (facts.own_script, facts.script) = (script("new"), None);
         assert_eq!(Record::before(&facts, B).script, script("old"));
         assert_eq!(Record::before(&facts, C).script, None);
+    }
+
+    #[test]
+    fn the_data_that_a_zone_had_is_what_it_had_on_its_old_image() {
+        let id = |of: &Record, zone| of.data.get(&zone).cloned();
+        let zone = Uuid::from_u128(1);
+        let mut facts = facts([A, A], A, None);
+        assert!(Record::before(&facts, B).data.is_empty());
+        facts.instances[0].data = Some("first".to_owned());
+        let first = Record::before(&facts, B);
+        assert_eq!(id(&first, zone), Some("first".to_owned()));
+        // Down, and up on the other image with other data.
+        facts.record = Some(first);
+        for now in [None, Some("other".to_owned())] {
+            facts.instances[0].image = Some(B);
+            facts.instances[0].data = now;
+            let again = Record::before(&facts, B);
+            assert_eq!(id(&again, zone), Some("first".to_owned()));
+        }
+        // Back with it: that is what must not be lost now.
+        facts.instances[0].image = Some(A);
+        let later = Record::before(&facts, B);
+        assert_eq!(id(&later, zone), Some("other".to_owned()));
     }
 
     fn zones(record: &Record) -> Vec<Uuid> {

@@ -3,8 +3,8 @@
 // file, You can obtain one at https://mozilla.org/MPL/2.0/.
 
 //! What an instance shows of itself: since when its daemon runs, how far back
-//! its data goes, how many targets it scrapes. Looked at before a zone is
-//! taken down and compared after.
+//! its data goes, how many targets it scrapes, and by its agent which data it
+//! has. Looked at before a zone is taken down and compared after.
 //!
 //! Source: Prometheus' HTTP API, `status/runtimeinfo` and `query`, and its own
 //! metrics. `process_start_time_seconds` would do for the first of them, but
@@ -16,6 +16,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::deploy::exposition::Samples;
 use crate::deploy::health::{AGENT_PORT, Check};
 use crate::log::chain;
 use crate::triton::Http;
@@ -26,6 +27,8 @@ const ANSWER: usize = 8 << 20;
 const PROMETHEUS: u16 = 9090;
 /// Since when there are samples; far in the future while there are none.
 const LOWEST: &str = "prometheus_tsdb_lowest_timestamp_seconds";
+/// Which data the agent finds.
+const DATA: &str = "config_agent_data_info";
 /// Of ten targets that were up, so many must be up again: targets come and go.
 const TENTHS: u64 = 9;
 
@@ -189,6 +192,43 @@ async fn agent(http: &Http, address: IpAddr) -> Result<(), String> {
             Err(format!("its agent says: {}", said.trim()))
         }
         _ => Ok(()),
+    }
+}
+
+/// What says that a zone has other data than `wanted`; `None` where it has
+/// that, and of an older agent, which knows no ids.
+///
+/// Errors: text to wait with.
+pub(super) async fn lost(
+    http: &Http,
+    address: IpAddr,
+    wanted: &str,
+) -> Result<Option<String>, String> {
+    let seen = data_id(http, address).await?;
+    let other = seen.filter(|seen| seen != wanted);
+    Ok(other.map(|seen| {
+        format!("its data is gone: saw data {seen}, wanted {wanted}")
+    }))
+}
+
+/// The id of a zone's data; `None` where an older agent says none.
+///
+/// Errors: text to wait with.
+pub(super) async fn data_id(
+    http: &Http,
+    address: IpAddr,
+) -> Result<Option<String>, String> {
+    let agent = SocketAddr::new(address, AGENT_PORT);
+    let metrics = text(http, &format!("http://{agent}/metrics")).await?;
+    let samples = Samples::parse(&metrics).map_err(|e| e.to_string())?;
+    if samples.one("config_agent_healthy").is_none() {
+        return Err(format!("{agent} has no config-agent's metrics"));
+    }
+    let Some(info) = samples.all(DATA).first() else { return Ok(None) };
+    let id = info.labels.get("id").filter(|id| !id.is_empty());
+    match id {
+        Some(id) => Ok(Some(id.clone())),
+        None => Err("its agent cannot read the id of its data".to_owned()),
     }
 }
 

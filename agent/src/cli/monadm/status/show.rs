@@ -43,7 +43,8 @@ pub(super) fn screen(
 fn instances(out: &mut String, picture: &Picture, paint: Paint) {
     let mut rows = Vec::new();
     let head = [
-        "INSTANCE", "ZONE", "SERVER", "UP", "CONFIG", "DNS", "UPLOAD", "CERTS",
+        "INSTANCE", "ZONE", "SERVER", "UP", "CONFIG", "REV", "DNS", "UPLOAD",
+        "CERTS",
     ];
     let mut last = None;
     for one in &picture.instances {
@@ -126,6 +127,8 @@ fn cells(picture: &Picture, one: &Seen) -> Vec<Cell> {
                 true => Cell::wrong("NO"),
                 false => Cell::new(format!("ok {age}")),
             });
+            let shared = agent.shared_revision.as_deref().unwrap_or("-");
+            cells.push(Cell::new(format!("{shared:.7}")));
             cells.push(copies(picture, agent));
             cells.push(uploads(picture.at, one));
             let least = agent.certificates.values().min();
@@ -137,9 +140,9 @@ fn cells(picture: &Picture, one: &Seen) -> Vec<Cell> {
         }
         Look::Failed(_) => {
             cells.push(Cell::wrong("silent"));
-            cells.extend((0..3).map(|_| unknown()));
+            cells.extend((0..4).map(|_| unknown()));
         }
-        Look::Unasked => cells.extend((0..4).map(|_| unknown())),
+        Look::Unasked => cells.extend((0..5).map(|_| unknown())),
     }
     cells
 }

@@ -432,6 +432,45 @@ fn what_only_looks_ill_is_let_be() {
     assert!(found[0].says.contains("prometheus0 has no partner"));
 }
 
+/// Of who does the same work, once all have had the time to ask SAPI.
+#[test]
+fn a_pair_whose_configurations_differ_is_good_to_know() {
+    let mut two = picture();
+    let agent = two.instances[1].agent_mut();
+    agent.shared_revision = Some("00ff".repeat(16));
+    let (verdict, found) = judge(&two);
+    let [one] = &found[..] else { panic!("{found:#?}") };
+    assert_eq!((verdict, one.weight), (Verdict::Well, Weight::Note));
+    assert_eq!(one.about, "shard-0");
+    assert!(one.says.contains("their configurations differ"), "{one:?}");
+    let says = "prometheus1: shared revision 00ff00ff00ff, for 4320 min";
+    assert_eq!(one.evidence[1], says);
+    let silent: &[fn(&mut Picture)] = &[
+        // It has just been changed.
+        |p| p.instances[1].agent_mut().revision_age_seconds = Some(600),
+        // An older agent.
+        |p| p.instances[1].agent_mut().shared_revision = None,
+        // It does something else.
+        |p| {
+            let daemons = &mut p.instances[1].agent_mut().daemons;
+            daemons.insert("other".into(), true);
+        },
+        |p| p.instances[1].groups = vec!["shard-1".into()],
+    ];
+    for (number, spoil) in silent.iter().enumerate() {
+        let mut picture = two.clone();
+        spoil(&mut picture);
+        let (_, found) = judge(&picture);
+        let told = found.iter().any(|one| one.says.contains("differ"));
+        assert!(!told, "{number}: {found:#?}");
+    }
+    // One that is not as SAPI wants it is told for that.
+    let agent = two.instances[1].agent_mut();
+    agent.files_not_in_force = vec!["x".into()];
+    let (_, found) = judge(&two);
+    assert_eq!(found.len(), 1, "{found:#?}");
+}
+
 #[test]
 fn serials_wrap_around() {
     let mut picture = picture();
