@@ -144,7 +144,12 @@ pub async fn gather(
         if let (false, "running", Some(address)) =
             (instance.datasets.is_empty(), &*instance.state, instance.address)
         {
-            let id = sight::data_id(&http, address).await;
+            // Twice, for a lost answer; without pauses, for where none is.
+            let http = http.once();
+            let mut id = sight::data_id(&http, address).await;
+            if id.is_err() {
+                id = sight::data_id(&http, address).await;
+            }
             instance.data = id.ok().flatten();
         }
         instances.push(instance);
