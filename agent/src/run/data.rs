@@ -39,7 +39,7 @@ pub(super) fn id(state: &Path, ours: bool) -> Result<String, String> {
         Err(error) if error.kind() == ErrorKind::NotFound && ours => {
             let id = Uuid::new_v4().simple().to_string();
             let written =
-                write_atomic(&path, format!("{id}\n").as_bytes(), 0o644);
+                write_atomic(&path, format!("{id}\n").as_bytes(), 0o600);
             written.map(|()| id).map_err(|error| told(error.to_string()))
         }
         Err(error) => Err(told(error.to_string())),
