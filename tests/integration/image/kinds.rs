@@ -96,18 +96,24 @@ fn signed(package: &[u8]) -> Vec<u8> {
     ar
 }
 
+/// A workspace whose one component is this package.
+fn shop_of_pkgsrc(package: &[u8]) -> Workshop {
+    let pins = pins(&format!(
+        "kind = \"pkgsrc\"\nprefix = \"opt/local\"\n\
+         [[tool.any.package]]\nname = \"server-1.0\"\nlicence = \"MIT\"\n\
+         source = {{ path = \"server.tgz\", sha256 = \"{}\" }}",
+        sha256(package)
+    ));
+    let shop = Workshop::new(beside(), RECIPE, &pins);
+    shop.write("server.tgz", package);
+    shop
+}
+
 #[test]
 fn packages_of_pkgsrc_signed_or_not() {
     let (plain, signed) = (package(), signed(&package()));
     for bytes in [&plain, &signed] {
-        let pins = pins(&format!(
-            "kind = \"pkgsrc\"\nprefix = \"opt/local\"\n\
-             [[tool.any.package]]\nname = \"server-1.0\"\nlicence = \"MIT\"\n\
-             source = {{ path = \"server.tgz\", sha256 = \"{}\" }}",
-            sha256(bytes)
-        ));
-        let shop = Workshop::new(beside(), RECIPE, &pins);
-        shop.write("server.tgz", bytes);
+        let shop = shop_of_pkgsrc(bytes);
         shop.build("lx", &[]).well();
         let held = held(&shop);
         assert_eq!(held["opt/local/sbin/server"].0, 0o755);
@@ -119,14 +125,7 @@ fn packages_of_pkgsrc_signed_or_not() {
     // Cut off anywhere, it is refused.
     for len in [9, 70, signed.len() / 2, signed.len() - 10] {
         let cut = &signed[..len];
-        let pins = pins(&format!(
-            "kind = \"pkgsrc\"\nprefix = \"opt/local\"\n\
-             [[tool.any.package]]\nname = \"server-1.0\"\nlicence = \"MIT\"\n\
-             source = {{ path = \"server.tgz\", sha256 = \"{}\" }}",
-            sha256(cut)
-        ));
-        let shop = Workshop::new(beside(), RECIPE, &pins);
-        shop.write("server.tgz", cut);
+        let shop = shop_of_pkgsrc(cut);
         shop.build("lx", &[]).refused(&["component tool"]);
         assert!(shop.left().is_empty());
     }
