@@ -33,7 +33,7 @@ fn threads() -> NonZeroUsize {
 /// `site` is where the brand mounts manifests of the site from.
 pub fn zfs_gz(plan: &Plan, built: &Built, out: &mut dyn Write) -> Result<u64> {
     let created = plan.stamp.epoch;
-    let others = ["site", "local", "ccs"];
+    let others = ["site", "local"];
     let dataset = stream::dataset(&built.tree, &others, created)?;
     let guid = stream::guid(&dataset)?;
     let mut gzip = Gzip::new(out, threads())?;

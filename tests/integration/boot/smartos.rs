@@ -82,7 +82,8 @@ fn texts(from: &Path) -> Vec<(String, String)> {
 /// what a zone on Linux lives by.
 fn concerns(path: &TreePath) -> bool {
     let path = path.to_string();
-    ["cron", "logadm", "pam.conf"].iter().any(|it| path.contains(it))
+    let all = ["cron", "inittab", "logadm", "pam.conf", "project", "user_attr"];
+    all.iter().any(|it| path.contains(it))
 }
 
 fn metadata(value: Value) -> Map<String, Value> {

@@ -145,7 +145,7 @@ impl Shop {
         let place = Place { cache: &cache, work };
         let built = build::build(&plan, &place, &|_, _| ()).await.unwrap();
         // The others as the sheet on images has them.
-        let others = ["site", "local", "ccs"];
+        let others = ["site", "local"];
         stream::dataset(&built.tree, &others, EPOCH).unwrap()
     }
 }
@@ -173,7 +173,14 @@ fn holds_what_a_zone_wants(
         starts(folder, "040755 0 0 ");
     }
     starts("/tmp", "041777 0 0 ");
-    starts("/etc/passwd", "100644 0 0 ");
+    // What the boot of a platform reads before anything of ours runs; each is
+    // fatal to be without. Source: as beside them in native.toml.
+    let fatal = ["inittab", "netconfig", "project", "user_attr", "vfstab"];
+    let fatal =
+        fatal.into_iter().chain(["nscd.conf", "passwd", "rsyslog.conf"]);
+    for name in fatal {
+        starts(&format!("/etc/{name}"), "100644 0 0 ");
+    }
     starts("/etc/shadow", "100400 0 0 ");
     starts("/opt/smartdc/boot/setup.sh", "100755 0 0 ");
     assert_eq!(at("/bin").body, "./usr/bin");
@@ -188,7 +195,7 @@ fn holds_what_a_zone_wants(
         _ => &manifest,
     };
     starts(manifest, "100644 0 0 ");
-    for beside in ["/site", "/local", "/ccs"] {
+    for beside in ["/site", "/local"] {
         assert!(seen.contains_key(beside), "{role}: no {beside}");
     }
 }
@@ -207,18 +214,57 @@ async fn every_smartos_image_is_received_as_it_was_planned() {
         let planned = shop.planned(role, &work).await;
         zfs::compare(&planned, &seen).unwrap();
         holds_what_a_zone_wants(role, &shop.program, &seen);
+        insta::assert_snapshot!(format!("native-{role}"), listing(&seen));
+        is_fit_for_its_platform(&planned);
         assert!(authorities(&planned) > 100);
     }
+}
+
+/// Name, type and mode, owner, and what a link points at; of templates and
+/// what else is the workspace's own the folder alone. What the plan forgets is
+/// seen here by whoever reads the change, and by nobody elsewhere.
+fn listing(seen: &BTreeMap<String, Received>) -> String {
+    let mut text = String::new();
+    let own = |path: &str| {
+        path.starts_with("/root/opt/triton/")
+            && ["/templates/", "/smf/"].iter().any(|it| path.contains(it))
+    };
+    let named = seen.iter().filter(|(path, _)| !own(path));
+    for (path, found) in named {
+        let facts: Vec<&str> = found.facts.splitn(4, ' ').collect();
+        let [mode, user, group, ..] = facts[..] else { panic!("{facts:?}") };
+        let target = match mode.starts_with("12") {
+            true => format!(" -> {}", found.body),
+            false => String::new(),
+        };
+        let _ = writeln!(text, "{mode} {user}:{group} {path}{target}");
+    }
+    text
+}
+
+/// A file of the plan.
+fn bytes(planned: &Tree, path: &str) -> Vec<u8> {
+    let entry = planned.get(&TreePath::parse(path).unwrap()).unwrap();
+    let Kind::File(content) = &entry.kind else { panic!("{path} is no file") };
+    let mut bytes = Vec::new();
+    content.open().unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// A locked root has no jobs of cron, so no rotation of logs, and no zlogin;
+/// local file systems fail by an empty list of them.
+///
+/// Source: illumos, pam_modules/unix_account/unix_acct.c, initpkg/mountall.sh.
+fn is_fit_for_its_platform(planned: &Tree) {
+    let shadow = bytes(planned, "root/etc/shadow");
+    assert!(shadow.starts_with(b"root:NP:"), "{shadow:?}");
+    assert!(!bytes(planned, "root/etc/vfstab").is_empty());
 }
 
 /// How many authorities the bundle has that a TLS library takes; all of them
 /// it must take.
 fn authorities(planned: &Tree) -> usize {
-    let path = "root/etc/ssl/certs/ca-certificates.crt";
-    let entry = planned.get(&TreePath::parse(path).unwrap()).unwrap();
-    let Kind::File(content) = &entry.kind else { panic!("{path} is no file") };
-    let mut bytes = Vec::new();
-    content.open().unwrap().read_to_end(&mut bytes).unwrap();
+    let bytes = bytes(planned, "root/etc/ssl/certs/ca-certificates.crt");
     let mut store = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&bytes) {
         store.add(certificate.unwrap()).unwrap();

@@ -40,6 +40,11 @@ struct Running {
 
 /// Runs until killed, with its zone.
 pub(super) fn run() -> io::Result<()> {
+    if !init_starts_us(&fs::read_to_string("/etc/inittab")?) {
+        return Err(io::Error::other(
+            "no entry smf in /etc/inittab: init starts no svc.startd",
+        ));
+    }
     let mut running: BTreeMap<String, Running> = BTreeMap::new();
     loop {
         with(|repository| {
@@ -52,6 +57,29 @@ pub(super) fn run() -> io::Result<()> {
         })?;
         thread::sleep(LOOK);
     }
+}
+
+/// init knows from there alone what starts SMF.
+///
+/// Source: illumos, usr/src/cmd/init/init.c, boot_init.
+fn init_starts_us(inittab: &str) -> bool {
+    inittab.lines().any(|line| {
+        let entry: Vec<&str> = line.splitn(4, ':').collect();
+        let ["smf", _, "sysinit", process] = entry[..] else { return false };
+        process.split_whitespace().next() == Some("/lib/svc/bin/svc.startd")
+    })
+}
+
+/// Whether somebody who is not root has a project, without which a method has
+/// no context and is not started.
+///
+/// Source: illumos, usr/src/lib/libproject/common/getprojent.c,
+/// getdefaultproj; usr/src/lib/librestart/common/librestart.c, get_projid.
+fn has_project(projects: &str, user: &str, group: &str) -> bool {
+    let user = format!("user.{user}");
+    let group = format!("group.{group}");
+    let mut names = projects.lines().filter_map(|it| it.split(':').next());
+    names.any(|name| name == "default" || name == user || name == group)
 }
 
 /// Takes one service one step on.
@@ -89,6 +117,11 @@ fn look(repository: &mut Repository, fmri: &str, known: &mut Running) {
 fn start(service: &mut Service, manifest: &Manifest, known: &mut Running) {
     if too_often(manifest, &mut known.starts) {
         return maintenance(service, "restarting too quickly");
+    }
+    let (user, group) = whom(manifest);
+    let projects = fs::read_to_string("/etc/project").unwrap_or_default();
+    if user != "root" && !has_project(&projects, user, group) {
+        return maintenance(service, "Missing passwd or project entry");
     }
     let method = manifest.methods["start"].clone();
     let log = manifest.fmri.trim_start_matches("svc:/").replace('/', "-");
@@ -129,11 +162,15 @@ fn start(service: &mut Service, manifest: &Manifest, known: &mut Running) {
     }
 }
 
+fn whom(manifest: &Manifest) -> (&str, &str) {
+    let user = manifest.user.as_deref().unwrap_or("root");
+    (user, manifest.group.as_deref().unwrap_or("root"))
+}
+
 /// Whom a method runs as. No privilege of Linux is a privilege of illumos: a
 /// set that is not root's own is none here.
 fn credentials(manifest: &Manifest) -> Vec<String> {
-    let user = manifest.user.as_deref().unwrap_or("root");
-    let group = manifest.group.as_deref().unwrap_or("root");
+    let (user, group) = whom(manifest);
     let mut words = vec![
         format!("--reuid={user}"),
         format!("--regid={group}"),

@@ -108,6 +108,9 @@ fn play(name: &str, words: &[&str]) -> Result<String, String> {
             add("/etc/group", group, &format!("{group}:x:60001:\n"))
         }
         ("useradd", [.., user]) => {
+            // passmgmt writes what useradd has as defaults there.
+            let attributes = fs::metadata("/etc/user_attr");
+            attributes.map_err(|e| format!("/etc/user_attr: {e}"))?;
             let line = format!("{user}:x:60001:60001::/:/usr/bin/false\n");
             add("/etc/passwd", user, &line)
         }
