@@ -59,6 +59,7 @@ pub fn plan(facts: &Facts) -> Vec<Step> {
 
 /// What is done once a root, in an order in which nothing waits for us.
 fn once(facts: &Facts, steps: &mut Vec<Step>) {
+    hand_over(facts, steps);
     own_files(facts, steps);
     let native = facts.zone.brand == Brand::JoyentMinimal;
     if native && facts.amon {
@@ -144,24 +145,28 @@ fn folders(facts: &Facts, steps: &mut Vec<Step>) {
         steps.push(folder(etc, 0o755));
         let mode = if name == AGENT { 0o700 } else { 0o755 };
         steps.push(folder(Path::new(DATA).join(name), mode));
-        if HANDED_OVER.contains(&name.as_str()) {
-            let path = Path::new(DATA).join(name).join("data");
-            let what = format!("take over what is in {}", path.display());
-            let user = USER.to_owned();
-            let act = Act::HandOver { path, user };
-            steps.push(may_fail(step(&what, act)));
-        }
-    }
-    if facts.homes.iter().any(|home| home.name == "grafana") {
-        let (path, user) = SIGN_IN;
-        let what = format!("give {path} to {user}");
-        let (path, user) = (PathBuf::from(path), user.to_owned());
-        let act = Act::HandOver { path, user };
-        steps.push(may_fail(step(&what, act)));
     }
     // hermes, in the global zone, ships what lies there.
     if facts.zone.brand == Brand::JoyentMinimal {
         steps.push(folder(PathBuf::from(upload(facts)), 0o755));
+    }
+}
+
+/// Before any daemon runs: what they could move meanwhile would be given, too.
+fn hand_over(facts: &Facts, steps: &mut Vec<Step>) {
+    let of_old = HANDED_OVER.iter().map(|home| {
+        let path = Path::new(DATA).join(home).join("data");
+        let what = format!("take over what is in {}", path.display());
+        (*home, what, path, USER)
+    });
+    let (path, user) = SIGN_IN;
+    let what = format!("give {path} to {user}");
+    let sign_in = ("grafana", what, PathBuf::from(path), user);
+    for (home, what, path, user) in of_old.chain([sign_in]) {
+        if facts.homes.iter().any(|it| it.name == home) {
+            let act = Act::HandOver { path, user: user.to_owned() };
+            steps.push(may_fail(step(&what, act)));
+        }
     }
 }
 

@@ -89,9 +89,8 @@ fn what_is_complete_is_only_looked_after() {
     let mut facts = facts(Brand::JoyentMinimal, Flavor::Triton, true);
     facts.complete = true;
     let steps = plan(&facts);
-    let only_folders = steps
-        .iter()
-        .all(|it| matches!(it.act, Act::Folder { .. } | Act::HandOver { .. }));
+    let only_folders =
+        steps.iter().all(|it| matches!(it.act, Act::Folder { .. }));
     assert!(only_folders, "{}", told(&steps));
     facts.dataset.mounted = false;
     assert!(told(&plan(&facts)).contains("zfs mount -a"));
