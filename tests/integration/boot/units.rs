@@ -170,3 +170,35 @@ async fn metadata_that_does_not_answer_is_not_taken_for_none() {
     assert_eq!(mdata_execute(root.path()).await.0, Some(0));
     assert!(!at("var/db/mdata-user-data").exists());
 }
+
+/// What the unit asks of the platform before the agent may keep anything: a
+/// zfs that fails, or is not there, says no more than one that says no.
+#[test]
+fn only_a_mounted_dataset_lets_the_agent_start() {
+    let unit = top().join("boot/lx/mount-zfs.service");
+    let text = fs::read_to_string(unit).unwrap();
+    let line = text.lines().find_map(|it| it.strip_prefix("ExecStart=/bin/sh"));
+    let script = line.unwrap().trim_start_matches(" -c ").trim_matches('\'');
+    let script = script.replace("$$", "$");
+    let bin = tempfile::tempdir().unwrap();
+    let starts = |zfs: Option<&str>| {
+        for (name, body) in [("zonename", Some("echo z")), ("zfs", zfs)] {
+            let path = bin.path().join(name);
+            fs::remove_file(&path).ok();
+            let Some(body) = body else { continue };
+            fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+                .unwrap();
+        }
+        #[expect(clippy::disallowed_methods, reason = "as systemd starts it")]
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.args(["-c", &script]).env("PATH", bin.path());
+        shell.status().unwrap().success()
+    };
+    let asked = "[ \"$*\" = \"get -Hpo value mounted zones/z/data\" ] &&";
+    assert!(starts(Some(&format!("{asked} echo yes"))));
+    for zfs in ["echo no", "exit 1", "echo"] {
+        assert!(!starts(Some(zfs)), "{zfs}");
+    }
+    assert!(!starts(None));
+}
