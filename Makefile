@@ -9,9 +9,13 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
-export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+CARGO_HOME ?= $(HOME)/.cargo
+export PATH := $(CARGO_HOME)/bin:$(PATH)
 
-SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+# sudo forgets the environment but for what is named.
+KEPT := SOURCE_DATE_EPOCH,BRANCH,CARGO_TARGET_DIR,SSL_CERT_FILE,PIP_INDEX_URL
+KEPT := $(KEPT),GOPROXY,GOSUMDB,http_proxy,https_proxy,no_proxy
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=$(KEPT))
 SECONDS :=
 SHELL_FILES = $(shell find .ci boot tests -type f \
 	\( -name '*.sh' -o -path '.ci/*' -o -path boot/lx/mdata-execute \))
@@ -107,11 +111,20 @@ image:	## build a zone image: ROLE=prometheus|thanos|grafana BRAND=lx|joyent-min
 		{ echo "usage: make image ROLE=prometheus BRAND=lx" >&2; exit 64; }
 	@tests/setup.sh image
 	cargo build --release --locked -p zone-image
-	if [[ $(BRAND) == lx ]]; then \
-		cargo build --release --locked -p monitoring-agent; \
-	fi
+	if [[ $(BRAND) == lx ]]; then $(MAKE) programs; fi
 	$(SUDO) $(IMAGE) fetch $(ROLE) --brand $(BRAND) $(ARTIFACTS)
 	$(SUDO) $(IMAGE) build $(ROLE) --brand $(BRAND) $(ARTIFACTS)
+
+# A panic names its place in the sources: without the folders of whoever built
+# it, another's build of this commit is the same bytes.
+.PHONY: programs
+programs:	## build config-agent and monadm as images want them, for HOST=triple
+	cargo fetch --locked
+	flags=$$(printf -- '--remap-path-prefix=%s=/registry ' \
+		"$(CARGO_HOME)"/registry/src/*); \
+	RUSTFLAGS="$$flags$$RUSTFLAGS" cargo build --release --locked \
+		-p monitoring-agent --bins $(HOST:%=--target %)
+	touch $(TARGET)/$(HOST:%=%/)release/{config-agent,monadm}
 
 .PHONY: soak
 soak:	## the DNS secondary among CNS's traps for ten minutes, or SECONDS=n

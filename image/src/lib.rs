@@ -21,9 +21,9 @@
 //! `publish`. `cli` is the way in, `digest`, `problem` and `scratch` serve
 //! all.
 
-pub mod age;
 pub mod artifacts;
 pub mod build;
+pub mod built;
 pub mod cache;
 pub mod cli;
 pub mod content;

@@ -14,9 +14,9 @@ use anyhow::{Context, Result};
 use monitoring_agent::model::Role;
 use monitoring_agent::render::TemplateSet;
 
-use crate::age;
 use crate::artifacts::Artifacts;
 use crate::build::Within;
+use crate::built;
 use crate::crates;
 use crate::problem::Problems;
 use crate::recipe::{Brand, Recipe};
@@ -146,15 +146,13 @@ impl Facts {
         });
         self.add_crates(place, name);
         // One that was given is the giver's to know.
-        let newer = match given {
+        let fault = match given {
             Some(_) => None,
-            None => age::newer_source(&path),
+            None => built::fault(&path, &place.workspace),
         };
         let shown = path.display();
-        let seen = match newer {
-            Some(source) => {
-                format!("{shown} is older than {}", source.display())
-            }
+        let seen = match fault {
+            Some(fault) => format!("{shown} {fault}"),
             None if path.is_file() => {
                 self.programs.insert(name.to_owned(), path);
                 return;
@@ -162,7 +160,8 @@ impl Facts {
             None => format!("no file {shown}"),
         };
         let wanted = format!(
-            "a release build of this source for {}, or --program {name}=FILE",
+            "a release build of this source for {}, as make programs makes it, \
+             or --program {name}=FILE",
             brand.goos()
         );
         self.problems.add(file, key, seen, wanted);

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use zone_image::age;
+use zone_image::built;
 
 use super::WorldError;
 
@@ -76,7 +76,7 @@ impl Programs {
 
 /// A test of yesterday's agent proves nothing.
 fn check_age(binary: &Path) -> Result<(), WorldError> {
-    match age::newer_source(binary) {
+    match built::newer_source(binary, &[]) {
         None => Ok(()),
         Some(source_file) => {
             let binary = binary.to_owned();
