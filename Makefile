@@ -38,7 +38,12 @@ demo:	## run a small datacenter here, until Ctrl-C or for SECONDS=n
 	cargo build --release --locked --workspace --bins
 	@$(SUDO) target/release/localdc demo $(SECONDS:%=--seconds %)
 
+# What a second build would begin with is half of what a first one writes, and a
+# minute: where nobody builds again and again, none is kept.
+BUILT := $(wildcard $(TARGET)/debug/incremental)
+
 .PHONY: test
+test: export CARGO_INCREMENTAL := $(if $(BUILT),1,0)
 test: check check-illumos	## all that CI runs: checks, then every test
 	cargo build --locked --workspace --bins --tests
 	$(SUDO) $(TARGET)/debug/localdc lx-debians
