@@ -21,12 +21,10 @@ use crate::recipe::Brand;
 
 mod rules;
 
-pub(crate) use rules::{NAME_MAX, VERSION_MAX};
+pub(crate) use rules::{NAME_MAX, VERSION_MAX, is_platform};
 
 /// Owner "unset": a datacenter puts its administrator there on import.
 const NO_OWNER: &str = "00000000-0000-0000-0000-000000000000";
-/// The first platform that has all we use.
-const MIN_PLATFORM: &str = "20210826T002459Z";
 /// What an LX zone says to be, when asked for its kernel.
 const LX_KERNEL: &str = "4.4.0";
 /// Namespace of the uuids of our images, itself random.
@@ -140,7 +138,7 @@ pub fn make(
         }],
         description: plan.image.description.clone(),
         homepage: plan.image.homepage.clone(),
-        requirements: requirements(plan.brand),
+        requirements: requirements(plan),
         tags: tags(plan, contents),
     })
 }
@@ -152,21 +150,23 @@ pub fn template(plan: &Plan) -> Value {
         "version": plan.stamp.version,
         "description": plan.image.description,
         "homepage": plan.image.homepage,
-        "requirements": requirements(plan.brand),
+        "requirements": requirements(plan),
         "tags": service(plan.brand),
     })
 }
 
-fn requirements(brand: Brand) -> Value {
-    let platform = json!({ "7.0": MIN_PLATFORM });
-    match brand {
-        Brand::JoyentMinimal => json!({ "min_platform": platform }),
+fn requirements(plan: &Plan) -> Value {
+    let mut all = match plan.brand {
+        Brand::JoyentMinimal => json!({}),
         Brand::Lx => json!({
             "brand": "lx",
-            "min_platform": platform,
             "networks": [{ "name": "net0", "description": "admin" }],
         }),
+    };
+    if let Some(platform) = &plan.min_platform {
+        all["min_platform"] = json!({ "7.0": platform.0 });
     }
+    all
 }
 
 /// What SAPI may make a service of: it knows native zones alone.

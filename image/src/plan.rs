@@ -34,6 +34,8 @@ pub struct Plan {
     pub brand: Brand,
     /// What the image says of itself; its name has the brand's own ending.
     pub image: recipe::Image,
+    /// The oldest platform that it runs on.
+    pub min_platform: Option<recipe::Platform>,
     /// Version and times.
     pub stamp: Stamp,
     /// What to do, in order.
@@ -69,6 +71,7 @@ pub fn plan(
         recipe: recipe.name.clone(),
         brand,
         image,
+        min_platform: recipe.min_platform().cloned(),
         stamp: facts.stamp.clone(),
         steps,
         origin,
@@ -197,6 +200,7 @@ impl Planner<'_> {
 
     fn of_the_origin(&mut self, part: &Part) {
         let recipe::Section {
+            min_platform: _,
             component,
             remove,
             folder,

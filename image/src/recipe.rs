@@ -131,6 +131,8 @@ pub struct Image {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Section {
+    /// The oldest platform that it runs on.
+    pub min_platform: Option<Platform>,
     /// What others made.
     #[serde(default)]
     pub component: Vec<Component>,
@@ -273,6 +275,22 @@ impl<'de> Deserialize<'de> for Target {
     }
 }
 
+/// The time in a platform's name, `20210826T002459Z`; later is greater.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Platform(pub String);
+
+impl<'de> Deserialize<'de> for Platform {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        match crate::manifest::is_platform(&text) {
+            true => Ok(Self(text)),
+            false => Err(serde::de::Error::custom(format!(
+                "platform {text:?}; wanted its time, as 20210826T002459Z"
+            ))),
+        }
+    }
+}
+
 /// Permission bits, written `"0644"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode(pub u16);
@@ -348,6 +366,14 @@ struct Loader<'a> {
     brand: Brand,
     image: Option<Image>,
     parts: Vec<Part>,
+}
+
+impl Recipe {
+    /// The oldest platform that all of it runs on.
+    pub fn min_platform(&self) -> Option<&Platform> {
+        let parts = self.parts.iter();
+        parts.filter_map(|part| part.wants.min_platform.as_ref()).max()
+    }
 }
 
 impl Loader<'_> {

@@ -392,8 +392,13 @@ fn is_time(text: &str) -> bool {
         || shaped(text, "9999-99-99T99:99:99.999Z")
 }
 
+/// The time in a platform's name.
+pub(crate) fn is_platform(text: &str) -> bool {
+    shaped(text, "99999999T999999Z")
+}
+
 fn is_platforms(value: &Value) -> bool {
-    let stamp = |v: &Value| text(v, |text| shaped(text, "99999999T999999Z"));
+    let stamp = |v: &Value| text(v, is_platform);
     let map = value.as_object().filter(|map| !map.is_empty());
     map.is_some_and(|map| map.values().all(stamp))
 }

@@ -135,6 +135,54 @@ impl Site {
         let ask = "systemctl list-units --failed --plain --no-legend";
         let failed = self.sh(ask);
         assert_eq!(failed, "", "{failed}");
+        self.wants_nothing_that_lx_lacks();
+    }
+
+    /// This machine has mount namespaces and credentials, and the brand has
+    /// neither: what systemd would ask for is all that can be seen here.
+    fn wants_nothing_that_lx_lacks(&self) {
+        let lacking = [
+            ("NoNewPrivileges", "no"),
+            ("PrivateDevices", "no"),
+            ("PrivateTmp", "no"),
+            ("ProtectClock", "no"),
+            ("ProtectKernelLogs", "no"),
+            ("ProtectProc", "default"),
+            ("ProtectSystem", "no"),
+            ("ReadWritePaths", ""),
+        ];
+        let asked = lacking.map(|(key, _)| format!("--property={key}"));
+        let ask = format!(
+            "systemctl show --all --type=service --property=Id,LoadState {}",
+            asked.join(" ")
+        );
+        let told = self.sh(&ask);
+        let mut loaded = 0;
+        for unit in told.split("\n\n") {
+            let value = |key: &str| {
+                let mut lines = unit.lines();
+                lines.find_map(|it| it.strip_prefix(key)?.strip_prefix('='))
+            };
+            if value("LoadState") != Some("loaded") {
+                continue;
+            }
+            loaded += 1;
+            for (key, wanted) in lacking {
+                let seen = value(key).unwrap_or_default();
+                assert_eq!(seen, wanted, "{key} of {:?}", value("Id"));
+            }
+        }
+        assert!(loaded > 10, "{told}");
+        // Which show does not print. The last line of a list counts, and an
+        // empty one empties it.
+        let cat = "systemctl list-units --all --type=service --plain \
+            --no-legend | while read -r unit _; do systemctl cat \
+            --no-pager \"$unit\" 2>/dev/null | awk -F = \
+            '/^(Load|Set)Credential/ { last[$1] = $0 } \
+            END { for (key in last) print last[key] }'; done";
+        let told = self.sh(cat);
+        assert!(told.lines().count() > 10, "{told}");
+        assert!(told.lines().all(|line| line.ends_with('=')), "{told}");
     }
 
     /// The next image on the data of this one, then a boot with SAPI and CNS

@@ -141,9 +141,10 @@ async fn metadata_that_does_not_answer_is_not_taken_for_none() {
     fs::write(at("bin/mdata-get"), get).unwrap();
     let executable = fs::Permissions::from_mode(0o755);
     fs::set_permissions(at("bin/mdata-get"), executable).unwrap();
-    let user_script = format!("#!/bin/sh\necho ran >>{top}/ran\n");
+    let user_script = format!("#!/bin/sh\necho ran >>{top}/ran; echo said\n");
     fs::write(at("mdata/user-script"), &user_script).unwrap();
     fs::write(at("mdata/user-data"), "kept").unwrap();
+    let log = || fs::read_to_string(at("var/log/triton.log")).unwrap();
     let ran = || fs::read_to_string(at("ran")).unwrap_or_default();
 
     // Before there is anything, nothing is made up.
@@ -169,6 +170,19 @@ async fn metadata_that_does_not_answer_is_not_taken_for_none() {
     fs::remove_file(at("mdata/user-data")).unwrap();
     assert_eq!(mdata_execute(root.path()).await.0, Some(0));
     assert!(!at("var/db/mdata-user-data").exists());
+
+    // vmadm keeps one file of a zone that it destroys: of all boots, in order.
+    let told = log();
+    let order =
+        ["no user-script is known", "user-script ended with 0", "\nsaid\n"];
+    let places = order.map(|words| told.find(words));
+    assert!(places.is_sorted() && places[0].is_some(), "{told}");
+    assert_eq!(told.matches("\nsaid\n").count(), 3, "{told}");
+    // And it does not grow for ever.
+    fs::write(at("var/log/triton.log"), "x".repeat(2_000_000)).unwrap();
+    fs::write(at("mdata/user-script"), "#!/bin/sh\nexit 3\n").unwrap();
+    assert_eq!(mdata_execute(root.path()).await.0, Some(95));
+    assert!(log().len() < 600_000 && log().contains("script ended with 3"));
 }
 
 /// What the unit asks of the platform before the agent may keep anything: a

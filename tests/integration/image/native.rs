@@ -216,6 +216,14 @@ async fn every_smartos_image_is_received_as_it_was_planned() {
         holds_what_a_zone_wants(role, &shop.program, &seen);
         insta::assert_snapshot!(format!("native-{role}"), listing(&seen));
         is_fit_for_its_platform(&planned);
+        let manifest = fs::read_dir(&out).unwrap().find_map(|file| {
+            let path = file.unwrap().path();
+            let is = path.extension().is_some_and(|it| it == "imgmanifest");
+            is.then(|| fs::read_to_string(path).unwrap())
+        });
+        let platform = r#""min_platform":{"7.0":"20210826T002459Z"}"#;
+        let manifest = manifest.unwrap().replace([' ', '\n'], "");
+        assert!(manifest.contains(platform), "{manifest}");
         assert!(authorities(&planned) > 100);
     }
 }

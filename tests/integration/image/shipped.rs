@@ -80,3 +80,20 @@ fn no_component_we_ship_goes_in_unpinned() {
         }
     }
 }
+
+/// The manifest keeps a zone off a platform that it would not start on: what is
+/// included tells as much as the recipe itself.
+#[test]
+fn an_image_wants_the_latest_platform_that_a_part_of_it_wants() {
+    let folder = workspace().join("image/recipes");
+    for (name, brand, wanted) in [
+        ("prometheus", Brand::JoyentMinimal, "20210826T002459Z"),
+        ("grafana", Brand::JoyentMinimal, "20210826T002459Z"),
+        ("prometheus", Brand::Lx, "20220421T000000Z"),
+        ("grafana", Brand::Lx, "20250301T000000Z"),
+    ] {
+        let recipe = recipe::load(&folder, name, brand).unwrap();
+        let platform = recipe.min_platform().unwrap();
+        assert_eq!(platform.0, wanted, "{name} {brand:?}");
+    }
+}
