@@ -9,7 +9,7 @@ mod number;
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::number::{metadata, number, shard_of};
@@ -18,7 +18,7 @@ use super::facts::Transfer;
 use super::place::Places;
 use super::plan::Draft;
 use super::service::package;
-use super::step::{Named, NewZone, Step};
+use super::step::{Named, NewZone, Own, Step};
 use super::{Facts, Request};
 use crate::deploy::roster::admin_ip;
 use crate::triton::napi::Network;
@@ -37,13 +37,17 @@ struct Kept<'a> {
 }
 
 /// An instance to be.
+#[derive(Default)]
 struct Wanted {
     alias: Option<String>,
     shard: Option<usize>,
     /// Where its forerunner was.
     server: Option<Uuid>,
-    /// That of a record whose zone VMAPI never heard of.
+    /// That of a record whose zone VMAPI never heard of, or the one that was
+    /// chosen when its forerunner was to go.
     uuid: Option<Uuid>,
+    /// What its forerunner has of its own.
+    own: Option<Own>,
 }
 
 /// Plans them.
@@ -53,7 +57,7 @@ pub(super) fn zones(
     fresh: &mut dyn FnMut() -> Uuid,
     draft: &mut Draft,
 ) {
-    let (mut kept, mut wanted) = standing(facts, request, draft);
+    let (mut kept, mut wanted) = standing(facts, request, fresh, draft);
     for vm in &facts.strays {
         let zone = Named { uuid: vm.uuid, alias: vm.alias.clone() };
         let Named { uuid, alias } = &zone;
@@ -73,13 +77,14 @@ pub(super) fn zones(
             continue;
         }
         let begun = facts.pending.get(uuid);
-        let metadata = begun.map(|one| one.metadata.clone());
-        let metadata = metadata.unwrap_or_default();
-        let shard = shard_of(&metadata);
+        let mut own = begun.map(|one| one.own.clone()).unwrap_or_default();
+        own.params.insert("alias".to_owned(), json!(alias));
+        let shard = shard_of(&own.metadata);
         let adopted = zone.clone();
-        draft.step(Step::AdoptInstance { zone: adopted, metadata });
+        draft.step(Step::AdoptInstance { zone: adopted, own });
         kept.push(Kept { zone, vm, shard });
     }
+    owed(facts, &kept, &mut wanted);
     for (uuid, pending) in &facts.pending {
         let failed = facts.remains.get(uuid).filter(|vm| vm.state == "failed");
         if failed.is_some() && !is_member(facts, *uuid) {
@@ -118,6 +123,7 @@ fn is_member(facts: &Facts, uuid: Uuid) -> bool {
 fn standing<'a>(
     facts: &'a Facts,
     request: &Request,
+    fresh: &mut dyn FnMut() -> Uuid,
     draft: &mut Draft,
 ) -> (Vec<Kept<'a>>, Vec<Wanted>) {
     let (mut kept, mut anew) = (Vec::new(), Vec::new());
@@ -125,7 +131,8 @@ fn standing<'a>(
     for member in members {
         let uuid = member.instance.uuid;
         let zone = Named { uuid, alias: member.alias() };
-        let shard = shard_of(&member.instance.metadata);
+        let own = Own::of(&member.instance);
+        let shard = shard_of(&own.metadata);
         let replace = request.replace.contains(&uuid);
         let vm = member.vm.as_ref().or_else(|| facts.remains.get(&uuid));
         let state = vm.map_or("", |vm| vm.state.as_str());
@@ -139,10 +146,16 @@ fn standing<'a>(
         match vm {
             Some(vm) if drop => {
                 let state = state.to_owned();
-                let alias = Some(zone.alias.clone());
-                draft.step(Step::DropInstance { zone, state });
-                let server = vm.server_uuid;
-                anew.push(Wanted { alias, shard, server, uuid: None });
+                let alias = zone.alias.clone();
+                let heir = begun(facts, &alias).unwrap_or_else(&mut *fresh);
+                anew.push(Wanted {
+                    alias: Some(alias),
+                    shard,
+                    server: vm.server_uuid,
+                    uuid: Some(heir),
+                    own: Some(own.clone()),
+                });
+                draft.step(Step::DropInstance { zone, state, heir, own });
             }
             Some(_) if state == "failed" => draft.problem(format!(
                 "{} {uuid}: saw its zone failed, wanted running; see \
@@ -159,19 +172,53 @@ fn standing<'a>(
                 }
                 kept.push(Kept { zone, vm, shard });
             }
-            None => {
-                let server = member.instance.params.get("server_uuid");
-                let server = server.and_then(Value::as_str);
-                anew.push(Wanted {
-                    alias: Some(zone.alias),
-                    shard,
-                    server: server.and_then(|text| text.parse().ok()),
-                    uuid: Some(uuid),
-                });
-            }
+            None => anew.push(Wanted {
+                alias: Some(zone.alias),
+                shard,
+                server: own.server(),
+                uuid: Some(uuid),
+                own: Some(own),
+            }),
         }
     }
     (kept, anew)
+}
+
+/// Those whose forerunner is gone, and that an earlier run did not come to
+/// make: nobody would know that they are lacking.
+fn owed(facts: &Facts, kept: &[Kept<'_>], wanted: &mut Vec<Wanted>) {
+    for (uuid, pending) in facts.pending.iter().filter(|(_, one)| one.anew) {
+        let alias = Some(pending.alias.clone());
+        let is_kept = |one: &Kept<'_>| {
+            one.zone.uuid == *uuid || one.zone.alias == pending.alias
+        };
+        if is_member(facts, *uuid)
+            || kept.iter().any(is_kept)
+            || wanted.iter().any(|one| one.alias == alias)
+        {
+            continue;
+        }
+        let own = pending.own.clone();
+        wanted.push(Wanted {
+            alias,
+            shard: shard_of(&own.metadata),
+            server: own.server(),
+            // One that failed without an instance has used its uuid up.
+            uuid: (!facts.remains.contains_key(uuid)).then_some(*uuid),
+            own: Some(own),
+        });
+    }
+}
+
+/// The uuid of a zone of this alias that was begun and is nothing yet.
+fn begun(facts: &Facts, alias: &str) -> Option<Uuid> {
+    let begun = facts.pending.iter().find(|(uuid, pending)| {
+        // One that has an instance is kept, or is to go.
+        pending.alias == alias
+            && !facts.remains.contains_key(uuid)
+            && !is_member(facts, **uuid)
+    });
+    begun.map(|(uuid, _)| *uuid)
 }
 
 /// Gives each its alias, server and uuid.
@@ -206,24 +253,27 @@ fn place(
         let Some(server) = places.choose(one.shard, one.server, draft) else {
             continue;
         };
-        let begun = facts.pending.iter().find(|(uuid, pending)| {
-            // One that has an instance is kept, or is to go.
-            pending.alias == alias
-                && !facts.remains.contains_key(uuid)
-                && !is_member(facts, **uuid)
+        let uuid = one.uuid.or_else(|| begun(facts, &alias));
+        let anew = one.own.is_some();
+        // Of its forerunner all stays but what is chosen here.
+        let mut own = one.own.unwrap_or_else(|| Own {
+            metadata: metadata(one.shard),
+            ..Own::default()
         });
-        let uuid = one.uuid.or(begun.map(|(uuid, _)| *uuid));
-        let mut params = Map::new();
-        params.insert("alias".to_owned(), json!(alias));
-        params.insert("server_uuid".to_owned(), json!(server.uuid));
-        if of_service < quota {
-            params.insert("quota".to_owned(), json!(quota));
+        let of_its_own = own.params.get("quota").and_then(Value::as_u64);
+        let has = of_its_own.unwrap_or(of_service);
+        // 0 of its own is no limit at all.
+        if has < quota && of_its_own != Some(0) {
+            own.params.insert("quota".to_owned(), json!(quota));
         }
+        own.params.insert("alias".to_owned(), json!(alias));
+        own.params.insert("server_uuid".to_owned(), json!(server.uuid));
         new.push(NewZone {
             zone: Named { uuid: uuid.unwrap_or_else(&mut *fresh), alias },
             hostname: server.hostname.clone(),
-            params,
-            metadata: metadata(one.shard),
+            shard: one.shard,
+            own,
+            anew,
         });
     }
     new

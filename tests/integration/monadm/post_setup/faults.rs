@@ -146,6 +146,12 @@ async fn a_record_without_a_zone_gets_one() {
     let site = Site::new().await;
     site.set_up(PAIR).await;
     let uuid = site.vm("prometheus1").uuid;
+    let sapi = &site.triton.sapi.handle;
+    sapi.edit_metadata(Kind::Instance, &uuid, |own| {
+        own.insert("thanos_components".into(), json!(["receive"]));
+        own.insert("replica".into(), json!("blue"));
+        own.insert("prometheus_retired".into(), json!(true));
+    });
     let wanted = site.everything().await;
     // VMAPI never heard of it.
     site.triton.datacenter.update(|facts| {

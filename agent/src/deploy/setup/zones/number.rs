@@ -101,8 +101,7 @@ pub(super) fn number(
             ));
         }
         for _ in there..each {
-            let (alias, server, uuid) = (None, None, None);
-            wanted.push(Wanted { alias, shard, server, uuid });
+            wanted.push(Wanted { shard, ..Wanted::default() });
         }
     }
 }
