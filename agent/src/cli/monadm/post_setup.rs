@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -20,7 +20,9 @@ use crate::deploy::images::{Updates, Wanted};
 use crate::deploy::setup::{
     self, Hands, Journal, Outcome, Plan, Request, Target,
 };
+use crate::deploy::status::look::PREFIX;
 use crate::log::chain;
+use crate::shard::ShardName;
 use crate::triton::Http;
 
 /// Longest answer of a zone that is asked whether it is well.
@@ -42,6 +44,9 @@ pub(super) struct PostSetupArgs {
     /// zones each scrapes
     #[arg(long, value_name = "COUNT", value_parser = count())]
     shards: Option<usize>,
+    /// What the groups of shards begin with, before their number
+    #[arg(long, value_name = "TEXT", default_value = PREFIX, value_parser = prefix)]
+    prefix: String,
     /// Servers for new zones, by uuid or host name [default: all, the headnode
     /// first, and never two of a pair on one]
     #[arg(long, short, value_name = "SERVER", value_delimiter = ',')]
@@ -104,6 +109,16 @@ fn count() -> impl clap::builder::TypedValueParser<Value = usize> {
     clap::value_parser!(u16).range(1..=1000).map(usize::from)
 }
 
+/// What a group's name may begin with.
+fn prefix(text: &str) -> Result<String, String> {
+    let wanted = "wanted characters of A-Z a-z 0-9 _ -, 90 at most";
+    let long = text.len() > 90;
+    match ShardName::parse(text) {
+        Ok(_) if !long => Ok(text.to_owned()),
+        _ => Err(wanted.to_owned()),
+    }
+}
+
 /// Whom a run asks, and about what.
 struct Run {
     apis: Apis,
@@ -115,8 +130,15 @@ struct Run {
 impl Run {
     async fn new(args: &PostSetupArgs) -> Result<Self> {
         let target = Target::from(args.service);
-        if args.shards.is_some() && target != Target::Prometheus {
-            return Err(anyhow!("--shards: only prometheus has shards"));
+        if target != Target::Prometheus {
+            for (option, is_said) in [
+                ("--shards", args.shards.is_some()),
+                ("--prefix", args.prefix != PREFIX),
+            ] {
+                if is_said {
+                    bail!("{option}: only prometheus has shards");
+                }
+            }
         }
         let apis = args.connect.apis().await?;
         let updates = args.source.updates(&apis).await?;
@@ -128,6 +150,7 @@ impl Run {
                 target,
                 replicas: args.replicas,
                 shards: args.shards,
+                prefix: args.prefix.clone(),
                 servers: args.servers.clone(),
                 package: args.package.clone(),
                 quota_gib: args.quota,

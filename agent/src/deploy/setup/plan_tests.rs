@@ -5,6 +5,7 @@
 //! Plans of facts written down here: what an operator reads.
 
 mod anew;
+mod shards;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,6 +93,7 @@ fn request() -> Request {
         target: Target::Prometheus,
         replicas: None,
         shards: None,
+        prefix: "shard-".to_owned(),
         servers: Vec::new(),
         package: None,
         quota_gib: None,
@@ -162,30 +164,6 @@ fn text(planned: Result<Plan, Refused>) -> String {
     }
     lines.extend(plan.notes.iter().map(|note| format!("note: {note}")));
     lines.join("\n")
-}
-
-#[test]
-fn two_shards_from_nothing() {
-    let request = Request { shards: Some(2), ..request() };
-    insta::assert_snapshot!(text(planned(&facts(), &request)), @r"
-    create service prometheus
-        SAPI has none
-    create prometheus0 on headnode
-        for shard 0
-    create prometheus1 on cn1
-        for shard 0
-    create prometheus2 on cn2
-        for shard 1
-    create prometheus3 on headnode
-        for shard 1
-    CNS transfers: add prometheus0, add prometheus1, add prometheus2, add prometheus3
-        each zone is a secondary of CNS, by its admin address
-        ! CNS restarts: transfers under way begin anew
-    see prometheus0 well
-    see prometheus1 well
-    see prometheus2 well
-    see prometheus3 well
-    ");
 }
 
 #[test]
@@ -276,25 +254,6 @@ fn everything_in_the_way_is_said_at_once() {
 }
 
 #[test]
-fn who_scraped_everything_takes_a_place_in_a_shard() {
-    let zones = vec![(Some(vm(0, "running")), json!({}))];
-    let mut facts = with(facts(), zones);
-    facts.well.insert(uuid(0xd0, 0));
-    let request = Request { shards: Some(1), ..request() };
-    insta::assert_snapshot!(text(planned(&facts, &request)), @r"
-    give prometheus0 shard 0
-        it scrapes everything
-        ! prometheus0 scrapes its shard alone: zones without the tag are scraped by nobody until `monadm shard apply`
-    create prometheus1 on cn1
-        for shard 0
-    CNS transfers: add prometheus0, add prometheus1
-        each zone is a secondary of CNS, by its admin address
-        ! CNS restarts: transfers under way begin anew
-    see prometheus1 well
-    ");
-}
-
-#[test]
 fn a_zone_gets_the_firewall_and_the_nics_that_it_lacks() {
     let mut bare = vm(0, "running");
     bare.firewall_enabled = false;
@@ -341,21 +300,4 @@ fn a_zone_gets_the_firewall_and_the_nics_that_it_lacks() {
     let refused = text(planned(&facts, &request()));
     let said = "network external, on which prometheus0 has no NIC: saw 0";
     assert!(refused.contains(said), "{refused}");
-}
-
-/// It was drained, retired and deleted.
-#[test]
-fn a_shard_that_was_taken_away_is_not_made_anew() {
-    let zone = |n: u8| {
-        let groups = json!({"groups": [format!("shard-{n}")]});
-        (Some(vm(n, "running")), groups)
-    };
-    let mut facts = with(facts(), vec![zone(0), zone(2)]);
-    facts.well.extend([uuid(0xd0, 0), uuid(0xd0, 1)]);
-    let transfer = facts.transfer.as_mut().unwrap();
-    transfer.allowed = vec!["10.88.0.0/24".to_owned()];
-    assert_eq!(planned(&facts, &request()).unwrap(), Plan::default());
-    let asked = Request { shards: Some(3), replicas: Some(1), ..request() };
-    let said = text(planned(&facts, &asked));
-    assert!(said.contains("for shard 1"), "{said}");
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use self::number::{metadata, number, shard_of};
+use self::number::{Groups, metadata, number};
 use super::blueprint::MANTA;
 use super::facts::Transfer;
 use super::place::Places;
@@ -33,14 +33,14 @@ const BRAND: &str = "joyent-minimal";
 struct Kept<'a> {
     zone: Named,
     vm: &'a Vm,
-    shard: Option<usize>,
+    groups: Groups,
 }
 
 /// An instance to be.
 #[derive(Default)]
 struct Wanted {
     alias: Option<String>,
-    shard: Option<usize>,
+    groups: Groups,
     /// Where its forerunner was.
     server: Option<Uuid>,
     /// That of a record whose zone VMAPI never heard of, or the one that was
@@ -79,12 +79,12 @@ pub(super) fn zones(
         let begun = facts.pending.get(uuid);
         let mut own = begun.map(|one| one.own.clone()).unwrap_or_default();
         own.params.insert("alias".to_owned(), json!(alias));
-        let shard = shard_of(&own.metadata);
+        let groups = Groups::of(facts, request, &own.metadata);
         let adopted = zone.clone();
         draft.step(Step::AdoptInstance { zone: adopted, own });
-        kept.push(Kept { zone, vm, shard });
+        kept.push(Kept { zone, vm, groups });
     }
-    owed(facts, &kept, &mut wanted);
+    owed(facts, request, &kept, &mut wanted);
     for (uuid, pending) in &facts.pending {
         let failed = facts.remains.get(uuid).filter(|vm| vm.state == "failed");
         if failed.is_some() && !is_member(facts, *uuid) {
@@ -95,7 +95,7 @@ pub(super) fn zones(
             ));
         }
     }
-    number(request, &mut kept, &mut wanted, draft);
+    let last = number(request, &mut kept, &mut wanted, draft);
     let new = place(facts, request, &kept, wanted, fresh, draft);
     let names = new.iter().map(|one| one.zone.clone()).collect::<Vec<_>>();
     for one in new {
@@ -111,6 +111,7 @@ pub(super) fn zones(
     for zone in unwell.chain(names).collect::<Vec<_>>() {
         draft.step(Step::Await(zone));
     }
+    last.into_iter().for_each(|step| draft.step(step));
 }
 
 fn is_member(facts: &Facts, uuid: Uuid) -> bool {
@@ -132,7 +133,7 @@ fn standing<'a>(
         let uuid = member.instance.uuid;
         let zone = Named { uuid, alias: member.alias() };
         let own = Own::of(&member.instance);
-        let shard = shard_of(&own.metadata);
+        let groups = Groups::of(facts, request, &own.metadata);
         let replace = request.replace.contains(&uuid);
         let vm = member.vm.as_ref().or_else(|| facts.remains.get(&uuid));
         let state = vm.map_or("", |vm| vm.state.as_str());
@@ -150,7 +151,7 @@ fn standing<'a>(
                 let heir = begun(facts, &alias).unwrap_or_else(&mut *fresh);
                 anew.push(Wanted {
                     alias: Some(alias),
-                    shard,
+                    groups,
                     server: vm.server_uuid,
                     uuid: Some(heir),
                     own: Some(own.clone()),
@@ -170,11 +171,11 @@ fn standing<'a>(
                          that never ran: provisioning or failed"
                     ));
                 }
-                kept.push(Kept { zone, vm, shard });
+                kept.push(Kept { zone, vm, groups });
             }
             None => anew.push(Wanted {
                 alias: Some(zone.alias),
-                shard,
+                groups,
                 server: own.server(),
                 uuid: Some(uuid),
                 own: Some(own),
@@ -186,7 +187,12 @@ fn standing<'a>(
 
 /// Those whose forerunner is gone, and that an earlier run did not come to
 /// make: nobody would know that they are lacking.
-fn owed(facts: &Facts, kept: &[Kept<'_>], wanted: &mut Vec<Wanted>) {
+fn owed(
+    facts: &Facts,
+    request: &Request,
+    kept: &[Kept<'_>],
+    wanted: &mut Vec<Wanted>,
+) {
     for (uuid, pending) in facts.pending.iter().filter(|(_, one)| one.anew) {
         let alias = Some(pending.alias.clone());
         let is_kept = |one: &Kept<'_>| {
@@ -201,7 +207,7 @@ fn owed(facts: &Facts, kept: &[Kept<'_>], wanted: &mut Vec<Wanted>) {
         let own = pending.own.clone();
         wanted.push(Wanted {
             alias,
-            shard: shard_of(&own.metadata),
+            groups: Groups::of(facts, request, &own.metadata),
             server: own.server(),
             // One that failed without an instance has used its uuid up.
             uuid: (!facts.remains.contains_key(uuid)).then_some(*uuid),
@@ -233,7 +239,7 @@ fn place(
     let blueprint = request.target.blueprint();
     let mut places = Places::new(facts, request, draft);
     for one in kept {
-        places.take(one.shard, one.vm.server_uuid);
+        places.take(one.groups.shard, one.vm.server_uuid);
     }
     let mut aliases: BTreeSet<String> =
         kept.iter().map(|one| one.zone.alias.clone()).collect();
@@ -250,16 +256,17 @@ fn place(
             all.find(|alias| !aliases.contains(alias)).unwrap_or_default()
         });
         aliases.insert(alias.clone());
-        let Some(server) = places.choose(one.shard, one.server, draft) else {
+        let shard = one.groups.shard;
+        let Some(server) = places.choose(shard, one.server, draft) else {
             continue;
         };
         let uuid = one.uuid.or_else(|| begun(facts, &alias));
         let anew = one.own.is_some();
         // Of its forerunner all stays but what is chosen here.
-        let mut own = one.own.unwrap_or_else(|| Own {
-            metadata: metadata(one.shard),
-            ..Own::default()
-        });
+        let mut own = one.own.unwrap_or_default();
+        if one.groups.is_given() {
+            own.metadata.extend(metadata(request, shard));
+        }
         let of_its_own = own.params.get("quota").and_then(Value::as_u64);
         let has = of_its_own.unwrap_or(of_service);
         // 0 of its own is no limit at all.
@@ -271,7 +278,7 @@ fn place(
         new.push(NewZone {
             zone: Named { uuid: uuid.unwrap_or_else(&mut *fresh), alias },
             hostname: server.hostname.clone(),
-            shard: one.shard,
+            shard,
             own,
             anew,
         });

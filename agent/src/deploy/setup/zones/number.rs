@@ -10,33 +10,62 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{Kept, Wanted};
-use crate::deploy::setup::Request;
 use crate::deploy::setup::plan::Draft;
 use crate::deploy::setup::step::Step;
+use crate::deploy::setup::{Facts, Request};
+use crate::deploy::shards::names;
 
 /// Prometheus servers of a shard, unless it is said.
 const PAIR: usize = 2;
-/// A shard's group begins so, as `monadm shard` has it.
-const PREFIX: &str = "shard-";
 
-/// The shard of an instance, by its own groups.
-pub(super) fn shard_of(metadata: &Map<String, Value>) -> Option<usize> {
-    let groups = metadata.get("groups")?;
-    let list = groups.as_array().into_iter().flatten();
-    let texts = list.filter_map(Value::as_str).chain(groups.as_str());
-    let mut names = texts.flat_map(|text| text.split(','));
-    names.find_map(|name| name.trim().strip_prefix(PREFIX)?.parse().ok())
+/// What an instance scrapes, by its metadata over its service's.
+#[derive(Default)]
+pub(super) struct Groups {
+    /// All of them; none: everything.
+    names: Vec<String>,
+    /// The shard that one of them names.
+    pub(super) shard: Option<usize>,
 }
 
-/// How many there are to be of each shard, or in all.
+impl Groups {
+    /// Of an instance with this metadata of its own.
+    pub(super) fn of(
+        facts: &Facts,
+        request: &Request,
+        own: &Map<String, Value>,
+    ) -> Self {
+        let service = facts.rosters.first().map(|one| &one.service.metadata);
+        let inherited = || service.and_then(|service| service.get("groups"));
+        let names = names(own.get("groups").or_else(inherited));
+        let mut shards = names.iter().filter_map(|name| {
+            let shard = name.strip_prefix(&request.prefix)?.parse().ok()?;
+            // Not `shard-00`, which is another group.
+            (*name == group(request, shard)).then_some(shard)
+        });
+        Self { shard: shards.next(), names }
+    }
+
+    /// The shard was given to it here, as it had none.
+    pub(super) fn is_given(&self) -> bool {
+        self.names.is_empty() && self.shard.is_some()
+    }
+}
+
+fn group(request: &Request, shard: usize) -> String {
+    format!("{}{shard}", request.prefix)
+}
+
+/// How many there are to be of each shard, or in all. Answers the last steps
+/// of the plan, which give shards to those that scrape everything: until the
+/// others are there and well, nobody else does.
 pub(super) fn number(
     request: &Request,
     kept: &mut [Kept<'_>],
     wanted: &mut Vec<Wanted>,
     draft: &mut Draft,
-) {
-    let all = kept.iter().map(|one| one.shard);
-    let all = all.chain(wanted.iter().map(|one| one.shard));
+) -> Vec<Step> {
+    let all = kept.iter().map(|one| one.groups.shard);
+    let all = all.chain(wanted.iter().map(|one| one.groups.shard));
     let mut count: BTreeMap<Option<usize>, usize> = BTreeMap::new();
     for shard in all {
         *count.entry(shard).or_default() += 1;
@@ -66,28 +95,50 @@ pub(super) fn number(
         (None, Some(_)) => PAIR.max(there),
         (None, None) => there.max(1),
     };
+    let mut last = Vec::new();
     if request.shards.is_some() {
+        let lacks = |count: &BTreeMap<_, _>, shard| {
+            let there = of(count, shard);
+            there < each(there)
+        };
         // Those that scrape everything take a place first.
-        for one in kept.iter_mut().filter(|one| one.shard.is_none()) {
-            let lacks = |shard: &&Option<usize>| {
-                let there = of(&count, **shard);
-                there < each(there)
-            };
-            let Some(Some(shard)) = shards.iter().find(lacks) else {
+        let old = kept.iter_mut().map(|one| {
+            (one.zone.alias.clone(), &mut one.groups, Some(&one.zone))
+        });
+        let new = wanted.iter_mut().map(|one| {
+            let alias = one.alias.clone().unwrap_or_default();
+            (alias, &mut one.groups, None)
+        });
+        let homeless = old.chain(new);
+        for (alias, groups, zone) in
+            homeless.filter(|(_, groups, _)| groups.shard.is_none())
+        {
+            // What somebody has it scrape is not ours to change.
+            if !groups.names.is_empty() {
                 draft.problem(format!(
-                    "{}: it has no shard, and none of {} lacks one; more \
+                    "{alias}: saw groups {}, wanted none, or one that is \
+                     {}<number>; if these are shards, --prefix says what they \
+                     begin with",
+                    groups.names.join(","),
+                    request.prefix
+                ));
+                continue;
+            }
+            let free = shards.iter().find(|one| lacks(&count, **one));
+            let Some(Some(shard)) = free else {
+                draft.problem(format!(
+                    "{alias}: it has no shard, and none of {} lacks one; more \
                      --replicas or --shards make room",
-                    one.zone.alias,
                     shards.len()
                 ));
                 continue;
             };
-            one.shard = Some(*shard);
+            groups.shard = Some(*shard);
             *count.entry(Some(*shard)).or_default() += 1;
-            draft.step(Step::SetShard {
-                zone: one.zone.clone(),
-                metadata: metadata(Some(*shard)),
-            });
+            if let Some(zone) = zone {
+                let metadata = metadata(request, Some(*shard));
+                last.push(Step::SetShard { zone: zone.clone(), metadata });
+            }
         }
     }
     for shard in shards {
@@ -101,16 +152,21 @@ pub(super) fn number(
             ));
         }
         for _ in there..each {
-            wanted.push(Wanted { shard, ..Wanted::default() });
+            let groups = Groups { shard, names: Vec::new() };
+            wanted.push(Wanted { groups, ..Wanted::default() });
         }
     }
+    last
 }
 
-/// Metadata of an instance of this shard: what it scrapes, and the label of
-/// its series.
-pub(super) fn metadata(shard: Option<usize>) -> Map<String, Value> {
+/// Metadata that makes an instance one of this shard: what it scrapes, and the
+/// label of its series.
+pub(super) fn metadata(
+    request: &Request,
+    shard: Option<usize>,
+) -> Map<String, Value> {
     let Some(shard) = shard else { return Map::new() };
-    let groups = json!([format!("{PREFIX}{shard}")]);
+    let groups = json!([group(request, shard)]);
     let label = json!(shard.to_string());
     [("groups".to_owned(), groups), ("shard".to_owned(), label)]
         .into_iter()
