@@ -18,7 +18,7 @@ use super::state::State;
 use crate::deploy::Apis;
 use crate::deploy::images::{Updates, Wanted};
 use crate::deploy::setup::{
-    self, Hands, Journal, Outcome, Plan, Request, Target,
+    self, Hands, Journal, Outcome, Plan, Refused, Request, Target,
 };
 use crate::deploy::status::look::PREFIX;
 use crate::log::chain;
@@ -75,7 +75,8 @@ pub(super) struct PostSetupArgs {
     /// Do not ask before something is disturbed
     #[arg(long, short)]
     yes: bool,
-    /// Print JSON
+    /// Print JSON: the steps and how they went; or problems, where it is
+    /// refused
     #[arg(long)]
     json: bool,
 }
@@ -184,7 +185,17 @@ pub(super) async fn post_setup(args: PostSetupArgs) -> Result<bool> {
         false => State::hold(run.apis.sdc)?,
     };
     let mut journal = state.journal()?;
-    let plan = run.plan(&mut journal, !args.dry_run).await?;
+    let plan = match run.plan(&mut journal, !args.dry_run).await {
+        Ok(plan) => plan,
+        Err(error) => {
+            let refused = error.downcast_ref::<Refused>();
+            let Some(Refused(problems)) = refused.filter(|_| args.json) else {
+                return Err(error);
+            };
+            say_json(&json!({"service": name, "problems": problems}));
+            return Ok(false);
+        }
+    };
     let nothing = plan.steps.is_empty();
     if args.dry_run || nothing {
         match args.json {
@@ -217,19 +228,35 @@ pub(super) async fn post_setup(args: PostSetupArgs) -> Result<bool> {
         })
         .await;
     complain(name, &plan, &outcome);
+    let mut said = summary(name, &plan, Some(&outcome));
     let mut good = outcome.failed.is_none();
     if good {
         // What was done must leave nothing to do but what may fail.
-        let left = run.plan(&mut journal, true).await?;
-        let left: Vec<_> = left.hard().map(setup::Step::what).collect();
-        good = left.is_empty();
-        if !good {
-            let left = format!("still to be done: {}", left.join("; "));
-            tell("monadm: ", &left);
+        match run.plan(&mut journal, true).await {
+            Ok(left) => {
+                let left: Vec<_> = left.hard().map(setup::Step::what).collect();
+                good = left.is_empty();
+                if !good {
+                    let left = format!("still to be done: {}", left.join("; "));
+                    tell("monadm: ", &left);
+                }
+                said["left"] = json!(left);
+            }
+            // All is done, and only that nothing is left was not seen.
+            Err(error) => {
+                good = false;
+                let error = format!("{error:#}");
+                let all = format!(
+                    "all {total} steps are done; whether more is left is not \
+                     known: {error}"
+                );
+                tell("monadm: ", &all);
+                said["left_unknown"] = json!(error);
+            }
         }
     }
     match args.json {
-        true => say_json(&summary(name, &plan, Some(&outcome))),
+        true => say_json(&said),
         false if good => say!("{name} is set up: {} steps done", outcome.done),
         false => {}
     }
