@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -18,9 +18,11 @@ use super::state::State;
 use crate::deploy::Apis;
 use crate::deploy::images::{Updates, Wanted};
 use crate::deploy::setup::{
-    self, Hands, Journal, Outcome, Plan, Request, Target,
+    self, Hands, Journal, Outcome, Plan, Refused, Request, Target,
 };
+use crate::deploy::status::look::PREFIX;
 use crate::log::chain;
+use crate::shard::ShardName;
 use crate::triton::Http;
 
 /// Longest answer of a zone that is asked whether it is well.
@@ -42,6 +44,9 @@ pub(super) struct PostSetupArgs {
     /// zones each scrapes
     #[arg(long, value_name = "COUNT", value_parser = count())]
     shards: Option<usize>,
+    /// What the groups of shards begin with, before their number
+    #[arg(long, value_name = "TEXT", default_value = PREFIX, value_parser = prefix)]
+    prefix: String,
     /// Servers for new zones, by uuid or host name [default: all, the headnode
     /// first, and never two of a pair on one]
     #[arg(long, short, value_name = "SERVER", value_delimiter = ',')]
@@ -70,7 +75,8 @@ pub(super) struct PostSetupArgs {
     /// Do not ask before something is disturbed
     #[arg(long, short)]
     yes: bool,
-    /// Print JSON
+    /// Print JSON: the steps and how they went; or problems, where it is
+    /// refused
     #[arg(long)]
     json: bool,
 }
@@ -104,6 +110,16 @@ fn count() -> impl clap::builder::TypedValueParser<Value = usize> {
     clap::value_parser!(u16).range(1..=1000).map(usize::from)
 }
 
+/// What a group's name may begin with.
+fn prefix(text: &str) -> Result<String, String> {
+    let wanted = "wanted characters of A-Z a-z 0-9 _ -, 90 at most";
+    let long = text.len() > 90;
+    match ShardName::parse(text) {
+        Ok(_) if !long => Ok(text.to_owned()),
+        _ => Err(wanted.to_owned()),
+    }
+}
+
 /// Whom a run asks, and about what.
 struct Run {
     apis: Apis,
@@ -115,8 +131,15 @@ struct Run {
 impl Run {
     async fn new(args: &PostSetupArgs) -> Result<Self> {
         let target = Target::from(args.service);
-        if args.shards.is_some() && target != Target::Prometheus {
-            return Err(anyhow!("--shards: only prometheus has shards"));
+        if target != Target::Prometheus {
+            for (option, is_said) in [
+                ("--shards", args.shards.is_some()),
+                ("--prefix", args.prefix != PREFIX),
+            ] {
+                if is_said {
+                    bail!("{option}: only prometheus has shards");
+                }
+            }
         }
         let apis = args.connect.apis().await?;
         let updates = args.source.updates(&apis).await?;
@@ -128,6 +151,7 @@ impl Run {
                 target,
                 replicas: args.replicas,
                 shards: args.shards,
+                prefix: args.prefix.clone(),
                 servers: args.servers.clone(),
                 package: args.package.clone(),
                 quota_gib: args.quota,
@@ -161,7 +185,17 @@ pub(super) async fn post_setup(args: PostSetupArgs) -> Result<bool> {
         false => State::hold(run.apis.sdc)?,
     };
     let mut journal = state.journal()?;
-    let plan = run.plan(&mut journal, !args.dry_run).await?;
+    let plan = match run.plan(&mut journal, !args.dry_run).await {
+        Ok(plan) => plan,
+        Err(error) => {
+            let refused = error.downcast_ref::<Refused>();
+            let Some(Refused(problems)) = refused.filter(|_| args.json) else {
+                return Err(error);
+            };
+            say_json(&json!({"service": name, "problems": problems}));
+            return Ok(false);
+        }
+    };
     let nothing = plan.steps.is_empty();
     if args.dry_run || nothing {
         match args.json {
@@ -194,19 +228,35 @@ pub(super) async fn post_setup(args: PostSetupArgs) -> Result<bool> {
         })
         .await;
     complain(name, &plan, &outcome);
+    let mut said = summary(name, &plan, Some(&outcome));
     let mut good = outcome.failed.is_none();
     if good {
         // What was done must leave nothing to do but what may fail.
-        let left = run.plan(&mut journal, true).await?;
-        let left: Vec<_> = left.hard().map(setup::Step::what).collect();
-        good = left.is_empty();
-        if !good {
-            let left = format!("still to be done: {}", left.join("; "));
-            tell("monadm: ", &left);
+        match run.plan(&mut journal, true).await {
+            Ok(left) => {
+                let left: Vec<_> = left.hard().map(setup::Step::what).collect();
+                good = left.is_empty();
+                if !good {
+                    let left = format!("still to be done: {}", left.join("; "));
+                    tell("monadm: ", &left);
+                }
+                said["left"] = json!(left);
+            }
+            // All is done, and only that nothing is left was not seen.
+            Err(error) => {
+                good = false;
+                let error = format!("{error:#}");
+                let all = format!(
+                    "all {total} steps are done; whether more is left is not \
+                     known: {error}"
+                );
+                tell("monadm: ", &all);
+                said["left_unknown"] = json!(error);
+            }
         }
     }
     match args.json {
-        true => say_json(&summary(name, &plan, Some(&outcome))),
+        true => say_json(&said),
         false if good => say!("{name} is set up: {} steps done", outcome.done),
         false => {}
     }

@@ -137,11 +137,11 @@ impl Hands<'_> {
                 fwapi.create(&new).await.map_err(api("create a rule"))?;
                 Ok(())
             }
-            Step::DropInstance { zone, state } => {
-                self.drop_instance(zone, state).await
+            Step::DropInstance { zone, state, heir, own } => {
+                self.drop_instance(zone, state, (*heir, own)).await
             }
-            Step::AdoptInstance { zone, metadata } => {
-                self.adopt_instance(zone, metadata).await
+            Step::AdoptInstance { zone, own } => {
+                self.adopt_instance(zone, own).await
             }
             Step::CreateInstance(new) => self.create_instance(new).await,
             Step::SetShard { zone, metadata } => {

@@ -147,8 +147,19 @@ impl Facts {
         let run = members.filter(|member| {
             member.vm.as_ref().is_some_and(|vm| vm.state == "running")
         });
-        let run = run.map(|member| member.instance.uuid);
-        run.filter(|uuid| self.pending.remove(uuid).is_some()).collect()
+        let run: Vec<_> =
+            run.map(|one| (one.instance.uuid, one.alias())).collect();
+        // Also what was to take its place, had it not come to life.
+        let done = |(uuid, pending): &(&Uuid, &Pending)| {
+            let over = pending.anew && !self.remains.contains_key(uuid);
+            run.iter().any(|(running, alias)| {
+                running == *uuid || over && pending.alias == *alias
+            })
+        };
+        let done = self.pending.iter().filter(done).map(|(uuid, _)| *uuid);
+        let done: Vec<_> = done.collect();
+        done.iter().for_each(|uuid| drop(self.pending.remove(uuid)));
+        done
     }
 
     /// Instances without zones, zones without instances, and who is well.

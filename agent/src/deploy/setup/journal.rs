@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use uuid::Uuid;
+
+use super::step::Own;
 
 /// Writes the text for good, as a whole or not at all.
 pub type Save = Box<dyn Fn(&str) -> io::Result<()> + Send + Sync>;
@@ -24,9 +25,13 @@ pub struct Pending {
     pub service: String,
     /// Alias.
     pub alias: String,
-    /// The instance's own metadata, should only its zone be made.
+    /// What the instance is to have of its own, should only its zone be made.
+    #[serde(default, flatten)]
+    pub own: Own,
+    /// It takes the place of one that is gone, so it is to be made although
+    /// nothing else says so.
     #[serde(default)]
-    pub metadata: Map<String, Value>,
+    pub anew: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]

@@ -49,6 +49,8 @@ pub struct Request {
     pub replicas: Option<usize>,
     /// Shards: a Prometheus pair each.
     pub shards: Option<usize>,
+    /// What the groups of shards begin with.
+    pub prefix: String,
     /// Servers that zones may be put on, by uuid or host name; empty means
     /// all, the headnode first.
     pub servers: Vec<String>,

@@ -4,6 +4,9 @@
 
 //! Plans of facts written down here: what an operator reads.
 
+mod anew;
+mod shards;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
@@ -11,7 +14,6 @@ use uuid::Uuid;
 
 use super::facts::{Facts, Transfer};
 use super::image::Found;
-use super::journal::Pending;
 use super::{Plan, Refused, Request, Target, plan};
 use crate::deploy::roster::{Member, Roster};
 use crate::triton::vmapi::Vm;
@@ -91,6 +93,7 @@ fn request() -> Request {
         target: Target::Prometheus,
         replicas: None,
         shards: None,
+        prefix: "shard-".to_owned(),
         servers: Vec::new(),
         package: None,
         quota_gib: None,
@@ -164,30 +167,6 @@ fn text(planned: Result<Plan, Refused>) -> String {
 }
 
 #[test]
-fn two_shards_from_nothing() {
-    let request = Request { shards: Some(2), ..request() };
-    insta::assert_snapshot!(text(planned(&facts(), &request)), @r"
-    create service prometheus
-        SAPI has none
-    create prometheus0 on headnode
-        for shard 0
-    create prometheus1 on cn1
-        for shard 0
-    create prometheus2 on cn2
-        for shard 1
-    create prometheus3 on headnode
-        for shard 1
-    CNS transfers: add prometheus0, add prometheus1, add prometheus2, add prometheus3
-        each zone is a secondary of CNS, by its admin address
-        ! CNS restarts: transfers under way begin anew
-    see prometheus0 well
-    see prometheus1 well
-    see prometheus2 well
-    see prometheus3 well
-    ");
-}
-
-#[test]
 fn what_is_as_it_should_be_is_left_alone() {
     let zones = vec![(Some(vm(0, "running")), json!({}))];
     let mut facts = with(facts(), zones);
@@ -224,131 +203,9 @@ fn a_new_zone_gets_a_quota_only_where_its_service_gives_it_less() {
             super::Step::CreateInstance(new) => Some(new),
             _ => None,
         });
-        let quota = new.unwrap().params.get("quota").cloned();
+        let quota = new.unwrap().own.params.get("quota").cloned();
         assert_eq!(quota, wanted.map(|gib: u64| json!(gib)));
     }
-}
-
-#[test]
-fn what_a_run_left_behind_is_mended_by_what_it_wrote_down() {
-    let zones = vec![
-        (Some(vm(0, "failed")), json!({"groups": ["shard-0"]})),
-        (None, json!({"groups": "edge,shard-0"})),
-        (Some(vm(2, "destroyed")), json!({"groups": ["shard-1"]})),
-    ];
-    let mut facts = with(facts(), zones);
-    let pending = |alias: &str| Pending {
-        service: "prometheus".to_owned(),
-        alias: alias.to_owned(),
-        metadata: read(json!({})),
-    };
-    facts.pending = [
-        (uuid(0xd0, 0), pending("prometheus0")),
-        (uuid(0xd0, 33), pending("prometheus3")),
-    ]
-    .into();
-    let request = Request { shards: Some(2), ..request() };
-    let made = planned(&facts, &request);
-    insta::assert_snapshot!(text(made.clone()), @r"
-    delete instance prometheus0 d0000000-0000-0000-0000-000000000000
-        its zone is failed
-        ! what the zone of prometheus0 may hold is destroyed
-    delete instance prometheus2 d0000000-0000-0000-0000-000000000002
-        its zone is destroyed
-    create prometheus0 on headnode
-        for shard 0
-    create prometheus1 on cn1
-        for shard 0
-    create prometheus2 on headnode
-        for shard 1
-    create prometheus3 on cn2
-        for shard 1
-    CNS transfers: add prometheus0, add prometheus1, add prometheus2, add prometheus3
-        each zone is a secondary of CNS, by its admin address
-        ! CNS restarts: transfers under way begin anew
-    see prometheus0 well
-    see prometheus1 well
-    see prometheus2 well
-    see prometheus3 well
-    ");
-    let uuids: Vec<Uuid> = made
-        .unwrap()
-        .steps
-        .iter()
-        .filter_map(|step| match step {
-            super::Step::CreateInstance(new) => Some(new.zone.uuid),
-            _ => None,
-        })
-        .collect();
-    // One that VMAPI knows as failed or destroyed is never asked for again;
-    // one it never heard of, and one that was begun, are.
-    let wanted = [101, 1, 102, 33].map(|number| uuid(0xd0, number));
-    assert_eq!(uuids, wanted);
-    // Without the journal a failed zone may be anybody's.
-    facts.pending.clear();
-    let refused = text(planned(&facts, &request));
-    assert!(refused.contains("saw its zone failed"), "{refused}");
-}
-
-#[test]
-fn a_zone_that_was_seen_to_run_is_nobodys_to_destroy() {
-    let zones = vec![(Some(vm(0, "running")), json!({}))];
-    let mut facts = with(facts(), zones);
-    let pending = Pending {
-        service: "prometheus".to_owned(),
-        alias: "prometheus0".to_owned(),
-        metadata: read(json!({})),
-    };
-    let begun = [(uuid(0xd0, 0), pending)];
-    facts.pending = begun.clone().into();
-    assert_eq!(facts.settle(), [uuid(0xd0, 0)]);
-    assert!(facts.pending.is_empty());
-    // One that nobody saw run is still pending.
-    let zones = vec![(Some(vm(0, "failed")), json!({}))];
-    let mut facts = with(self::facts(), zones);
-    facts.pending = begun.into();
-    assert!(facts.settle().is_empty());
-    assert_eq!(facts.pending.len(), 1);
-}
-
-#[test]
-fn a_zone_without_instance_is_adopted_if_it_is_ours() {
-    let stray = |brand: &str| {
-        let mut stray = vm(7, "running");
-        stray.brand = brand.to_owned();
-        stray
-    };
-    let mut facts = with(facts(), Vec::new());
-    facts.transfer = None;
-    facts.strays = vec![stray("joyent-minimal")];
-    let metadata = json!({"groups": ["shard-0"], "shard": "0"});
-    let pending = Pending {
-        service: "prometheus".to_owned(),
-        alias: "prometheus7".to_owned(),
-        metadata: read(metadata.clone()),
-    };
-    facts.pending = [(uuid(0xd0, 7), pending)].into();
-    // It has its shard back, and needs no other.
-    let request = Request { replicas: Some(1), ..request() };
-    let made = planned(&facts, &request).unwrap();
-    let [super::Step::AdoptInstance { metadata: given, .. }, rest @ ..] =
-        &made.steps[..]
-    else {
-        panic!("{made:?}");
-    };
-    assert_eq!(json!(given), metadata);
-    assert!(rest.iter().all(|step| step.kind() == "await"), "{rest:?}");
-    // What somebody else made with the same tag is left alone.
-    facts.strays = vec![stray("lx")];
-    facts.pending.clear();
-    let said = text(planned(&facts, &request));
-    assert!(said.contains("brand \"lx\""), "{said}");
-    assert!(said.contains("create prometheus0"), "{said}");
-    assert!(!said.contains("write down"), "{said}");
-    facts.strays = vec![stray("joyent-minimal")];
-    facts.taken = [(uuid(0xd0, 7), uuid(0x5e, 7))].into();
-    let refused = text(planned(&facts, &request));
-    assert!(refused.contains("as an instance of service"), "{refused}");
 }
 
 #[test]
@@ -394,25 +251,6 @@ fn everything_in_the_way_is_said_at_once() {
       package sdc_1024: saw 0 active ones in PAPI, wanted one
       servers: saw 1 that can take zones, wanted one more, as those should not share one; --servers names one for all
     "#);
-}
-
-#[test]
-fn who_scraped_everything_takes_a_place_in_a_shard() {
-    let zones = vec![(Some(vm(0, "running")), json!({}))];
-    let mut facts = with(facts(), zones);
-    facts.well.insert(uuid(0xd0, 0));
-    let request = Request { shards: Some(1), ..request() };
-    insta::assert_snapshot!(text(planned(&facts, &request)), @r"
-    give prometheus0 shard 0
-        it scrapes everything
-        ! prometheus0 scrapes its shard alone: zones without the tag are scraped by nobody until `monadm shard apply`
-    create prometheus1 on cn1
-        for shard 0
-    CNS transfers: add prometheus0, add prometheus1
-        each zone is a secondary of CNS, by its admin address
-        ! CNS restarts: transfers under way begin anew
-    see prometheus1 well
-    ");
 }
 
 #[test]
@@ -462,21 +300,4 @@ fn a_zone_gets_the_firewall_and_the_nics_that_it_lacks() {
     let refused = text(planned(&facts, &request()));
     let said = "network external, on which prometheus0 has no NIC: saw 0";
     assert!(refused.contains(said), "{refused}");
-}
-
-/// It was drained, retired and deleted.
-#[test]
-fn a_shard_that_was_taken_away_is_not_made_anew() {
-    let zone = |n: u8| {
-        let groups = json!({"groups": [format!("shard-{n}")]});
-        (Some(vm(n, "running")), groups)
-    };
-    let mut facts = with(facts(), vec![zone(0), zone(2)]);
-    facts.well.extend([uuid(0xd0, 0), uuid(0xd0, 1)]);
-    let transfer = facts.transfer.as_mut().unwrap();
-    transfer.allowed = vec!["10.88.0.0/24".to_owned()];
-    assert_eq!(planned(&facts, &request()).unwrap(), Plan::default());
-    let asked = Request { shards: Some(3), replicas: Some(1), ..request() };
-    let said = text(planned(&facts, &asked));
-    assert!(said.contains("for shard 1"), "{said}");
 }

@@ -7,10 +7,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::blueprint::MANTA;
+use crate::triton::sapi::Instance;
 
 /// A zone of ours, as people know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,31 @@ pub struct Named {
     pub alias: String,
 }
 
+/// What an instance has of its own, over what its service says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Own {
+    /// VM parameters.
+    #[serde(default)]
+    pub params: Map<String, Value>,
+    /// Metadata.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+}
+
+impl Own {
+    /// That of an instance that is there.
+    pub fn of(instance: &Instance) -> Self {
+        let Instance { params, metadata, .. } = instance;
+        Self { params: params.clone(), metadata: metadata.clone() }
+    }
+
+    /// The server that its zone was put on.
+    pub fn server(&self) -> Option<Uuid> {
+        let server = self.params.get("server_uuid").and_then(Value::as_str);
+        server.and_then(|text| text.parse().ok())
+    }
+}
+
 /// A zone to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewZone {
@@ -28,10 +55,12 @@ pub struct NewZone {
     pub zone: Named,
     /// Host name of the server it is to be on.
     pub hostname: String,
-    /// The instance's own VM parameters.
-    pub params: Map<String, Value>,
-    /// The instance's own metadata.
-    pub metadata: Map<String, Value>,
+    /// The shard it is of.
+    pub shard: Option<usize>,
+    /// What its instance is to have of its own.
+    pub own: Own,
+    /// It takes the place of one that was there.
+    pub anew: bool,
 }
 
 /// One step. Each looks first, and may be run again.
@@ -82,19 +111,24 @@ pub enum Step {
         /// What it is for.
         why: &'static str,
     },
-    /// Takes away an instance whose zone is none.
+    /// Takes away an instance whose zone is none, so that another is made of
+    /// the same.
     DropInstance {
         /// The instance.
         zone: Named,
         /// What its zone is.
         state: String,
+        /// The uuid of the one to be.
+        heir: Uuid,
+        /// What that one is to have of its own.
+        own: Own,
     },
     /// Writes down the instance of a zone that is there.
     AdoptInstance {
         /// The zone.
         zone: Named,
         /// What a run that was cut off would have given it.
-        metadata: Map<String, Value>,
+        own: Own,
     },
     /// Creates an instance and its zone.
     CreateInstance(NewZone),
@@ -224,7 +258,7 @@ impl Step {
                 vec![format!("its zone is {state}")]
             }
             Self::AdoptInstance { .. } => one("a zone that SAPI does not know"),
-            Self::CreateInstance(new) => match shard(&new.metadata) {
+            Self::CreateInstance(new) => match new.shard {
                 Some(shard) => vec![format!("for shard {shard}")],
                 None => Vec::new(),
             },

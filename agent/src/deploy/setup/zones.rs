@@ -5,17 +5,20 @@
 //! The instances: how many there are to be, which shard and which server each
 //! belongs to, and what those that are there lack. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod number;
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
 use uuid::Uuid;
 
+use self::number::{Groups, metadata, number};
 use super::blueprint::MANTA;
 use super::facts::Transfer;
 use super::place::Places;
 use super::plan::Draft;
 use super::service::package;
-use super::step::{Named, NewZone, Step};
+use super::step::{Named, NewZone, Own, Step};
 use super::{Facts, Request};
 use crate::deploy::roster::admin_ip;
 use crate::triton::napi::Network;
@@ -23,28 +26,28 @@ use crate::triton::vmapi::{Nic, Vm};
 
 /// Quota of Triton's packages, GiB: too little for metrics.
 const TRAP_GIB: u64 = 25;
-/// Prometheus servers of a shard, unless it is said.
-const PAIR: usize = 2;
 /// What SAPI makes of an image of ours.
 const BRAND: &str = "joyent-minimal";
-/// A shard's group begins so, as `monadm shard` has it.
-const PREFIX: &str = "shard-";
 
 /// An instance that stays.
 struct Kept<'a> {
     zone: Named,
     vm: &'a Vm,
-    shard: Option<usize>,
+    groups: Groups,
 }
 
 /// An instance to be.
+#[derive(Default)]
 struct Wanted {
     alias: Option<String>,
-    shard: Option<usize>,
+    groups: Groups,
     /// Where its forerunner was.
     server: Option<Uuid>,
-    /// That of a record whose zone VMAPI never heard of.
+    /// That of a record whose zone VMAPI never heard of, or the one that was
+    /// chosen when its forerunner was to go.
     uuid: Option<Uuid>,
+    /// What its forerunner has of its own.
+    own: Option<Own>,
 }
 
 /// Plans them.
@@ -54,7 +57,7 @@ pub(super) fn zones(
     fresh: &mut dyn FnMut() -> Uuid,
     draft: &mut Draft,
 ) {
-    let (mut kept, mut wanted) = standing(facts, request, draft);
+    let (mut kept, mut wanted) = standing(facts, request, fresh, draft);
     for vm in &facts.strays {
         let zone = Named { uuid: vm.uuid, alias: vm.alias.clone() };
         let Named { uuid, alias } = &zone;
@@ -74,13 +77,14 @@ pub(super) fn zones(
             continue;
         }
         let begun = facts.pending.get(uuid);
-        let metadata = begun.map(|one| one.metadata.clone());
-        let metadata = metadata.unwrap_or_default();
-        let shard = shard_of(&metadata);
+        let mut own = begun.map(|one| one.own.clone()).unwrap_or_default();
+        own.params.insert("alias".to_owned(), json!(alias));
+        let groups = Groups::of(facts, request, &own.metadata);
         let adopted = zone.clone();
-        draft.step(Step::AdoptInstance { zone: adopted, metadata });
-        kept.push(Kept { zone, vm, shard });
+        draft.step(Step::AdoptInstance { zone: adopted, own });
+        kept.push(Kept { zone, vm, groups });
     }
+    owed(facts, request, &kept, &mut wanted);
     for (uuid, pending) in &facts.pending {
         let failed = facts.remains.get(uuid).filter(|vm| vm.state == "failed");
         if failed.is_some() && !is_member(facts, *uuid) {
@@ -91,7 +95,7 @@ pub(super) fn zones(
             ));
         }
     }
-    number(request, &mut kept, &mut wanted, draft);
+    let last = number(request, &mut kept, &mut wanted, draft);
     let new = place(facts, request, &kept, wanted, fresh, draft);
     let names = new.iter().map(|one| one.zone.clone()).collect::<Vec<_>>();
     for one in new {
@@ -107,6 +111,7 @@ pub(super) fn zones(
     for zone in unwell.chain(names).collect::<Vec<_>>() {
         draft.step(Step::Await(zone));
     }
+    last.into_iter().for_each(|step| draft.step(step));
 }
 
 fn is_member(facts: &Facts, uuid: Uuid) -> bool {
@@ -119,6 +124,7 @@ fn is_member(facts: &Facts, uuid: Uuid) -> bool {
 fn standing<'a>(
     facts: &'a Facts,
     request: &Request,
+    fresh: &mut dyn FnMut() -> Uuid,
     draft: &mut Draft,
 ) -> (Vec<Kept<'a>>, Vec<Wanted>) {
     let (mut kept, mut anew) = (Vec::new(), Vec::new());
@@ -126,7 +132,8 @@ fn standing<'a>(
     for member in members {
         let uuid = member.instance.uuid;
         let zone = Named { uuid, alias: member.alias() };
-        let shard = shard_of(&member.instance.metadata);
+        let own = Own::of(&member.instance);
+        let groups = Groups::of(facts, request, &own.metadata);
         let replace = request.replace.contains(&uuid);
         let vm = member.vm.as_ref().or_else(|| facts.remains.get(&uuid));
         let state = vm.map_or("", |vm| vm.state.as_str());
@@ -140,10 +147,16 @@ fn standing<'a>(
         match vm {
             Some(vm) if drop => {
                 let state = state.to_owned();
-                let alias = Some(zone.alias.clone());
-                draft.step(Step::DropInstance { zone, state });
-                let server = vm.server_uuid;
-                anew.push(Wanted { alias, shard, server, uuid: None });
+                let alias = zone.alias.clone();
+                let heir = begun(facts, &alias).unwrap_or_else(&mut *fresh);
+                anew.push(Wanted {
+                    alias: Some(alias),
+                    groups,
+                    server: vm.server_uuid,
+                    uuid: Some(heir),
+                    own: Some(own.clone()),
+                });
+                draft.step(Step::DropInstance { zone, state, heir, own });
             }
             Some(_) if state == "failed" => draft.problem(format!(
                 "{} {uuid}: saw its zone failed, wanted running; see \
@@ -158,120 +171,60 @@ fn standing<'a>(
                          that never ran: provisioning or failed"
                     ));
                 }
-                kept.push(Kept { zone, vm, shard });
+                kept.push(Kept { zone, vm, groups });
             }
-            None => {
-                let server = member.instance.params.get("server_uuid");
-                let server = server.and_then(Value::as_str);
-                anew.push(Wanted {
-                    alias: Some(zone.alias),
-                    shard,
-                    server: server.and_then(|text| text.parse().ok()),
-                    uuid: Some(uuid),
-                });
-            }
+            None => anew.push(Wanted {
+                alias: Some(zone.alias),
+                groups,
+                server: own.server(),
+                uuid: Some(uuid),
+                own: Some(own),
+            }),
         }
     }
     (kept, anew)
 }
 
-/// The shard of an instance, by its own groups.
-fn shard_of(metadata: &Map<String, Value>) -> Option<usize> {
-    let groups = metadata.get("groups")?;
-    let list = groups.as_array().into_iter().flatten();
-    let texts = list.filter_map(Value::as_str).chain(groups.as_str());
-    let mut names = texts.flat_map(|text| text.split(','));
-    names.find_map(|name| name.trim().strip_prefix(PREFIX)?.parse().ok())
-}
-
-/// How many there are to be of each shard, or in all.
-fn number(
+/// Those whose forerunner is gone, and that an earlier run did not come to
+/// make: nobody would know that they are lacking.
+fn owed(
+    facts: &Facts,
     request: &Request,
-    kept: &mut [Kept<'_>],
+    kept: &[Kept<'_>],
     wanted: &mut Vec<Wanted>,
-    draft: &mut Draft,
 ) {
-    let all = kept.iter().map(|one| one.shard);
-    let all = all.chain(wanted.iter().map(|one| one.shard));
-    let mut count: BTreeMap<Option<usize>, usize> = BTreeMap::new();
-    for shard in all {
-        *count.entry(shard).or_default() += 1;
-    }
-    let of = |count: &BTreeMap<_, usize>, shard| {
-        count.get(&shard).copied().unwrap_or(0)
-    };
-    let highest = count.keys().flatten().max().map(|highest| highest + 1);
-    let shards: Vec<Option<usize>> = match (request.shards, highest) {
-        (None, None) => vec![None],
-        // One that was taken away on purpose is not made anew.
-        (None, Some(_)) => {
-            count.keys().copied().filter(Option::is_some).collect()
+    for (uuid, pending) in facts.pending.iter().filter(|(_, one)| one.anew) {
+        let alias = Some(pending.alias.clone());
+        let is_kept = |one: &Kept<'_>| {
+            one.zone.uuid == *uuid || one.zone.alias == pending.alias
+        };
+        if is_member(facts, *uuid)
+            || kept.iter().any(is_kept)
+            || wanted.iter().any(|one| one.alias == alias)
+        {
+            continue;
         }
-        (Some(shards), highest) => {
-            if let Some(there) = highest.filter(|there| *there > shards) {
-                draft.problem(format!(
-                    "--shards: saw {there} shards, wanted {shards}; it \
-                     takes none away"
-                ));
-            }
-            (0..shards).map(Some).collect()
-        }
-    };
-    let each = |there: usize| match (request.replicas, request.shards) {
-        (Some(replicas), _) => replicas,
-        (None, Some(_)) => PAIR.max(there),
-        (None, None) => there.max(1),
-    };
-    if request.shards.is_some() {
-        // Those that scrape everything take a place first.
-        for one in kept.iter_mut().filter(|one| one.shard.is_none()) {
-            let lacks = |shard: &&Option<usize>| {
-                let there = of(&count, **shard);
-                there < each(there)
-            };
-            let Some(Some(shard)) = shards.iter().find(lacks) else {
-                draft.problem(format!(
-                    "{}: it has no shard, and none of {} lacks one; more \
-                     --replicas or --shards make room",
-                    one.zone.alias,
-                    shards.len()
-                ));
-                continue;
-            };
-            one.shard = Some(*shard);
-            *count.entry(Some(*shard)).or_default() += 1;
-            draft.step(Step::SetShard {
-                zone: one.zone.clone(),
-                metadata: metadata(Some(*shard)),
-            });
-        }
-    }
-    for shard in shards {
-        let there = of(&count, shard);
-        let each = each(there);
-        if there > each {
-            let of = shard.map_or(String::new(), |n| format!(" of shard {n}"));
-            draft.problem(format!(
-                "--replicas: saw {there} instances{of}, wanted {each}; it \
-                 takes none away"
-            ));
-        }
-        for _ in there..each {
-            let (alias, server, uuid) = (None, None, None);
-            wanted.push(Wanted { alias, shard, server, uuid });
-        }
+        let own = pending.own.clone();
+        wanted.push(Wanted {
+            alias,
+            groups: Groups::of(facts, request, &own.metadata),
+            server: own.server(),
+            // One that failed without an instance has used its uuid up.
+            uuid: (!facts.remains.contains_key(uuid)).then_some(*uuid),
+            own: Some(own),
+        });
     }
 }
 
-/// Metadata of an instance of this shard: what it scrapes, and the label of
-/// its series.
-fn metadata(shard: Option<usize>) -> Map<String, Value> {
-    let Some(shard) = shard else { return Map::new() };
-    let groups = json!([format!("{PREFIX}{shard}")]);
-    let label = json!(shard.to_string());
-    [("groups".to_owned(), groups), ("shard".to_owned(), label)]
-        .into_iter()
-        .collect()
+/// The uuid of a zone of this alias that was begun and is nothing yet.
+fn begun(facts: &Facts, alias: &str) -> Option<Uuid> {
+    let begun = facts.pending.iter().find(|(uuid, pending)| {
+        // One that has an instance is kept, or is to go.
+        pending.alias == alias
+            && !facts.remains.contains_key(uuid)
+            && !is_member(facts, **uuid)
+    });
+    begun.map(|(uuid, _)| *uuid)
 }
 
 /// Gives each its alias, server and uuid.
@@ -286,7 +239,7 @@ fn place(
     let blueprint = request.target.blueprint();
     let mut places = Places::new(facts, request, draft);
     for one in kept {
-        places.take(one.shard, one.vm.server_uuid);
+        places.take(one.groups.shard, one.vm.server_uuid);
     }
     let mut aliases: BTreeSet<String> =
         kept.iter().map(|one| one.zone.alias.clone()).collect();
@@ -303,27 +256,31 @@ fn place(
             all.find(|alias| !aliases.contains(alias)).unwrap_or_default()
         });
         aliases.insert(alias.clone());
-        let Some(server) = places.choose(one.shard, one.server, draft) else {
+        let shard = one.groups.shard;
+        let Some(server) = places.choose(shard, one.server, draft) else {
             continue;
         };
-        let begun = facts.pending.iter().find(|(uuid, pending)| {
-            // One that has an instance is kept, or is to go.
-            pending.alias == alias
-                && !facts.remains.contains_key(uuid)
-                && !is_member(facts, **uuid)
-        });
-        let uuid = one.uuid.or(begun.map(|(uuid, _)| *uuid));
-        let mut params = Map::new();
-        params.insert("alias".to_owned(), json!(alias));
-        params.insert("server_uuid".to_owned(), json!(server.uuid));
-        if of_service < quota {
-            params.insert("quota".to_owned(), json!(quota));
+        let uuid = one.uuid.or_else(|| begun(facts, &alias));
+        let anew = one.own.is_some();
+        // Of its forerunner all stays but what is chosen here.
+        let mut own = one.own.unwrap_or_default();
+        if one.groups.is_given() {
+            own.metadata.extend(metadata(request, shard));
         }
+        let of_its_own = own.params.get("quota").and_then(Value::as_u64);
+        let has = of_its_own.unwrap_or(of_service);
+        // 0 of its own is no limit at all.
+        if has < quota && of_its_own != Some(0) {
+            own.params.insert("quota".to_owned(), json!(quota));
+        }
+        own.params.insert("alias".to_owned(), json!(alias));
+        own.params.insert("server_uuid".to_owned(), json!(server.uuid));
         new.push(NewZone {
             zone: Named { uuid: uuid.unwrap_or_else(&mut *fresh), alias },
             hostname: server.hostname.clone(),
-            params,
-            metadata: metadata(one.shard),
+            shard,
+            own,
+            anew,
         });
     }
     new

@@ -44,8 +44,8 @@ pub struct Question {
 }
 
 impl Question {
-    /// As options; nothing where all is as it comes.
-    fn words(&self) -> String {
+    /// As options, each after a space; nothing where all is as it comes.
+    pub fn words(&self) -> String {
         let mut words = String::new();
         if let Some(account) = self.account {
             words += &format!(" --account {account}");

@@ -10,9 +10,10 @@ use localdc::datacenter::Fate;
 use localdc::http::{Fault, When};
 use localdc::sapi::Kind;
 use localdc::triton::ids;
-use serde_json::json;
+use localdc::world::eventually;
+use serde_json::{Value, json};
 
-use super::{PAIR, Site};
+use super::{LIMIT, PAIR, Site};
 
 #[tokio::test]
 async fn whatever_write_fails_the_next_run_ends_the_same() {
@@ -146,6 +147,12 @@ async fn a_record_without_a_zone_gets_one() {
     let site = Site::new().await;
     site.set_up(PAIR).await;
     let uuid = site.vm("prometheus1").uuid;
+    let sapi = &site.triton.sapi.handle;
+    sapi.edit_metadata(Kind::Instance, &uuid, |own| {
+        own.insert("thanos_components".into(), json!(["receive"]));
+        own.insert("replica".into(), json!("blue"));
+        own.insert("prometheus_retired".into(), json!(true));
+    });
     let wanted = site.everything().await;
     // VMAPI never heard of it.
     site.triton.datacenter.update(|facts| {
@@ -265,4 +272,36 @@ async fn what_a_killed_run_began_is_forgotten_once_it_runs() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("saw its zone failed"), "{ended:?}");
     assert_eq!(site.writes(), writes);
+}
+
+/// A script must know whether nothing is done, or all but the last look.
+#[tokio::test]
+async fn a_last_look_that_fails_takes_nothing_back() {
+    let site = Site::new().await;
+    site.doors.set_unwell("prometheus1", true);
+    let child = site.start(&[PAIR, &["--json"]].concat());
+    let written = async || match site.cns().get("allow_transfer") {
+        Some(Value::Array(both)) if both.len() == 2 => Ok(()),
+        other => Err(format!("{other:?}")),
+    };
+    eventually("the last write", LIMIT, written).await.unwrap();
+    let front = site.triton.cnapi.handle.front();
+    front.add_fault("/servers", None, Fault::Refusal(409, None));
+    site.doors.set_unwell("prometheus1", false);
+    let ended = child.wait_with_output();
+    let ended = tokio::time::timeout(LIMIT, ended).await.unwrap().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let said: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(said["done"], said["steps"].as_array().unwrap().len());
+    assert_eq!(said["failed"], Value::Null, "{said}");
+    assert_eq!(said["left"], Value::Null, "{said}");
+    let why = said["left_unknown"].as_str().unwrap();
+    assert!(why.contains("could not ask CNAPI for servers"), "{said}");
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    let told = stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("all 9 steps are done"), "{stderr}");
+    front.clear_faults();
+    let again = site.run(&[PAIR, &["--json"]].concat()).await;
+    let said: Value = serde_json::from_str(&again.stdout).unwrap();
+    assert_eq!(said["steps"], json!([]), "{again:?}");
 }

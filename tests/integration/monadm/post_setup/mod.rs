@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests unwrap too")]
 
 mod adopt;
+mod anew;
 mod cut;
 mod drift;
 mod faults;

@@ -6,7 +6,7 @@
 
 use localdc::sapi::Kind;
 use localdc::triton::ids;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{PAIR, Site};
 
@@ -16,6 +16,22 @@ async fn says(site: &Site, words: &[&str], wanted: &[&str]) {
     assert_eq!(ended.code, Some(1), "{words:?}: {ended:?}");
     for said in wanted {
         assert!(ended.stderr.contains(said), "{said}: {ended:?}");
+    }
+    // For programs too: all of it, and nothing else.
+    let ended = site.yes(&[words, &["--json"]].concat()).await;
+    assert_eq!(ended.code, Some(1), "{words:?}: {ended:?}");
+    if !ended.stderr.is_empty() {
+        // It is no word about the datacenter: nothing was looked at.
+        assert!(ended.stdout.is_empty(), "{words:?}: {ended:?}");
+        assert!(!ended.stderr.contains("cannot be set up"), "{ended:?}");
+    } else {
+        let said: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!(said["service"], words[0], "{said}");
+        let problems = said["problems"].as_array().unwrap();
+        for wanted in wanted {
+            let has = |one: &Value| one.as_str().unwrap().contains(wanted);
+            assert!(problems.iter().any(has), "{wanted}: {said}");
+        }
     }
     assert_eq!(site.writes(), writes, "{words:?}");
 }

@@ -136,6 +136,39 @@ async fn shards_are_pairs_and_prometheus_that_scraped_all_joins_one() {
     assert!(status.stdout.contains("shard-1     2"), "{status:?}");
 }
 
+/// Who scrapes everything goes on until the others are there.
+#[tokio::test]
+async fn shards_that_cannot_be_made_blind_nobody() {
+    let site = Site::new().await;
+    site.set_up(&["prometheus"]).await;
+    let uuid = site.vm("prometheus0").uuid;
+    let fate = Fate::Fails("no room".into());
+    site.triton.datacenter.stock().next_job("provision", fate);
+    let words = ["prometheus", "--shards", "2"];
+    let ended = site.yes(&words).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("give prometheus0 shard 0"), "{ended:?}");
+    let groups = || {
+        let (config, _) = site.triton.sapi.handle.config(&uuid).unwrap();
+        config["metadata"]["groups"].clone()
+    };
+    assert_eq!(groups(), Value::Null);
+    // Nor does one of the new ones that is not well.
+    site.doors.set_unwell("prometheus3", true);
+    let ended = site.yes(&[&words[..], &["--wait", "1"]].concat()).await;
+    assert!(ended.stderr.contains("prometheus3"), "{ended:?}");
+    assert_eq!(groups(), Value::Null);
+    site.doors.set_unwell("prometheus3", false);
+    site.set_up(&words).await;
+    assert_eq!(groups(), json!(["shard-0"]));
+    let sapi = site.triton.sapi.url();
+    let status = super::super::monadm(&sapi, &["shard", "status"]).await;
+    for shard in ["shard-0     2", "shard-1     2"] {
+        assert!(status.stdout.contains(shard), "{status:?}");
+    }
+    site.is_settled(&words).await;
+}
+
 #[tokio::test]
 async fn who_is_gone_may_transfer_no_more_and_others_may() {
     let site = Site::new().await;

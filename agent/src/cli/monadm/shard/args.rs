@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::super::ask::Connect;
 use crate::deploy::shards::measured::Unit;
+use crate::deploy::status::look::{PREFIX, Question};
 use crate::shard::{Extent, Strategy};
 
 /// Whom to ask, and about what.
@@ -23,11 +24,25 @@ pub(super) struct AskArgs {
     #[arg(long, value_name = "UUID")]
     pub(super) account: Option<Uuid>,
     /// What the groups of shards begin with; all others are let be
-    #[arg(long, default_value = "shard-", value_name = "TEXT")]
+    #[arg(long, default_value = PREFIX, value_name = "TEXT")]
     pub(super) prefix: String,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+impl AskArgs {
+    /// Options with which `post-setup` means the same shards, each after a
+    /// space; it knows one account alone.
+    pub(super) fn same_shards(&self) -> String {
+        Question { account: None, prefix: self.prefix.clone() }.words()
+    }
+
+    /// Options with which another verb of shard means the same.
+    pub(super) fn same(&self) -> String {
+        let prefix = self.prefix.clone();
+        Question { account: self.account, prefix }.words()
+    }
 }
 
 /// Shards as they are.

@@ -214,7 +214,7 @@ mod tests {
             },
             aliases: [(uuid::Uuid::nil(), ODD.to_owned())].into(),
             writes: Vec::new(),
-            orphans: Default::default(),
+            orphans: BTreeMap::new(),
             problems: vec![format!("{ODD}: saw {ODD}")],
             notes: vec![format!("{ODD} is {}", "long ".repeat(30))],
             loads: BTreeMap::from([("shard-0".to_owned(), load)]),

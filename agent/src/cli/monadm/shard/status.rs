@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::args::{Goal, HowArgs, StatusArgs};
+use super::args::{AskArgs, Goal, HowArgs, StatusArgs};
 use super::session::Session;
 use super::wanted::{Row, Wanted};
 use crate::deploy::shards::SERVICE;
@@ -41,7 +41,7 @@ pub(super) async fn status(args: StatusArgs) -> Result<bool> {
     wanted.notes.append(&mut sources.notes);
     // Of a part nothing can be said of the whole.
     if silent.is_empty() {
-        judge(&mut wanted, &loads);
+        judge(&mut wanted, &loads, &goal.ask);
     }
     wanted.problems.append(&mut silent);
     wanted.loads = loads;
@@ -50,7 +50,8 @@ pub(super) async fn status(args: StatusArgs) -> Result<bool> {
 }
 
 /// Says what is overloaded, and what to do about it.
-fn judge(wanted: &mut Wanted, loads: &BTreeMap<String, Load>) {
+fn judge(wanted: &mut Wanted, loads: &BTreeMap<String, Load>, ask: &AskArgs) {
+    let same = ask.same();
     let fact = |(name, load): (&String, &Load)| {
         Some(advice::Facts {
             name: ShardName::parse(name).ok()?,
@@ -78,23 +79,24 @@ fn judge(wanted: &mut Wanted, loads: &BTreeMap<String, Load>) {
                 });
             wanted.problems.push(format!(
                 "{overloaded}, and all together have room: monadm shard \
-                 rebalance --weight series{}",
+                 rebalance --weight series{}{same}",
                 caps.collect::<String>()
             ));
         }
         Verdict::Grow { shards } => {
-            let asked = numbered(&wanted.shards, shards);
+            let asked = numbered(&wanted.shards, &ask.prefix, shards);
             wanted.problems.push(format!(
                 "{overloaded}: saw {count} shards, wanted {shards}: monadm \
-                 post-setup prometheus --shards {asked}, then monadm shard \
-                 rebalance --weight series"
+                 post-setup prometheus --shards {asked}{}, then monadm shard \
+                 rebalance --weight series{same}",
+                ask.same_shards()
             ));
         }
         Verdict::Shrink { shards } => {
             let lightest = facts.iter().min_by_key(|one| one.series);
             let name = lightest.map_or("", |one| one.name.as_str());
             wanted.notes.push(format!(
-                "{shards} of {count} shards would do: monadm shard drain {name}"
+                "{shards} of {count} shards would do: monadm shard drain {name}{same}"
             ));
         }
     }
@@ -102,9 +104,9 @@ fn judge(wanted: &mut Wanted, loads: &BTreeMap<String, Load>) {
 
 /// How many `post-setup` is to be asked for, so that so many take zones: it
 /// counts by number, also those that are retired, and fills gaps.
-fn numbered(rows: &[Row], wanted: usize) -> usize {
+fn numbered(rows: &[Row], prefix: &str, wanted: usize) -> usize {
     let number = |row: &Row| -> Option<usize> {
-        row.name.rsplit('-').next()?.parse().ok()
+        row.name.strip_prefix(prefix)?.parse().ok()
     };
     let there = rows.iter().filter_map(number).max().map_or(0, |n| n + 1);
     let retired = rows.iter().filter(|row| row.state == "retired").count();
@@ -127,7 +129,11 @@ mod tests {
     /// What is said where shards have so much of their memory in use, in
     /// percent.
     fn said(used: &[u64]) -> (Vec<String>, Vec<String>) {
-        let name = |n: usize| format!("shard-{n}");
+        said_of("shard-", used)
+    }
+
+    fn said_of(prefix: &str, used: &[u64]) -> (Vec<String>, Vec<String>) {
+        let name = |n: usize| format!("{prefix}{n}");
         let load = |(n, percent): (usize, &u64)| {
             let load = Load {
                 series: 1000 * percent,
@@ -139,13 +145,14 @@ mod tests {
             (name(n), load)
         };
         let loads = used.iter().enumerate().map(load).collect();
-        let ask = Words::try_parse_from(["x"]).unwrap().status.ask;
+        let words = ["x", "--prefix", prefix];
+        let ask = Words::try_parse_from(words).unwrap().status.ask;
         let how = HowArgs::plain();
         let goal = Goal { ask, how, extent: Extent::Assign, drain: vec![] };
         let pairs = (0..used.len()).map(|n| (name(n), [].into())).collect();
         let facts = Facts { pairs, ..Facts::default() };
         let mut wanted = Wanted::of(&facts, &goal, None).unwrap();
-        judge(&mut wanted, &loads);
+        judge(&mut wanted, &loads, &goal.ask);
         (wanted.problems, wanted.notes)
     }
 
@@ -166,6 +173,19 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         let wanted = "1 of 2 shards would do: monadm shard drain shard-1";
         assert_eq!(notes, [wanted]);
+        // Of shards by another name too.
+        let (problems, _) = said_of("part_", &[90, 85]);
+        let wanted = "part_0, part_1 are overloaded: saw 2 shards, wanted 3: \
+                      monadm post-setup prometheus --shards 3 --prefix part_, \
+                      then monadm shard rebalance --weight series --prefix \
+                      part_";
+        assert_eq!(problems, [wanted]);
+        let (problems, _) = said_of("part_", &[90, 20]);
+        let wanted = "--cap part_0=80000 --cap part_1=80000 --prefix part_";
+        assert!(problems[0].ends_with(wanted), "{problems:?}");
+        let (_, notes) = said_of("part_", &[10, 5]);
+        let wanted = "monadm shard drain part_1 --prefix part_";
+        assert!(notes[0].ends_with(wanted), "{notes:?}");
     }
 
     #[test]
@@ -185,7 +205,7 @@ mod tests {
             (&[(0, ""), (2, "")], 3),
         ] {
             let rows: Vec<Row> = rows.iter().map(row).collect();
-            assert_eq!(numbered(&rows, 3), asked);
+            assert_eq!(numbered(&rows, "shard-", 3), asked);
         }
     }
 }

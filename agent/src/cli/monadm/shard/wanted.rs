@@ -27,8 +27,8 @@ pub(super) struct Wanted {
     pub(super) aliases: BTreeMap<Uuid, String>,
     /// Tags to be written.
     pub(super) writes: Vec<Write>,
-    /// Zones whose tag names a shard that is none now.
-    pub(super) orphans: BTreeSet<Uuid>,
+    /// Zones whose tag names a shard that is none now, and which.
+    pub(super) orphans: BTreeMap<Uuid, String>,
     /// What is wrong and stays so.
     pub(super) problems: Vec<String>,
     /// What is to be known beside.
@@ -146,7 +146,7 @@ impl Wanted {
             aliases: BTreeMap::new(),
             writes: Vec::new(),
             problems,
-            orphans: BTreeSet::new(),
+            orphans: BTreeMap::new(),
             notes: Vec::new(),
             loads: BTreeMap::new(),
             listed: BTreeMap::new(),
@@ -167,10 +167,11 @@ impl Wanted {
         }));
         for zone in &facts.zones {
             let mut groups = tag::ours(zone.tag.as_deref(), prefix).peekable();
-            if groups.peek().is_some()
+            let first = groups.peek().copied();
+            if let Some(first) = first
                 && groups.all(|name| !facts.pairs.contains_key(name))
             {
-                wanted.orphans.insert(zone.uuid);
+                wanted.orphans.insert(zone.uuid, first.to_owned());
             }
             wanted.aliases.insert(zone.uuid, zone.alias.clone());
             // One that has no place keeps what it has.
@@ -216,6 +217,27 @@ impl Wanted {
     /// Nothing to write, and nothing wrong.
     pub(super) fn is_as_planned(&self) -> bool {
         self.writes.is_empty() && self.problems.is_empty()
+    }
+
+    /// What `watch` leaves to `apply`, by the name of each shard that is none;
+    /// `same` is what that verb is to be told.
+    pub(super) fn left_to_apply(&self, same: &str) -> Vec<String> {
+        let mut count: BTreeMap<&str, usize> = BTreeMap::new();
+        for group in self.orphans.values() {
+            *count.entry(group).or_default() += 1;
+        }
+        let told = count.iter().map(|(group, count)| {
+            let zones = match count {
+                1 => "1 zone that bears it",
+                _ => &format!("{count} zones that bear it"),
+            };
+            format!(
+                "{group}: saw {zones} and is scraped by nobody, wanted a \
+                 prometheus that has it: monadm shard apply --extent \
+                 assign{same}"
+            )
+        });
+        told.collect()
     }
 
     /// Zones whose series go on elsewhere.

@@ -122,17 +122,25 @@ impl Watch<'_> {
             looked = self.look() => looked?,
         };
         let Some((_writer, wanted)) = looked else { return Ok(()) };
-        self.told.problems(&wanted.problems);
-        let now = Instant::now();
+        let mut problems = wanted.left_to_apply(&self.goal.ask.same());
+        problems.extend_from_slice(&wanted.problems);
+        self.told.problems(&problems);
         self.retries.keep(&wanted.writes);
-        // A pair that is missing from one answer may be back in the next:
-        // its zones are moved by `apply`, which somebody looks at.
-        let writes = wanted.writes.iter().filter(|one| {
-            !wanted.orphans.contains(&one.uuid) && self.retries.is_due(one, now)
-        });
-        let writes: Vec<Write> = writes.cloned().collect();
+        let writes = self.due(&wanted);
         self.place(&wanted, writes, stop).await;
         Ok(())
+    }
+
+    /// What is to be written now.
+    fn due(&self, wanted: &Wanted) -> Vec<Write> {
+        let now = Instant::now();
+        // A pair that is missing from one answer may be back in the next:
+        // its zones are moved by `apply`, which somebody looks at.
+        let due = wanted.writes.iter().filter(|one| {
+            !wanted.orphans.contains_key(&one.uuid)
+                && self.retries.is_due(one, now)
+        });
+        due.cloned().collect()
     }
 
     /// What is to be written, with the right to write it; `None` while
@@ -141,7 +149,7 @@ impl Watch<'_> {
         self.weigh().await?;
         let session = self.session.as_ref().expect("weighing opens it");
         let wanted = session.wanted().await?;
-        if wanted.writes.is_empty() {
+        if self.due(&wanted).is_empty() {
             return Ok(Some((None, wanted)));
         }
         match Writer::take(&self.write.lock, PATIENCE).await {

@@ -4,7 +4,7 @@
 
 //! Instances and their zones.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use crate::deploy::health::Check;
 use crate::deploy::roster::admin_ip;
 use crate::deploy::setup::SetupError;
 use crate::deploy::setup::journal::Pending;
-use crate::deploy::setup::step::{Named, NewZone};
+use crate::deploy::setup::step::{Named, NewZone, Own};
 use crate::triton::Tries;
 use crate::triton::job::JobError;
 use crate::triton::sapi::NewInstance;
@@ -24,11 +24,14 @@ use crate::triton::vmapi::Vm;
 const ADD_NICS: &str = "add-nics";
 
 impl Hands<'_> {
-    /// `planned` is the state of its zone that it is dropped for.
+    /// `planned` is the state of its zone that it is dropped for. What it has
+    /// of its own is in the journal for its heir before it goes: SAPI alone
+    /// knew it.
     pub(super) async fn drop_instance(
         &mut self,
         zone: &Named,
         planned: &str,
+        (heir, own): (Uuid, &Own),
     ) -> Result<(), SetupError> {
         let Named { uuid, alias } = zone;
         let odd = |what, seen: &str, wanted| {
@@ -46,6 +49,8 @@ impl Hands<'_> {
                 let wanted = "what it was when this was planned";
                 return Err(odd("its zone", seen, wanted));
             }
+            let pending = self.pending(alias, own, true);
+            self.journal.begin_zone(heir, pending)?;
             let sapi = &self.apis.sapi;
             let gone = sapi.delete_instance(*uuid, self.patience).await;
             gone.map_err(api("delete an instance"))?;
@@ -65,16 +70,14 @@ impl Hands<'_> {
     pub(super) async fn adopt_instance(
         &mut self,
         zone: &Named,
-        metadata: &Map<String, Value>,
+        own: &Own,
     ) -> Result<(), SetupError> {
-        let params = [("alias".to_owned(), json!(zone.alias))];
-        let params = params.into_iter().collect();
         let service_uuid = self.service().await?;
         let new = NewInstance {
             service_uuid,
             uuid: Some(zone.uuid),
-            params: &params,
-            metadata,
+            params: &own.params,
+            metadata: &own.metadata,
             master: false,
         };
         let done = self.apis.sapi.adopt_instance(&new).await;
@@ -86,11 +89,9 @@ impl Hands<'_> {
         &mut self,
         new: &NewZone,
     ) -> Result<(), SetupError> {
-        let zone = &new.zone;
+        let NewZone { zone, own, anew, .. } = new;
         let uuid = zone.uuid;
-        let service = self.target.blueprint().service.to_owned();
-        let (alias, metadata) = (zone.alias.clone(), new.metadata.clone());
-        let pending = Pending { service, alias, metadata };
+        let pending = self.pending(&zone.alias, own, *anew);
         self.journal.begin_zone(uuid, pending)?;
         let known = self.apis.sapi.instance(uuid).await;
         let known = known.map_err(api("ask SAPI for an instance"))?;
@@ -98,8 +99,8 @@ impl Hands<'_> {
         let instance = NewInstance {
             service_uuid: self.service().await?,
             uuid: Some(uuid),
-            params: &new.params,
-            metadata: &new.metadata,
+            params: &own.params,
+            metadata: &own.metadata,
             master: false,
         };
         let sapi = &self.apis.sapi;
@@ -123,6 +124,11 @@ impl Hands<'_> {
         }
         self.running(zone).await?;
         Ok(self.journal.end_zone(uuid)?)
+    }
+
+    fn pending(&self, alias: &str, own: &Own, anew: bool) -> Pending {
+        let service = self.target.blueprint().service.to_owned();
+        Pending { service, alias: alias.to_owned(), own: own.clone(), anew }
     }
 
     /// A job did not end well, or nobody knows how: the zone does.
