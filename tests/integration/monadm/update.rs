@@ -312,6 +312,58 @@ async fn one_that_falls_silent_is_taken_down_by_nobody_without_a_partner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_starts_none_that_failed_is_said_with_the_remedy() {
+    let site = Site::pair().await;
+    let fails = || {
+        let mut stock = site.triton.datacenter.stock();
+        stock.next_job("reprovision", JobFate::Fails("no start".into()));
+    };
+    fails();
+    assert_eq!(site.update(&[]).await.code, Some(1));
+    fails();
+    let back = site.rollback().await;
+    assert_eq!(back.code, Some(1), "{back:?}");
+    let said = format!("zonecfg -z {} 'remove attr name=failed'", uuid(0));
+    assert!(back.stderr.contains(&said), "{back:?}");
+    // It has its old image, and is as down as before.
+    assert_eq!(site.images(), (vec![OLD.into(), OLD.into()], OLD.into()));
+    let planned = site.run(&["rollback", "prometheus", "-n"]).await;
+    let said = format!("prometheus0: reprovision to {OLD}; not well");
+    assert!(planned.stdout.contains(&said), "{planned:?}");
+    // As told.
+    site.put(0, "running");
+    let back = site.rollback().await;
+    assert_eq!(back.code, Some(0), "{back:?}");
+    assert!(back.stdout.contains("nothing to do"), "{back:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_has_no_zone_stands_in_for_nobody_and_is_no_success() {
+    let site = Site::pair().await;
+    site.put(0, "destroyed");
+    for _ in 0..2 {
+        let ended = site.update(&[]).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let said = "fault: prometheus0: saw no zone, wanted one: \
+                    monadm post-setup prometheus";
+        assert!(ended.flat().contains(said), "{ended:?}");
+    }
+    assert_eq!(site.writes(), 0);
+
+    // On the way back the well one of its pair stays, and others go.
+    let site = Site::new(&["shard-0", "shard-0", "shard-1"]).await;
+    assert_eq!(site.update(&[]).await.code, Some(0));
+    site.put(0, "destroyed");
+    let back = site.rollback().await;
+    assert_eq!(back.code, Some(1), "{back:?}");
+    assert!(back.flat().contains("prometheus0: saw no zone"), "{back:?}");
+    assert_eq!(site.images().0[1..], [NEW, OLD]);
+    let again = site.rollback().await;
+    assert_eq!(again.code, Some(1), "{again:?}");
+    assert!(!again.stdout.contains("nothing to do"), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_runs_at_once_are_one_too_many() {
     let site = Site::pair().await;
     let folder = state(&site.triton.sapi.url());

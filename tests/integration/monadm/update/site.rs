@@ -171,6 +171,20 @@ impl Site {
         self.triton.sapi.handle.get(Kind::Service, SERVICE).unwrap()
     }
 
+    /// What VMAPI says that a zone is.
+    pub(super) fn vm_state(&self, number: usize) -> String {
+        self.all[number].vm(|vm| vm.state.clone())
+    }
+
+    /// Puts a zone in this state.
+    pub(super) fn put(&self, number: usize, state: &str) {
+        let uuid = &self.all[number].uuid;
+        self.triton.datacenter.update(|facts| {
+            let vm = facts.vms.iter_mut().find(|vm| vm.uuid == *uuid).unwrap();
+            vm.state = state.to_owned();
+        });
+    }
+
     pub(super) fn zone(&self, number: usize) -> Zone {
         self.triton.datacenter.stock().zone(&uuid(number))
     }
