@@ -11,13 +11,13 @@ use uuid::Uuid;
 use super::{EVERY, Hands, api};
 use crate::deploy::DeployError;
 use crate::deploy::health::Check;
-use crate::deploy::roster::admin_ip;
+use crate::deploy::roster::{Member, admin_ip, rosters};
 use crate::deploy::setup::SetupError;
 use crate::deploy::setup::journal::Pending;
 use crate::deploy::setup::step::{Named, NewZone};
 use crate::triton::Tries;
 use crate::triton::job::JobError;
-use crate::triton::sapi::NewInstance;
+use crate::triton::sapi::{NewInstance, Service};
 use crate::triton::vmapi::Vm;
 
 /// VMAPI's workflow that adds NICs.
@@ -69,7 +69,7 @@ impl Hands<'_> {
     ) -> Result<(), SetupError> {
         let params = [("alias".to_owned(), json!(zone.alias))];
         let params = params.into_iter().collect();
-        let service_uuid = self.service().await?;
+        let service_uuid = self.service().await?.uuid;
         let new = NewInstance {
             service_uuid,
             uuid: Some(zone.uuid),
@@ -96,7 +96,7 @@ impl Hands<'_> {
         let known = known.map_err(api("ask SAPI for an instance"))?;
         let there = self.vm(uuid).await?;
         let instance = NewInstance {
-            service_uuid: self.service().await?,
+            service_uuid: self.service().await?.uuid,
             uuid: Some(uuid),
             params: &new.params,
             metadata: &new.metadata,
@@ -237,30 +237,40 @@ impl Hands<'_> {
         }
     }
 
-    /// A zone that is well is taken down only while another of its service
-    /// is well, where there is another.
+    /// A zone that is well is taken down only while another of its pair is
+    /// well, where there is another: of those with the same data, as `update`
+    /// has it.
     pub(super) async fn has_partner(
         &self,
         zone: &Named,
     ) -> Result<(), SetupError> {
-        let well = async |uuid: Uuid| {
-            let vm = self.vm(uuid).await?;
-            let address = vm.as_ref().and_then(admin_ip);
+        let well = async |member: &Member| {
             let check = Check::of(self.target.name());
-            let (Some(address), Some(check)) = (address, check) else {
-                return Ok::<_, SetupError>(false);
-            };
-            Ok(check.ask(self.http, address).await.is_ok())
+            match (member.admin_ip(), check) {
+                (Some(address), Some(check)) => {
+                    check.ask(self.http, address).await.is_ok()
+                }
+                _ => false,
+            }
         };
-        let service = self.service().await?;
-        let all = self.apis.sapi.instances(service, false).await;
-        let mut all = all.map_err(api("ask SAPI for instances"))?;
-        all.retain(|one| one.uuid != zone.uuid);
-        if all.is_empty() || !well(zone.uuid).await? {
+        let name = self.target.blueprint().service;
+        let rosters = rosters(self.apis, self.apis.sdc, name).await?;
+        let [roster] = &rosters[..] else {
+            return Err(several(name, rosters.len()));
+        };
+        let is = |one: &&Member| one.instance.uuid == zone.uuid;
+        let Some(own) = roster.members.iter().find(is) else {
+            return Ok(());
+        };
+        let group = roster.group(own);
+        let others = roster.members.iter().filter(|one| !is(one));
+        let pair: Vec<_> =
+            others.filter(|one| roster.group(one) == group).collect();
+        if pair.is_empty() || !well(own).await {
             return Ok(());
         }
-        for other in &all {
-            if well(other.uuid).await? {
+        for other in pair {
+            if well(other).await {
                 return Ok(());
             }
         }
@@ -342,17 +352,23 @@ impl Hands<'_> {
     }
 
     /// The service, which is there by now.
-    async fn service(&self) -> Result<Uuid, SetupError> {
+    async fn service(&self) -> Result<Service, SetupError> {
         let name = self.target.blueprint().service;
         let known = self.apis.sapi.services_named(self.apis.sdc, name).await;
-        let known = known.map_err(api("ask SAPI for a service"))?;
-        match &known[..] {
-            [service] => Ok(service.uuid),
-            other => Err(SetupError::Deploy(DeployError::Odd {
-                what: format!("SAPI's services named {name}"),
-                seen: other.len().to_string(),
-                wanted: "one",
-            })),
+        let mut known = known.map_err(api("ask SAPI for a service"))?;
+        match (known.pop(), known.len()) {
+            (Some(service), 0) => Ok(service),
+            (last, more) => {
+                Err(several(name, more + usize::from(last.is_some())))
+            }
         }
     }
+}
+
+fn several(name: &str, seen: usize) -> SetupError {
+    SetupError::Deploy(DeployError::Odd {
+        what: format!("SAPI's services named {name}"),
+        seen: seen.to_string(),
+        wanted: "one",
+    })
 }
