@@ -83,6 +83,7 @@ fn facts() -> Facts {
             gone: BTreeSet::new(),
         }),
         pending: BTreeMap::new(),
+        now: 1000,
     }
 }
 
@@ -240,7 +241,9 @@ fn what_a_run_left_behind_is_mended_by_what_it_wrote_down() {
     let pending = |alias: &str| Pending {
         service: "prometheus".to_owned(),
         alias: alias.to_owned(),
-        metadata: read(json!({})),
+        image: Some(uuid(0xf0, 2)),
+        begun: Some(900),
+        ..Pending::default()
     };
     facts.pending = [
         (uuid(0xd0, 0), pending("prometheus0")),
@@ -297,7 +300,7 @@ fn a_zone_that_was_seen_to_run_is_nobodys_to_destroy() {
     let pending = Pending {
         service: "prometheus".to_owned(),
         alias: "prometheus0".to_owned(),
-        metadata: read(json!({})),
+        ..Pending::default()
     };
     let begun = [(uuid(0xd0, 0), pending)];
     facts.pending = begun.clone().into();
@@ -326,6 +329,7 @@ fn a_zone_without_instance_is_adopted_if_it_is_ours() {
         service: "prometheus".to_owned(),
         alias: "prometheus7".to_owned(),
         metadata: read(metadata.clone()),
+        ..Pending::default()
     };
     facts.pending = [(uuid(0xd0, 7), pending)].into();
     // It has its shard back, and needs no other.

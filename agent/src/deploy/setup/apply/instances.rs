@@ -13,7 +13,7 @@ use crate::deploy::DeployError;
 use crate::deploy::health::Check;
 use crate::deploy::roster::{Member, admin_ip, rosters};
 use crate::deploy::setup::SetupError;
-use crate::deploy::setup::journal::Pending;
+use crate::deploy::setup::journal::{Pending, unix_now};
 use crate::deploy::setup::step::{Named, NewZone};
 use crate::triton::Tries;
 use crate::triton::job::JobError;
@@ -88,15 +88,21 @@ impl Hands<'_> {
     ) -> Result<(), SetupError> {
         let zone = &new.zone;
         let uuid = zone.uuid;
-        let service = self.target.blueprint().service.to_owned();
-        let (alias, metadata) = (zone.alias.clone(), new.metadata.clone());
-        let pending = Pending { service, alias, metadata };
+        let service = self.service().await?;
+        let image = service.params.get("image_uuid").and_then(Value::as_str);
+        let pending = Pending {
+            service: service.name,
+            alias: zone.alias.clone(),
+            metadata: new.metadata.clone(),
+            image: image.and_then(|image| image.parse().ok()),
+            begun: Some(unix_now()),
+        };
         self.journal.begin_zone(uuid, pending)?;
         let known = self.apis.sapi.instance(uuid).await;
         let known = known.map_err(api("ask SAPI for an instance"))?;
         let there = self.vm(uuid).await?;
         let instance = NewInstance {
-            service_uuid: self.service().await?.uuid,
+            service_uuid: service.uuid,
             uuid: Some(uuid),
             params: &new.params,
             metadata: &new.metadata,
