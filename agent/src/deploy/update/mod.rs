@@ -125,6 +125,8 @@ pub struct Instance {
     /// The id of what its delegate dataset holds; `None` without one, and
     /// where its agent is silent or older.
     pub data: Option<String>,
+    /// Bytes left for that; `None` where its agent does not say.
+    pub available: Option<u64>,
     /// Its delegate datasets.
     pub datasets: Vec<String>,
     /// The user-script it should have, where it has another.
@@ -184,11 +186,14 @@ pub async fn gather(
         {
             // Twice, for a lost answer; without pauses, for where none is.
             let http = http.once();
-            let mut id = sight::data_id(&http, address).await;
-            if id.is_err() {
-                id = sight::data_id(&http, address).await;
+            let mut told = sight::told(&http, address).await;
+            if told.is_err() {
+                told = sight::told(&http, address).await;
             }
-            instance.data = id.ok().flatten();
+            if let Ok(told) = told {
+                instance.available = sight::available(&told);
+                instance.data = sight::data_id(&told).ok().flatten();
+            }
         }
         instances.push(instance);
     }

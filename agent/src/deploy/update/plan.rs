@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{FAILED, Facts, Instance, Record};
+use crate::host::SETUP_LEAST;
 
 /// Where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +146,7 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Plan {
         }
         if moves {
             plan.faults.extend(fault(instance, goal));
+            plan.faults.extend(full(instance));
             let from = instance.image;
             if alone && !unwell {
                 plan.notes.push(format!(
@@ -261,6 +263,19 @@ fn ordered(instances: &[Instance]) -> Vec<&Instance> {
     let mut keyed: Vec<_> = keyed.collect();
     keyed.sort_by_key(|(key, _)| *key);
     keyed.into_iter().map(|(_, instance)| instance).collect()
+}
+
+/// Why this zone would not come back: the set-up of its new root has no room,
+/// and a daemon that runs in a full zone is better than none.
+fn full(instance: &Instance) -> Option<String> {
+    let Instance { alias, uuid, available, .. } = instance;
+    let available = available.filter(|bytes| *bytes < SETUP_LEAST)?;
+    Some(format!(
+        "{alias}: saw {} MiB free, and set-up wants {} MiB; give it more \
+         (vmadm update {uuid} quota=GIB), or remove what it can do without",
+        available >> 20,
+        SETUP_LEAST >> 20
+    ))
 }
 
 /// Why this zone cannot be put on another image.

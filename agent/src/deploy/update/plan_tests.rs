@@ -222,6 +222,24 @@ fn a_zone_that_failed_goes_back_and_nobody_goes_on() {
 }
 
 #[test]
+fn a_zone_without_room_for_its_set_up_is_not_taken_down() {
+    let mut facts = broken_pair(|one| one.unwell = None);
+    facts.instances[1].available = Some(SETUP_LEAST);
+    assert_eq!(plan(&facts, &goal()).faults, Vec::<String>::new());
+    facts.instances[0].available = Some(10 << 20);
+    let uuid = facts.instances[0].uuid;
+    let said = format!(
+        "prometheus0: saw 10 MiB free, and set-up wants 64 MiB; give it more \
+         (vmadm update {uuid} quota=GIB), or remove what it can do without"
+    );
+    assert_eq!(plan(&facts, &goal()).faults, [&*said]);
+    // Nor on the way back; where it is already, it may be as full as it likes.
+    facts.instances[0].image = Some(NEW);
+    assert_eq!(plan(&facts, &Goal::Back).faults, [&*said]);
+    assert_eq!(plan(&facts, &goal()).faults, Vec::<String>::new());
+}
+
+#[test]
 fn a_plan_reads_as_what_will_be_done() {
     let mut all = [(0, 0), (1, 0), (2, 1)]
         .map(|(number, group)| instance(number, 0xa, group, number == 1));
