@@ -10,6 +10,7 @@
 pub(crate) mod job;
 pub(crate) mod stock;
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -121,6 +122,20 @@ pub struct Datacenter {
     stock: Mutex<Stock>,
     gate: Arc<Gate>,
     changed: watch::Sender<u64>,
+    witnesses: Mutex<Witnesses>,
+}
+
+/// What sees the facts after each update.
+type Look = Box<dyn Fn(&Facts) + Send>;
+
+/// All that do.
+#[derive(Default)]
+struct Witnesses(Vec<Look>);
+
+impl fmt::Debug for Witnesses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} witnesses", self.0.len())
+    }
 }
 
 impl Datacenter {
@@ -131,7 +146,21 @@ impl Datacenter {
             stock: Mutex::default(),
             gate: Arc::default(),
             changed: watch::Sender::new(0),
+            witnesses: Mutex::default(),
         }
+    }
+
+    /// Has `look` see the facts now and after each update, before anybody can
+    /// make another: so it misses none. It must not ask for the facts itself.
+    pub fn witness(&self, look: impl Fn(&Facts) + Send + 'static) {
+        self.read(&look);
+        let mut witnesses = self.witnesses.lock().expect("no holder panics");
+        witnesses.0.push(Box::new(look));
+    }
+
+    fn show(&self, facts: &Facts) {
+        let witnesses = self.witnesses.lock().expect("no holder panics");
+        witnesses.0.iter().for_each(|look| look(facts));
     }
 
     /// The stock, empty at first. Whoever holds it must not touch the facts.
@@ -156,7 +185,10 @@ impl Datacenter {
 
     /// Changes the facts and wakes everyone who subscribed.
     pub fn update<T>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
-        let answer = change(&mut self.facts.lock().expect("no holder panics"));
+        let mut facts = self.facts.lock().expect("no holder panics");
+        let answer = change(&mut facts);
+        self.show(&facts);
+        drop(facts);
         self.changed.send_modify(|n| *n += 1);
         answer
     }
@@ -166,7 +198,10 @@ impl Datacenter {
         &self,
         change: impl FnOnce(&mut Facts) -> Result<T, E>,
     ) -> Result<T, E> {
-        let answer = change(&mut self.facts.lock().expect("no holder panics"))?;
+        let mut facts = self.facts.lock().expect("no holder panics");
+        let answer = change(&mut facts)?;
+        self.show(&facts);
+        drop(facts);
         self.changed.send_modify(|n| *n += 1);
         Ok(answer)
     }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Apis, DeployError};
+use super::{Apis, DeployError, shards};
 use crate::triton::sapi::{Instance, Service};
 use crate::triton::vmapi::Vm;
 
@@ -23,6 +23,21 @@ pub struct Roster {
     pub service: Service,
     /// Its instances, by alias, those without a zone last.
     pub members: Vec<Member>,
+}
+
+impl Roster {
+    /// What says which instances have the same data, and so stand in for each
+    /// other: the groups of a Prometheus pair, what a Thanos zone runs. Those
+    /// with another text are no partners.
+    pub fn group(&self, member: &Member) -> String {
+        let key = match self.service.name.as_str() {
+            "thanos" => "thanos_components",
+            _ => "groups",
+        };
+        let mut groups = shards::names(member.metadata(&self.service, key));
+        groups.sort_unstable();
+        groups.join(",")
+    }
 }
 
 /// An instance and its zone.

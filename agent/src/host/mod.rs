@@ -20,7 +20,7 @@ use std::time::Duration;
 pub use exec::{Exec, Finished, find_program, run};
 pub use lx::Lx;
 pub use smartos::SmartOs;
-pub use space::{Space, space};
+pub use space::{SETUP_LEAST, Space, space};
 
 /// How long a command of the service manager may take: a daemon is given 60 s
 /// to stop.

@@ -15,6 +15,10 @@ pub struct Space {
     pub available: u64,
 }
 
+/// Bytes that the set-up of a zone and its agent's first pass write, and some
+/// to spare: a zone with less free does not come back from a reprovision.
+pub const SETUP_LEAST: u64 = 64 << 20;
+
 /// The room where `path` lies; `None` when it cannot be told.
 #[expect(
     clippy::useless_conversion,

@@ -13,13 +13,10 @@ use std::time::Duration;
 use super::{
     Brand, Dataset, Facts, HOMES, Home, SetupError, Zone, is_complete,
 };
-use crate::host::{Exec, Host, Space, space};
+use crate::host::{Exec, Host, SETUP_LEAST, Space, space};
 
 /// What a question to a tool of the platform may take.
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// Bytes that a set-up and the agent's first pass write, and some to spare.
-const LEAST: u64 = 64 << 20;
 
 /// Root's crontab.
 const CRONTAB: &str = "var/spool/cron/crontabs/root";
@@ -196,8 +193,9 @@ async fn crontab(host: &dyn Host, root: &Path) -> Option<String> {
 /// Whether a set-up has room to write.
 fn room(space: Option<Space>) -> Result<(), SetupError> {
     match space {
-        Some(Space { size, available }) if available < LEAST => {
-            Err(SetupError::NoSpace { available, size, least: LEAST })
+        Some(Space { size, available }) if available < SETUP_LEAST => {
+            let least = SETUP_LEAST;
+            Err(SetupError::NoSpace { available, size, least })
         }
         _ => Ok(()),
     }
@@ -213,7 +211,7 @@ mod tests {
         let said = room(Some(full)).unwrap_err().to_string();
         assert!(said.contains("3 MiB free of 10240 MiB"), "{said}");
         assert!(said.contains("wants 64 MiB; give it more"), "{said}");
-        assert!(room(Some(Space { available: LEAST, ..full })).is_ok());
+        assert!(room(Some(Space { available: SETUP_LEAST, ..full })).is_ok());
         assert!(room(None).is_ok());
     }
 }

@@ -43,6 +43,8 @@ struct Thanos {
     ill: Mutex<BTreeSet<&'static str>>,
     /// Its delegate dataset comes back empty from a reprovision.
     loses_data: Mutex<bool>,
+    /// What its agent says is left, MiB.
+    available_mib: Mutex<u64>,
 }
 
 struct Site {
@@ -95,6 +97,7 @@ impl Site {
                 components,
                 ill: Mutex::default(),
                 loses_data: Mutex::default(),
+                available_mib: Mutex::new(64),
             });
             let queries = components.contains(&"query").then_some(10902);
             for port in queries.into_iter().chain([9165]) {
@@ -180,9 +183,11 @@ impl Thanos {
         });
         format!(
             "config_agent_healthy 1\n{}\
-             config_agent_data_info{{id=\"{}\"}} 1\n",
+             config_agent_data_info{{id=\"{}\"}} 1\n\
+             config_agent_data_available_bytes {}\n",
             up.collect::<String>(),
-            id.simple()
+            id.simple(),
+            *self.available_mib.lock().unwrap() << 20
         )
     }
 }
@@ -275,6 +280,19 @@ async fn data_that_does_not_come_back_is_seen_by_its_id() {
     *site.all[0].loses_data.lock().unwrap() = false;
     assert_eq!(monadm(&sapi, &words).await.code, Some(0));
     assert_eq!(site.images(), [OLD, OLD]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_whose_agent_tells_of_no_room_is_refused_before_anything() {
+    let site = Site::new(&[QUERY, BEHIND]).await;
+    *site.all[1].available_mib.lock().unwrap() = 10;
+    let refused = site.update().await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let said = "fault: thanos1: saw 10 MiB free, and set-up wants 64 MiB";
+    assert!(refused.flat().contains(said), "{refused:?}");
+    assert_eq!(site.images(), [OLD, OLD]);
+    *site.all[1].available_mib.lock().unwrap() = 64;
+    assert_eq!(site.update().await.code, Some(0));
 }
 
 fn service(site: &Site) -> Map<String, Value> {

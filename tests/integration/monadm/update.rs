@@ -150,6 +150,7 @@ async fn the_sick_go_first_and_nobody_goes_without_one_that_is_well() {
     // The second one is sick on its old image, and the new one mends it.
     let site = Site::pair().await;
     site.set(1, Fate { dead_on: Some(OLD), ..Fate::default() });
+    site.triton.datacenter.stock().job_polls = 2;
     let watch = Watch::over(&site);
     let done = site.update(&[]).await;
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -160,7 +161,7 @@ async fn the_sick_go_first_and_nobody_goes_without_one_that_is_well() {
         .map(|call| call.path.trim_start_matches("/vms/"))
         .collect();
     assert_eq!(zones, [uuid(1), uuid(0)]);
-    assert!(watch.most_down() <= 1);
+    assert_eq!(watch.most_down(), 1, "both were down, or none ever was");
 
     // It stays sick: the one that is well is let be.
     let site = Site::pair().await;
@@ -299,16 +300,81 @@ async fn what_an_import_that_was_cut_off_left_behind_is_in_nobodys_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_falls_silent_is_taken_down_by_nobody_without_a_partner() {
     let site = Site::pair().await;
-    // Both are well when it is planned, and silent when it begins.
+    // Both are well when it is planned, and silent when it begins: when image
+    // and record are there.
     for number in 0..2 {
-        let dead_after = Some(1);
-        site.set(number, Fate { dead_after, ..Fate::default() });
+        let dead_from = Some(2);
+        site.set(number, Fate { dead_from, ..Fate::default() });
     }
     let failed = site.update(&[]).await;
     assert_eq!(failed.code, Some(1), "{failed:?}");
     let said = "prometheus0 is not taken down: none of its pair is well";
     assert!(failed.stderr.contains(said), "{failed:?}");
     assert_eq!(site.images(), (vec![OLD.into(), OLD.into()], OLD.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_partner_falls_silent_stays_and_is_the_one_that_serves() {
+    let site = Site::pair().await;
+    site.set(1, Fate { dead_from: Some(2), ..Fate::default() });
+    let watch = Watch::over(&site);
+    let failed = site.update(&[]).await;
+    assert_eq!(watch.most_down(), 1, "both were down: {failed:?}");
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let said = "prometheus0 is not taken down: none of its pair is well";
+    assert!(failed.stderr.contains(said), "{failed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_starts_none_that_failed_is_said_with_the_remedy() {
+    let site = Site::pair().await;
+    let fails = || {
+        let mut stock = site.triton.datacenter.stock();
+        stock.next_job("reprovision", JobFate::Fails("no start".into()));
+    };
+    fails();
+    assert_eq!(site.update(&[]).await.code, Some(1));
+    fails();
+    let back = site.rollback().await;
+    assert_eq!(back.code, Some(1), "{back:?}");
+    let said = format!("zonecfg -z {} 'remove attr name=failed'", uuid(0));
+    assert!(back.stderr.contains(&said), "{back:?}");
+    // It has its old image, and is as down as before.
+    assert_eq!(site.images(), (vec![OLD.into(), OLD.into()], OLD.into()));
+    let planned = site.run(&["rollback", "prometheus", "-n"]).await;
+    let said = format!("prometheus0: reprovision to {OLD}; not well");
+    assert!(planned.stdout.contains(&said), "{planned:?}");
+    // As told.
+    site.put(0, "running");
+    let back = site.rollback().await;
+    assert_eq!(back.code, Some(0), "{back:?}");
+    assert!(back.stdout.contains("nothing to do"), "{back:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_has_no_zone_stands_in_for_nobody_and_is_no_success() {
+    let site = Site::pair().await;
+    site.put(0, "destroyed");
+    for _ in 0..2 {
+        let ended = site.update(&[]).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let said = "fault: prometheus0: saw no zone, wanted one: \
+                    monadm post-setup prometheus";
+        assert!(ended.flat().contains(said), "{ended:?}");
+    }
+    assert_eq!(site.writes(), 0);
+
+    // On the way back the well one of its pair stays, and others go.
+    let site = Site::new(&["shard-0", "shard-0", "shard-1"]).await;
+    assert_eq!(site.update(&[]).await.code, Some(0));
+    site.put(0, "destroyed");
+    let back = site.rollback().await;
+    assert_eq!(back.code, Some(1), "{back:?}");
+    assert!(back.flat().contains("prometheus0: saw no zone"), "{back:?}");
+    assert_eq!(site.images().0[1..], [NEW, OLD]);
+    let again = site.rollback().await;
+    assert_eq!(again.code, Some(1), "{again:?}");
+    assert!(!again.stdout.contains("nothing to do"), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,11 @@
 //! job does the rest; see `datacenter::job`. SAPI comes this way too.
 //!
 //! Source: sdc-vmapi, lib/endpoints/vms.js and lib/workflows. What a job that
-//! fails leaves behind is assumed: a provision `failed`, a reprovision a zone
-//! that is down, others nothing.
+//! fails leaves behind: a provision a zone that is `failed`; so a reprovision,
+//! on its new image, as when the set-up in it fails; others nothing (assumed).
+//! A reprovision of a zone that is `failed` is taken, and makes it run
+//! (assumed); one whose server starts none that is marked so is a job that
+//! fails.
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -74,16 +77,20 @@ pub(crate) fn reprovision(
         return Err(Refusal::new(409, "BrandNotSupported", why));
     }
     write::check_image(&datacenter.stock(), image)?;
-    let (uuid, image) = (vm.uuid.clone(), image.to_owned());
-    let done: Effect = Box::new(move |facts, stock| {
-        stock.zone_mut(&uuid).root = Uuid::new_v4();
-        with_vm(facts, &uuid, |vm| {
-            vm.image_uuid = image;
-            vm.state = "running".to_owned();
-        });
-    });
+    let then = |state: &'static str| -> Effect {
+        let (uuid, image) = (vm.uuid.clone(), image.to_owned());
+        Box::new(move |facts, stock| {
+            stock.zone_mut(&uuid).root = Uuid::new_v4();
+            with_vm(facts, &uuid, |vm| {
+                vm.image_uuid = image;
+                vm.state = state.to_owned();
+            });
+        })
+    };
     let midway = Some(to_state(&vm.uuid, "stopped"));
-    Ok(started(datacenter, Plan { midway, ..plan("reprovision", vm, done) }))
+    let undone = Some(then("failed"));
+    let plan = plan("reprovision", vm, then("running"));
+    Ok(started(datacenter, Plan { midway, undone, ..plan }))
 }
 
 /// `POST /vms/:uuid?action=`.

@@ -153,7 +153,7 @@ async fn run(
     let idle = plan.steps.is_empty() && plan.faults.is_empty();
     if args.dry_run || idle || !plan.faults.is_empty() {
         show(args, facts, Some(plan), head, None)?;
-        return Ok(idle);
+        return Ok(idle && facts.lacks().is_empty());
     }
     if !args.json {
         show(args, facts, Some(plan), head, None)?;
@@ -187,14 +187,19 @@ async fn run(
     }
     if let Some(error) = error {
         tell("monadm: ", &error);
+        let failed = left.as_ref().is_ok_and(Facts::has_failed);
+        // On it goes no more, beside one that has failed.
+        let on = if failed { "Go" } else { "Run it again to go on, or go" };
         let way = format!(
-            "stopped; the other zones are as they were. Run it again to go \
-             on, or go back: monadm rollback {}",
+            "stopped; the other zones are as they were. {on} back: monadm \
+             rollback {}",
             args.service
         );
         tell("monadm: ", &way);
     }
-    Ok(done.is_ok() && left.is_ok())
+    let lacks = left.as_ref().map_or_else(|_| Vec::new(), Facts::lacks);
+    lacks.iter().for_each(|lack| tell("monadm: ", lack));
+    Ok(done.is_ok() && left.is_ok() && lacks.is_empty())
 }
 
 /// Prints what there is, what is to be done, and how it went.
@@ -267,7 +272,8 @@ fn table(facts: &Facts, plan: Option<&Plan>, head: &str) -> String {
     for fault in &plan.faults {
         hang(&mut text, "fault: ", fault);
     }
-    if plan.steps.is_empty() && plan.faults.is_empty() {
+    let idle = plan.steps.is_empty() && plan.faults.is_empty();
+    if idle && facts.lacks().is_empty() {
         text.push_str("nothing to do\n");
     }
     text

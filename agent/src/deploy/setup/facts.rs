@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::blueprint::{ADMIN, Blueprint, MANTA};
 use super::image::{Found, find};
-use super::journal::Pending;
+use super::journal::{Pending, unix_now};
 use super::step::Named;
 use super::{Request, SetupError};
 use crate::deploy::health::Check;
@@ -69,6 +69,8 @@ pub struct Facts {
     pub transfer: Option<Transfer>,
     /// What earlier runs began.
     pub pending: BTreeMap<Uuid, Pending>,
+    /// When this was gathered, Unix seconds.
+    pub now: u64,
 }
 
 /// Manta as far as its Prometheus is asked by zones of Triton's.
@@ -124,6 +126,7 @@ pub async fn gather(
         manta: manta(apis).await?,
         transfer: None,
         pending,
+        now: unix_now(),
         rosters,
     };
     facts.members(apis, http, request).await?;
@@ -160,6 +163,12 @@ impl Facts {
         let done: Vec<_> = done.collect();
         done.iter().for_each(|uuid| drop(self.pending.remove(uuid)));
         done
+    }
+
+    /// Whether a zone that failed is one that a run has just begun.
+    pub(super) fn never_ran(&self, vm: &Vm) -> bool {
+        let begun = self.pending.get(&vm.uuid);
+        begun.is_some_and(|begun| begun.never_ran(vm, self.now))
     }
 
     /// Instances without zones, zones without instances, and who is well.

@@ -6,20 +6,30 @@
 //! begun: so the next run asks for the same zone again, and not for a twin.
 //! Without it all is still found by looking at what there is, but for a zone
 //! that failed, which could be anybody's then.
+//!
+//! Nobody may have looked when a zone came up after all, so that it is held
+//! for begun for as long as the file lasts. An entry says by image and time
+//! whether a zone that failed can be the one that was begun then.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::step::Own;
+use crate::triton::vmapi::Vm;
+
+/// How long a zone that was begun may fail for that it never ran. Its job ends
+/// within an hour; the operator may come back to it the next morning.
+const FRESH: Duration = Duration::from_secs(86_400);
 
 /// Writes the text for good, as a whole or not at all.
 pub type Save = Box<dyn Fn(&str) -> io::Result<()> + Send + Sync>;
 
 /// A zone that was asked for, and has not been seen to run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// Service.
     pub service: String,
@@ -32,6 +42,29 @@ pub struct Pending {
     /// nothing else says so.
     #[serde(default)]
     pub anew: bool,
+    /// The image that it was to have. Older entries do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Uuid>,
+    /// When, Unix seconds. Older entries do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<u64>,
+}
+
+impl Pending {
+    /// Whether its zone, which failed, has never run, and so holds nothing: it
+    /// was begun shortly before `now`, Unix seconds, and has the image still.
+    pub(super) fn never_ran(&self, vm: &Vm, now: u64) -> bool {
+        let age = self.begun.and_then(|begun| now.checked_sub(begun));
+        self.image.is_some()
+            && self.image == vm.image_uuid
+            && age.is_some_and(|age| age < FRESH.as_secs())
+    }
+}
+
+/// This machine's clock, Unix seconds.
+pub(super) fn unix_now() -> u64 {
+    let since = SystemTime::UNIX_EPOCH.elapsed();
+    since.unwrap_or_default().as_secs()
 }
 
 #[derive(Default, Serialize, Deserialize)]

@@ -85,6 +85,7 @@ fn facts() -> Facts {
             gone: BTreeSet::new(),
         }),
         pending: BTreeMap::new(),
+        now: 1000,
     }
 }
 

@@ -140,7 +140,7 @@ fn standing<'a>(
         let drop = match state {
             "destroyed" => true,
             // Its setup failed; it may have been reprovisioned, with data.
-            "failed" => replace || facts.pending.contains_key(&uuid),
+            "failed" => replace || vm.is_some_and(|vm| facts.never_ran(vm)),
             "provisioning" => replace,
             _ => false,
         };

@@ -8,6 +8,11 @@
 //! it hands out the job, so that a run that was cut off finds it going on,
 //! and its words where it fails. VMAPI's job has the server fetch the image
 //! (assumed; its limit is 210 s: a slow server needs a second run).
+//!
+//! It takes a zone that is `failed`, too: sdc-vmapi refuses those alone that
+//! are being provisioned or are destroyed. Whether the server then starts it
+//! is another matter: VM.js of smartos-live takes the mark from no zone, and
+//! starts none that has it. So what to do there is said where it stays so.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -19,7 +24,7 @@ use uuid::Uuid;
 
 use super::plan::{Plan, Step};
 use super::sight::{self, Before};
-use super::{Facts, Instance, PATIENCE, SCRIPT, only, record};
+use super::{FAILED, Facts, Instance, PATIENCE, SCRIPT, only, record};
 use crate::deploy::images::{self, ImageError, Updates};
 use crate::deploy::{Apis, DeployError};
 use crate::log::chain;
@@ -52,6 +57,30 @@ pub enum UpdateError {
         /// Its end.
         #[source]
         source: Box<JobError>,
+    },
+    /// Its set-up failed.
+    #[error("{alias}: its zone failed; /var/svc/setup.log in it may say why")]
+    Failed {
+        /// The zone.
+        alias: String,
+        /// How the job ended, where that was not well.
+        #[source]
+        source: Option<Box<JobError>>,
+    },
+    /// It had failed before, and is so still.
+    #[error(
+        "{alias}: its zone is failed still; its server may start none that is \
+         marked so. Take the mark away there: zonecfg -z {uuid} 'remove attr \
+         name=failed'; vmadm start {uuid}"
+    )]
+    Marked {
+        /// The zone.
+        alias: String,
+        /// Its uuid.
+        uuid: Uuid,
+        /// How the job ended, where that was not well.
+        #[source]
+        source: Option<Box<JobError>>,
     },
     /// Nobody would stand in.
     #[error(
@@ -180,6 +209,19 @@ fn gone(instance: &Instance, what: &'static str) -> UpdateError {
     UpdateError::Gone { alias: instance.alias.clone(), what }
 }
 
+/// What is said of a zone that is failed after its reprovision ended so.
+fn failed(instance: &Instance, done: Result<(), UpdateError>) -> UpdateError {
+    let source = match done {
+        Err(UpdateError::Job { source, .. }) => Some(source),
+        _ => None,
+    };
+    let (alias, uuid) = (instance.alias.clone(), instance.uuid);
+    match instance.state == FAILED {
+        true => UpdateError::Marked { alias, uuid, source },
+        false => UpdateError::Failed { alias, source },
+    }
+}
+
 impl Run<'_> {
     fn of(&self, uuid: Uuid) -> &Instance {
         let mut all = self.facts.instances.iter();
@@ -269,7 +311,7 @@ impl Run<'_> {
         let owner = instance.owner.ok_or_else(|| gone(instance, "owner"))?;
         let address = address(instance)?;
         let vmapi = &self.apis.vmapi;
-        let on_it = |vm: &Vm| vm.image_uuid == Some(to);
+        let on_it = |vm: &Vm| vm.image_uuid == Some(to) && vm.state != FAILED;
         // A run that was cut off, or somebody else, may be at it.
         let going = vmapi.pending(TASK, instance.uuid).await;
         if let Some(job) = going.map_err(asked("ask VMAPI for jobs"))? {
@@ -287,8 +329,12 @@ impl Run<'_> {
             let started = started.map_err(asked("reprovision a zone"))?;
             let done = self.job(instance, started.job_uuid, "its reprovision");
             let done = done.await;
+            let vm = self.vm(instance).await?;
+            if vm.state == FAILED {
+                return Err(failed(instance, done));
+            }
             // VMAPI may have lost a job that has done its work.
-            if !on_it(&self.vm(instance).await?) {
+            if !on_it(&vm) {
                 done?;
             }
         }
@@ -313,15 +359,15 @@ impl Run<'_> {
         if before.is_none() && instance.unwell.is_some() {
             return Ok(None);
         }
-        let pair = self.facts.instances.iter().filter(|other| {
-            other.group == instance.group && other.uuid != instance.uuid
-        });
-        let pair: Vec<&Instance> =
-            pair.filter(|other| other.owner.is_some()).collect();
+        let pair: Vec<_> = self.facts.partners(instance).collect();
         let look = async || {
             let mut seen = Vec::new();
             for other in &pair {
-                let Some(address) = other.address else { continue };
+                let Some(address) = other.address else {
+                    // It is no less one of the pair for that.
+                    seen.push(format!("{}: {}", other.alias, other.state));
+                    continue;
+                };
                 // With a job it is about to go down, unless it has gone
                 // where all go: then that job is one that never ends.
                 let going = self.apis.vmapi.pending(TASK, other.uuid).await;

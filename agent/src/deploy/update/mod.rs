@@ -14,6 +14,11 @@
 //! `record`): it outlives the run and the machine it ran on. All else is
 //! looked at anew by each run, so there is no journal that could be wrong.
 //!
+//! Where the set-up of a new root fails, VMAPI calls the zone `failed`: it is
+//! down, with its data, and not gone. An update takes nobody else down then;
+//! the way back reprovisions it. One that has no zone at all stands in for
+//! nobody, and no run is a success without it.
+//!
 //! The service's own image, that of zones to come, is set when all zones have
 //! proved it; on the way back before anything else. sdcadm sets it first, and
 //! a zone made meanwhile would have an image that nobody has seen run.
@@ -31,7 +36,7 @@ use uuid::Uuid;
 
 use super::health::Check;
 use super::roster::{self, Roster, rosters};
-use super::{Apis, DeployError, shards};
+use super::{Apis, DeployError};
 use crate::log::chain;
 use crate::triton::Http;
 
@@ -42,6 +47,8 @@ pub use self::record::Record;
 /// Longest answer of a zone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// State of a zone whose set-up failed.
+const FAILED: &str = "failed";
 /// A key of metadata, in SAPI and in the zone.
 const SCRIPT: &str = "user-script";
 
@@ -64,6 +71,32 @@ pub struct Facts {
     pub instances: Vec<Instance>,
 }
 
+impl Facts {
+    /// What says that an instance has no zone, of each that has none.
+    pub fn lacks(&self) -> Vec<String> {
+        let lacking = self.instances.iter().filter(|one| one.owner.is_none());
+        let said = lacking.map(|one| {
+            format!(
+                "{}: saw no zone, wanted one: monadm post-setup {}",
+                one.alias, self.service
+            )
+        });
+        said.collect()
+    }
+
+    /// Whether the set-up of one of its zones failed.
+    pub fn has_failed(&self) -> bool {
+        self.instances.iter().any(|one| one.state == FAILED)
+    }
+
+    /// The others of an instance's pair, whether they have zones or not.
+    fn partners(&self, of: &Instance) -> impl Iterator<Item = &Instance> {
+        let (uuid, group) = (of.uuid, of.group.clone());
+        let others = self.instances.iter();
+        others.filter(move |one| one.uuid != uuid && one.group == group)
+    }
+}
+
 /// An instance and its zone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Instance {
@@ -81,8 +114,8 @@ pub struct Instance {
     pub brand: String,
     /// Address on the admin network.
     pub address: Option<IpAddr>,
-    /// Those with the same text have the same data, and stand in for each
-    /// other: the groups of a Prometheus pair, what a Thanos zone runs.
+    /// Who stands in for it: those with the same text, as `Roster::group`
+    /// has it.
     pub group: String,
     /// Why it is not well; `None` when it is.
     pub unwell: Option<String>,
@@ -92,6 +125,8 @@ pub struct Instance {
     /// The id of what its delegate dataset holds; `None` without one, and
     /// where its agent is silent or older.
     pub data: Option<String>,
+    /// Bytes left for that; `None` where its agent does not say.
+    pub available: Option<u64>,
     /// Its delegate datasets.
     pub datasets: Vec<String>,
     /// The user-script it should have, where it has another.
@@ -125,13 +160,18 @@ pub async fn gather(
 ) -> Result<Facts, DeployError> {
     let mut found = rosters(apis, apis.sdc, service).await?;
     let seen = found.len();
-    let (Some(roster), 1) = (found.pop(), seen) else {
+    let (Some(mut roster), 1) = (found.pop(), seen) else {
         return Err(DeployError::Odd {
             what: format!("SAPI's services named {service}"),
             seen: seen.to_string(),
             wanted: "one, as post-setup makes it",
         });
     };
+    for member in roster.members.iter_mut().filter(|one| one.vm.is_none()) {
+        let vm = apis.vmapi.vm(member.instance.uuid, None).await;
+        let vm = vm.map_err(DeployError::api("ask VMAPI for a zone"))?;
+        member.vm = vm.filter(|vm| vm.state == FAILED);
+    }
     let http = Http::trusting_anyone(PATIENCE).retrying();
     let mut instances = Vec::new();
     for member in &roster.members {
@@ -146,11 +186,14 @@ pub async fn gather(
         {
             // Twice, for a lost answer; without pauses, for where none is.
             let http = http.once();
-            let mut id = sight::data_id(&http, address).await;
-            if id.is_err() {
-                id = sight::data_id(&http, address).await;
+            let mut told = sight::told(&http, address).await;
+            if told.is_err() {
+                told = sight::told(&http, address).await;
             }
-            instance.data = id.ok().flatten();
+            if let Ok(told) = told {
+                instance.available = sight::available(&told);
+                instance.data = sight::data_id(&told).ok().flatten();
+            }
         }
         instances.push(instance);
     }
@@ -178,13 +221,6 @@ fn instance(
     let text = |value: Option<&Value>| {
         value.and_then(Value::as_str).map(str::to_owned)
     };
-    // One that does something else is no partner.
-    let key = match roster.service.name.as_str() {
-        "thanos" => "thanos_components",
-        _ => "groups",
-    };
-    let mut groups = shards::names(member.metadata(&roster.service, key));
-    groups.sort_unstable();
     let own = text(member.instance.metadata.get(SCRIPT));
     let wanted = own
         .or(script.map(str::to_owned))
@@ -193,7 +229,7 @@ fn instance(
         uuid: member.instance.uuid,
         alias: member.alias(),
         address: member.admin_ip(),
-        group: groups.join(","),
+        group: roster.group(member),
         state: "no zone".to_owned(),
         ..Instance::default()
     };

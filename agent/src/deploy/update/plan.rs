@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Facts, Instance, Record};
+use super::{FAILED, Facts, Instance, Record};
+use crate::host::SETUP_LEAST;
 
 /// Where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,25 +114,40 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Plan {
         ));
         return plan;
     }
+    match goal {
+        Goal::To { .. } => plan.faults.extend(facts.lacks()),
+        // Others may need the way back.
+        Goal::Back => plan.notes.extend(facts.lacks()),
+    }
     let mut zones = Vec::new();
     for instance in ordered(&facts.instances) {
         let Some(to) = target(instance) else { continue };
-        let alias = &instance.alias;
         if instance.owner.is_none() {
-            plan.notes.push(format!("{alias} has no zone: nothing to update"));
             continue;
         }
-        let (uuid, alias) = (instance.uuid, alias.clone());
+        let (uuid, alias) = (instance.uuid, instance.alias.clone());
+        let failed = instance.state == FAILED;
+        if failed && *goal != Goal::Back {
+            plan.faults.push(has_failed(facts, instance));
+            continue;
+        }
+        let moves = instance.image != Some(to) || failed;
+        let unwell = instance.unwell.is_some();
+        let alone = facts.partners(instance).next().is_none();
+        let mut partners = facts.partners(instance);
+        if moves && !alone && !unwell && partners.all(|o| o.owner.is_none()) {
+            plan.notes.push(format!(
+                "{alias} stays as it is: none of its pair has a zone"
+            ));
+            continue;
+        }
         if instance.script.is_some() {
             zones.push(Step::Script { uuid, alias: alias.clone() });
         }
-        if instance.image != Some(to) {
+        if moves {
             plan.faults.extend(fault(instance, goal));
-            let others = facts.instances.iter();
-            let alone = !others
-                .filter(|other| other.group == instance.group)
-                .any(|other| other.uuid != uuid && other.owner.is_some());
-            let (from, unwell) = (instance.image, instance.unwell.is_some());
+            plan.faults.extend(full(instance));
+            let from = instance.image;
             if alone && !unwell {
                 plan.notes.push(format!(
                     "alone: nobody stands in for {alias} while it is down"
@@ -195,6 +211,20 @@ pub fn plan(facts: &Facts, goal: &Goal) -> Plan {
     plan
 }
 
+/// Why nothing goes on beside a zone that did not come up: the image may be
+/// at fault, and its partner serves alone.
+fn has_failed(facts: &Facts, instance: &Instance) -> String {
+    let (alias, service) = (&instance.alias, &facts.service);
+    let way = match facts.record {
+        Some(_) => format!("; monadm rollback {service}"),
+        None => String::new(),
+    };
+    format!(
+        "{alias}: saw its zone failed, wanted it running: /var/svc/setup.log \
+         in it may say why{way}"
+    )
+}
+
 /// Whether a run that was cut off before it could look has left a zone without
 /// the data that it had. Once an update is complete, retention may have had
 /// its turn.
@@ -233,6 +263,19 @@ fn ordered(instances: &[Instance]) -> Vec<&Instance> {
     let mut keyed: Vec<_> = keyed.collect();
     keyed.sort_by_key(|(key, _)| *key);
     keyed.into_iter().map(|(_, instance)| instance).collect()
+}
+
+/// Why this zone would not come back: the set-up of its new root has no room,
+/// and a daemon that runs in a full zone is better than none.
+fn full(instance: &Instance) -> Option<String> {
+    let Instance { alias, uuid, available, .. } = instance;
+    let available = available.filter(|bytes| *bytes < SETUP_LEAST)?;
+    Some(format!(
+        "{alias}: saw {} MiB free, and set-up wants {} MiB; give it more \
+         (vmadm update {uuid} quota=GIB), or remove what it can do without",
+        available >> 20,
+        SETUP_LEAST >> 20
+    ))
 }
 
 /// Why this zone cannot be put on another image.

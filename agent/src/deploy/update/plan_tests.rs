@@ -158,6 +158,87 @@ fn data_must_come_back_where_the_agent_on_the_other_image_says_which() {
     assert_eq!(wanted(&there, &Goal::Back), some("new"));
 }
 
+/// A pair, of which the first has no zone or one that failed on the new image.
+fn broken_pair(break_it: impl Fn(&mut Instance)) -> Facts {
+    let all = [0, 1].map(|number| instance(number, 0xa, 0, false));
+    let mut facts = Facts {
+        service: "prometheus".to_owned(),
+        image: Some(Uuid::from_u128(0xa)),
+        instances: all.into(),
+        ..Facts::default()
+    };
+    facts.record = Some(Record::before(&facts, NEW));
+    facts.instances[0].unwell = Some("it is down".to_owned());
+    break_it(&mut facts.instances[0]);
+    facts
+}
+
+#[test]
+fn beside_one_without_a_zone_its_well_partner_stays() {
+    let gone = |one: &mut Instance| {
+        one.state = "no zone".to_owned();
+        (one.owner, one.image) = (None, None);
+    };
+    let mut facts = broken_pair(gone);
+    let said = "prometheus0: saw no zone, wanted one: monadm post-setup \
+                prometheus";
+    let there = plan(&facts, &goal());
+    assert_eq!(there.faults, [said]);
+    assert_eq!(there.disturbed(), Vec::<&str>::new());
+    // It keeps its way back, should its zone come back.
+    let record = Record::before(&facts, NEW);
+    assert_eq!(Some(record), facts.record);
+    facts.instances[1].image = Some(NEW);
+    let back = plan(&facts, &Goal::Back);
+    assert_eq!(back.disturbed(), Vec::<&str>::new());
+    assert_eq!(back.notes[0], said);
+    // Taking down what serves nobody costs nobody anything.
+    facts.instances[1].unwell = Some("it is dead".to_owned());
+    assert_eq!(plan(&facts, &Goal::Back).disturbed(), ["prometheus1"]);
+}
+
+#[test]
+fn a_zone_that_failed_goes_back_and_nobody_goes_on() {
+    // Before its image was another, or after.
+    for image in [Uuid::from_u128(0xa), NEW] {
+        let mut facts = broken_pair(|one| {
+            one.state = FAILED.to_owned();
+            one.image = Some(image);
+        });
+        let there = plan(&facts, &goal());
+        let said = "prometheus0: saw its zone failed, wanted it running: \
+                    /var/svc/setup.log in it may say why; monadm rollback \
+                    prometheus";
+        assert_eq!(there.faults, [said]);
+        let back = plan(&facts, &Goal::Back);
+        assert_eq!(
+            (back.faults.len(), back.disturbed()),
+            (0, vec!["prometheus0"])
+        );
+        facts.record = None;
+        let there = plan(&facts, &goal());
+        assert!(there.faults[0].ends_with("may say why"), "{there:?}");
+    }
+}
+
+#[test]
+fn a_zone_without_room_for_its_set_up_is_not_taken_down() {
+    let mut facts = broken_pair(|one| one.unwell = None);
+    facts.instances[1].available = Some(SETUP_LEAST);
+    assert_eq!(plan(&facts, &goal()).faults, Vec::<String>::new());
+    facts.instances[0].available = Some(10 << 20);
+    let uuid = facts.instances[0].uuid;
+    let said = format!(
+        "prometheus0: saw 10 MiB free, and set-up wants 64 MiB; give it more \
+         (vmadm update {uuid} quota=GIB), or remove what it can do without"
+    );
+    assert_eq!(plan(&facts, &goal()).faults, [&*said]);
+    // Nor on the way back; where it is already, it may be as full as it likes.
+    facts.instances[0].image = Some(NEW);
+    assert_eq!(plan(&facts, &Goal::Back).faults, [&*said]);
+    assert_eq!(plan(&facts, &goal()).faults, Vec::<String>::new());
+}
+
 #[test]
 fn a_plan_reads_as_what_will_be_done() {
     let mut all = [(0, 0), (1, 0), (2, 1)]

@@ -51,12 +51,12 @@ impl Record {
         let old = facts.record.as_ref().filter(|old| old.image == image);
         let known = |zone: &Uuid| old?.zones.get(zone).copied();
         let zones = facts.instances.iter().filter_map(|instance| {
-            let now = instance.image?;
-            let before = match now == image {
-                true => known(&instance.uuid).unwrap_or(now),
-                false => now,
+            let before = match instance.image {
+                Some(now) if now != image => Some(now),
+                // One that has no zone now may have one again.
+                now => known(&instance.uuid).or(now),
             };
-            Some((instance.uuid, before))
+            Some((instance.uuid, before?))
         });
         let kept = facts.instances.iter().filter(|instance| {
             let had = old.is_some_and(|old| old.kept.contains(&instance.uuid));

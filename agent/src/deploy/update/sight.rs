@@ -29,6 +29,8 @@ const PROMETHEUS: u16 = 9090;
 const LOWEST: &str = "prometheus_tsdb_lowest_timestamp_seconds";
 /// Which data the agent finds.
 const DATA: &str = "config_agent_data_info";
+/// How many bytes are left for it.
+const AVAILABLE: &str = "config_agent_data_available_bytes";
 /// Of ten targets that were up, so many must be up again: targets come and go.
 const TENTHS: u64 = 9;
 
@@ -204,26 +206,39 @@ pub(super) async fn lost(
     address: IpAddr,
     wanted: &str,
 ) -> Result<Option<String>, String> {
-    let seen = data_id(http, address).await?;
+    let seen = data_id(&told(http, address).await?)?;
     let other = seen.filter(|seen| seen != wanted);
     Ok(other.map(|seen| {
         format!("its data is gone: saw data {seen}, wanted {wanted}")
     }))
 }
 
-/// The id of a zone's data; `None` where an older agent says none.
+/// What a zone's agent says of itself.
 ///
 /// Errors: text to wait with.
-pub(super) async fn data_id(
+pub(super) async fn told(
     http: &Http,
     address: IpAddr,
-) -> Result<Option<String>, String> {
+) -> Result<Samples, String> {
     let agent = SocketAddr::new(address, AGENT_PORT);
     let metrics = text(http, &format!("http://{agent}/metrics")).await?;
     let samples = Samples::parse(&metrics).map_err(|e| e.to_string())?;
-    if samples.one("config_agent_healthy").is_none() {
-        return Err(format!("{agent} has no config-agent's metrics"));
+    match samples.one("config_agent_healthy") {
+        Some(_) => Ok(samples),
+        None => Err(format!("{agent} has no config-agent's metrics")),
     }
+}
+
+/// Bytes left for a zone's data; `None` where its agent does not say.
+pub(super) fn available(samples: &Samples) -> Option<u64> {
+    // `as` takes the nearest, and 0 for what is no number.
+    samples.one(AVAILABLE).map(|bytes| bytes as u64)
+}
+
+/// The id of a zone's data; `None` where an older agent says none.
+///
+/// Errors: text to wait with.
+pub(super) fn data_id(samples: &Samples) -> Result<Option<String>, String> {
     let Some(info) = samples.all(DATA).first() else { return Ok(None) };
     let id = info.labels.get("id").filter(|id| !id.is_empty());
     match id {
@@ -289,6 +304,13 @@ mod tests {
         let empty = Sight { oldest: 9.2e15, up: 0, ..BEFORE };
         assert_eq!(fresh.lacks(Some(&empty)), None);
         assert!(Sight { up: 0, ..fresh }.lacks(None).is_some());
+    }
+
+    #[test]
+    fn an_agent_says_how_much_room_is_left() {
+        let of = |text: &str| available(&Samples::parse(text).unwrap());
+        assert_eq!(of(&format!("{AVAILABLE} 1.048576e+07\n")), Some(10 << 20));
+        assert_eq!(of("config_agent_healthy 1\n"), None);
     }
 
     #[test]

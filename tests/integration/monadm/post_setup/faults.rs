@@ -249,6 +249,45 @@ async fn reads_that_fail_once_change_nothing_at_all() {
     }
 }
 
+/// Nobody looked while it ran: the journal alone is no reason to destroy it.
+#[tokio::test]
+async fn what_was_begun_long_ago_or_with_another_image_is_nobodys_to_destroy() {
+    let site = Site::new().await;
+    site.set_up(PAIR).await;
+    let vm = site.vm("prometheus1");
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let file = site.state.path().join(format!("{}.json", ids::SDC));
+    site.triton.datacenter.update(|facts| {
+        let failed = facts.vms.iter_mut().find(|one| one.uuid == vm.uuid);
+        failed.unwrap().state = "failed".to_owned();
+    });
+    let writes = site.writes();
+    let begun = json!({"service": "prometheus", "alias": "prometheus1"});
+    for (image, begun_at) in [
+        // As monadm wrote it once.
+        (None, None),
+        (Some(ids::OLD_PROMETHEUS_IMAGE), Some(now)),
+        (Some(&*vm.image_uuid), Some(now - 2 * 86_400)),
+        // By a clock that was wrong.
+        (Some(&*vm.image_uuid), Some(now + 86_400)),
+    ] {
+        let mut begun = begun.clone();
+        if let (Some(image), Some(at)) = (image, begun_at) {
+            begun["image"] = json!(image);
+            begun["begun"] = json!(at);
+        }
+        let left = json!({"zones": {&vm.uuid: &begun}});
+        std::fs::write(&file, left.to_string()).unwrap();
+        let ended = site.yes(PAIR).await;
+        assert_eq!(ended.code, Some(1), "{begun}: {ended:?}");
+        let said = ended.stderr.contains("saw its zone failed");
+        assert!(said, "{begun}: {ended:?}");
+        assert!(ended.stderr.contains("--replace"), "{begun}: {ended:?}");
+        assert_eq!(site.writes(), writes, "{begun}");
+    }
+    site.set_up(&[PAIR, &["--replace", &vm.uuid]].concat()).await;
+}
+
 #[tokio::test]
 async fn what_a_killed_run_began_is_forgotten_once_it_runs() {
     let site = Site::new().await;

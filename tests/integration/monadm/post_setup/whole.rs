@@ -5,6 +5,7 @@
 //! From nothing to a pair of Prometheus, Thanos, Grafana and Alertmanager.
 
 use localdc::datacenter::Fate;
+use localdc::sapi::Kind;
 use localdc::triton::ids;
 use serde_json::{Value, json};
 
@@ -231,6 +232,39 @@ async fn a_nic_that_cannot_be_had_is_nobodys_end() {
     site.set_up(&["grafana"]).await;
     assert_eq!(site.vm("grafana0").nics.len(), 3);
     site.is_settled(&["grafana"]).await;
+}
+
+#[tokio::test]
+async fn of_two_pairs_another_pairs_stands_in_for_nobody_that_restarts() {
+    let site = Site::new().await;
+    let shards = ["prometheus", "--shards", "2"];
+    site.set_up(&shards).await;
+    // The pair of shard 0, and one of shard 1 that is well.
+    let groups = |n: usize| {
+        let uuid = site.vm(&format!("prometheus{n}")).uuid;
+        let instance = site.triton.sapi.handle.get(Kind::Instance, &uuid);
+        instance.unwrap()["metadata"]["groups"].clone()
+    };
+    let of = |shard: &str| {
+        let all = (0..4).filter(|n| groups(*n) == json!([shard]));
+        all.map(|n| format!("prometheus{n}")).collect::<Vec<_>>()
+    };
+    let (pair, other) = (of("shard-0"), of("shard-1"));
+    assert_eq!((pair.len(), other.len()), (2, 2));
+    site.triton.datacenter.update(|facts| {
+        let vm = facts.vms.iter_mut().find(|vm| vm.alias == pair[0]);
+        vm.unwrap().nics.retain(|nic| nic.nic_tag != "external");
+    });
+    site.doors.set_unwell(&pair[1], true);
+    let quick = [&shards[..], &["--wait", "2"]].concat();
+    let ended = site.yes(&quick).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let said = "saw none that is well, wanted one that is well meanwhile";
+    assert!(ended.stderr.contains(said), "{ended:?}");
+    assert_eq!(site.vm(&pair[0]).nics.len(), 1);
+    site.doors.set_unwell(&pair[1], false);
+    site.set_up(&shards).await;
+    assert_eq!(site.vm(&pair[0]).nics.len(), 2);
 }
 
 #[tokio::test]

@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use localdc::datacenter::{Datacenter, Nic, Vm, Zone};
+use localdc::datacenter::{Datacenter, Facts, Nic, Vm, Zone};
 use localdc::loopback::own_address;
 use localdc::sapi::Kind;
 use localdc::triton::{Triton, facts, ids};
@@ -45,8 +45,8 @@ pub(super) struct Fate {
     pub(super) finds: Option<usize>,
     /// It answers nothing.
     pub(super) dead: bool,
-    /// It answers nothing after so many were told that it is well.
-    pub(super) dead_after: Option<usize>,
+    /// It answers nothing as soon as there were so many writes.
+    pub(super) dead_from: Option<usize>,
     /// Each question is not answered the first time.
     pub(super) stumbles: bool,
 }
@@ -56,8 +56,6 @@ struct Prometheus {
     uuid: String,
     datacenter: Arc<Datacenter>,
     fate: Mutex<Fate>,
-    /// How often it was asked whether it is well.
-    asked: AtomicUsize,
     /// What it stumbled over.
     stumbled: Mutex<BTreeSet<String>>,
     /// Root and time of the last start; whether it is the first one.
@@ -105,7 +103,6 @@ impl Site {
                 uuid,
                 datacenter: Arc::clone(datacenter),
                 fate: Mutex::default(),
-                asked: AtomicUsize::default(),
                 stumbled: Mutex::default(),
                 run: Mutex::default(),
             });
@@ -169,6 +166,20 @@ impl Site {
 
     pub(super) fn service(&self) -> Map<String, Value> {
         self.triton.sapi.handle.get(Kind::Service, SERVICE).unwrap()
+    }
+
+    /// What VMAPI says that a zone is.
+    pub(super) fn vm_state(&self, number: usize) -> String {
+        self.all[number].vm(|vm| vm.state.clone())
+    }
+
+    /// Puts a zone in this state.
+    pub(super) fn put(&self, number: usize, state: &str) {
+        let uuid = &self.all[number].uuid;
+        self.triton.datacenter.update(|facts| {
+            let vm = facts.vms.iter_mut().find(|vm| vm.uuid == *uuid).unwrap();
+            vm.state = state.to_owned();
+        });
     }
 
     pub(super) fn zone(&self, number: usize) -> Zone {
@@ -249,19 +260,20 @@ impl Prometheus {
         self.datacenter.read(|facts| look(facts.vm(&self.uuid).unwrap()))
     }
 
+    /// Whether it answers nothing, as its zone is down or by its fate.
+    fn is_down(&self, vm: &Vm) -> bool {
+        let fate = self.fate.lock().unwrap();
+        let writes = self.datacenter.gate().count();
+        vm.state != "running"
+            || fate.dead
+            || fate.dead_on.is_some_and(|dead| dead == vm.image_uuid)
+            || fate.dead_from.is_some_and(|from| writes >= from)
+    }
+
     /// `None` while it does not answer.
     fn look(&self) -> Option<Shown> {
         let fate = self.fate.lock().unwrap().clone();
-        let (state, image) =
-            self.vm(|vm| (vm.state.clone(), vm.image_uuid.clone()));
-        if state != "running" || fate.dead {
-            return None;
-        }
-        if fate.dead_on.is_some_and(|dead| dead == image) {
-            return None;
-        }
-        let asked = self.asked.load(Ordering::Relaxed);
-        if fate.dead_after.is_some_and(|after| asked > after) {
+        if self.vm(|vm| self.is_down(vm)) {
             return None;
         }
         let root = self.datacenter.stock().zone(&self.uuid).root;
@@ -283,9 +295,6 @@ impl Prometheus {
 }
 
 async fn answer(State(own): State<Arc<Prometheus>>, uri: Uri) -> Response {
-    if uri.path() == "/-/healthy" {
-        own.asked.fetch_add(1, Ordering::Relaxed);
-    }
     let first = || {
         let path = uri.path().to_owned();
         own.stumbled.lock().unwrap().insert(path)
@@ -321,46 +330,35 @@ async fn answer(State(own): State<Arc<Prometheus>>, uri: Uri) -> Response {
     }
 }
 
-/// Watches a datacenter for as long as it lives: never is more than one of
-/// these zones down.
+/// Counts, whenever something of a datacenter changes, how many of its
+/// Prometheus answer nothing: down by VMAPI, or silent.
 pub(super) struct Watch {
-    most: Arc<Mutex<usize>>,
-    _stop: DropGuard,
+    datacenter: Arc<Datacenter>,
+    all: Vec<Arc<Prometheus>>,
+    most: Arc<AtomicUsize>,
 }
 
 impl Watch {
     pub(super) fn over(site: &Site) -> Self {
         let datacenter = Arc::clone(&site.triton.datacenter);
-        let uuids: Vec<String> =
-            site.all.iter().map(|one| one.uuid.clone()).collect();
-        let most = Arc::new(Mutex::new(0));
-        let stop = CancellationToken::new();
-        let (seen, ended) = (Arc::clone(&most), stop.clone());
-        let mut changed = datacenter.subscribe();
-        tokio::spawn(async move {
-            let look = || {
-                let down = datacenter.read(|facts| {
-                    let ours = facts.vms.iter();
-                    ours.filter(|vm| uuids.contains(&vm.uuid))
-                        .filter(|vm| vm.state != "running")
-                        .count()
-                });
-                let mut most = seen.lock().unwrap();
-                *most = down.max(*most);
-            };
-            while !ended.is_cancelled() {
-                let _ = tokio::time::timeout(
-                    Duration::from_millis(50),
-                    changed.changed(),
-                )
-                .await;
-                look();
-            }
+        let (all, most) = (site.all.clone(), Arc::new(AtomicUsize::default()));
+        let (seen, of) = (Arc::clone(&most), all.clone());
+        datacenter.witness(move |facts| {
+            seen.fetch_max(down(&of, facts), Ordering::Relaxed);
         });
-        Self { most, _stop: stop.drop_guard() }
+        Self { datacenter, all, most }
     }
 
+    /// The most that were down at once, until now.
     pub(super) fn most_down(&self) -> usize {
-        *self.most.lock().unwrap()
+        let now = self.datacenter.read(|facts| down(&self.all, facts));
+        self.most.load(Ordering::Relaxed).max(now)
     }
+}
+
+fn down(all: &[Arc<Prometheus>], facts: &Facts) -> usize {
+    let is_down = |one: &&Arc<Prometheus>| {
+        facts.vm(&one.uuid).is_none_or(|vm| one.is_down(vm))
+    };
+    all.iter().filter(is_down).count()
 }

@@ -98,7 +98,7 @@ async fn sapi_tells_what_a_job_said() {
     assert_eq!(failed.status(), Some(500));
     assert_eq!(failed.code(), Some("ReprovisionFailedError"));
     assert!(said(&failed).contains("no such image"));
-    assert_eq!(rig.vm(zone).await.state, "stopped");
+    assert_eq!(rig.vm(zone).await.state, "failed");
     stock().next_job("destroy", Fate::Fails("busy".to_owned()));
     let failed = rig.sapi.delete_instance(zone, LIMIT).await.unwrap_err();
     assert_eq!(failed.code(), Some("DestroyFailedError"));

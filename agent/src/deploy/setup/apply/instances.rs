@@ -11,17 +11,29 @@ use uuid::Uuid;
 use super::{EVERY, Hands, api};
 use crate::deploy::DeployError;
 use crate::deploy::health::Check;
-use crate::deploy::roster::admin_ip;
+use crate::deploy::roster::{Member, admin_ip, rosters};
 use crate::deploy::setup::SetupError;
-use crate::deploy::setup::journal::Pending;
+use crate::deploy::setup::journal::{Pending, unix_now};
 use crate::deploy::setup::step::{Named, NewZone, Own};
 use crate::triton::Tries;
 use crate::triton::job::JobError;
-use crate::triton::sapi::NewInstance;
+use crate::triton::sapi::{NewInstance, Service};
 use crate::triton::vmapi::Vm;
 
 /// VMAPI's workflow that adds NICs.
 const ADD_NICS: &str = "add-nics";
+
+fn pending(service: &Service, alias: &str, own: &Own, anew: bool) -> Pending {
+    let image = service.params.get("image_uuid").and_then(Value::as_str);
+    Pending {
+        service: service.name.clone(),
+        alias: alias.to_owned(),
+        own: own.clone(),
+        anew,
+        image: image.and_then(|image| image.parse().ok()),
+        begun: Some(unix_now()),
+    }
+}
 
 impl Hands<'_> {
     /// `planned` is the state of its zone that it is dropped for. What it has
@@ -49,7 +61,8 @@ impl Hands<'_> {
                 let wanted = "what it was when this was planned";
                 return Err(odd("its zone", seen, wanted));
             }
-            let pending = self.pending(alias, own, true);
+            let service = self.service().await?;
+            let pending = pending(&service, alias, own, true);
             self.journal.begin_zone(heir, pending)?;
             let sapi = &self.apis.sapi;
             let gone = sapi.delete_instance(*uuid, self.patience).await;
@@ -72,7 +85,7 @@ impl Hands<'_> {
         zone: &Named,
         own: &Own,
     ) -> Result<(), SetupError> {
-        let service_uuid = self.service().await?;
+        let service_uuid = self.service().await?.uuid;
         let new = NewInstance {
             service_uuid,
             uuid: Some(zone.uuid),
@@ -91,13 +104,14 @@ impl Hands<'_> {
     ) -> Result<(), SetupError> {
         let NewZone { zone, own, anew, .. } = new;
         let uuid = zone.uuid;
-        let pending = self.pending(&zone.alias, own, *anew);
+        let service = self.service().await?;
+        let pending = pending(&service, &zone.alias, own, *anew);
         self.journal.begin_zone(uuid, pending)?;
         let known = self.apis.sapi.instance(uuid).await;
         let known = known.map_err(api("ask SAPI for an instance"))?;
         let there = self.vm(uuid).await?;
         let instance = NewInstance {
-            service_uuid: self.service().await?,
+            service_uuid: service.uuid,
             uuid: Some(uuid),
             params: &own.params,
             metadata: &own.metadata,
@@ -124,11 +138,6 @@ impl Hands<'_> {
         }
         self.running(zone).await?;
         Ok(self.journal.end_zone(uuid)?)
-    }
-
-    fn pending(&self, alias: &str, own: &Own, anew: bool) -> Pending {
-        let service = self.target.blueprint().service.to_owned();
-        Pending { service, alias: alias.to_owned(), own: own.clone(), anew }
     }
 
     /// A job did not end well, or nobody knows how: the zone does.
@@ -243,30 +252,40 @@ impl Hands<'_> {
         }
     }
 
-    /// A zone that is well is taken down only while another of its service
-    /// is well, where there is another.
+    /// A zone that is well is taken down only while another of its pair is
+    /// well, where there is another: of those with the same data, as `update`
+    /// has it.
     pub(super) async fn has_partner(
         &self,
         zone: &Named,
     ) -> Result<(), SetupError> {
-        let well = async |uuid: Uuid| {
-            let vm = self.vm(uuid).await?;
-            let address = vm.as_ref().and_then(admin_ip);
+        let well = async |member: &Member| {
             let check = Check::of(self.target.name());
-            let (Some(address), Some(check)) = (address, check) else {
-                return Ok::<_, SetupError>(false);
-            };
-            Ok(check.ask(self.http, address).await.is_ok())
+            match (member.admin_ip(), check) {
+                (Some(address), Some(check)) => {
+                    check.ask(self.http, address).await.is_ok()
+                }
+                _ => false,
+            }
         };
-        let service = self.service().await?;
-        let all = self.apis.sapi.instances(service, false).await;
-        let mut all = all.map_err(api("ask SAPI for instances"))?;
-        all.retain(|one| one.uuid != zone.uuid);
-        if all.is_empty() || !well(zone.uuid).await? {
+        let name = self.target.blueprint().service;
+        let rosters = rosters(self.apis, self.apis.sdc, name).await?;
+        let [roster] = &rosters[..] else {
+            return Err(several(name, rosters.len()));
+        };
+        let is = |one: &&Member| one.instance.uuid == zone.uuid;
+        let Some(own) = roster.members.iter().find(is) else {
+            return Ok(());
+        };
+        let group = roster.group(own);
+        let others = roster.members.iter().filter(|one| !is(one));
+        let pair: Vec<_> =
+            others.filter(|one| roster.group(one) == group).collect();
+        if pair.is_empty() || !well(own).await {
             return Ok(());
         }
-        for other in &all {
-            if well(other.uuid).await? {
+        for other in pair {
+            if well(other).await {
                 return Ok(());
             }
         }
@@ -348,17 +367,23 @@ impl Hands<'_> {
     }
 
     /// The service, which is there by now.
-    async fn service(&self) -> Result<Uuid, SetupError> {
+    async fn service(&self) -> Result<Service, SetupError> {
         let name = self.target.blueprint().service;
         let known = self.apis.sapi.services_named(self.apis.sdc, name).await;
-        let known = known.map_err(api("ask SAPI for a service"))?;
-        match &known[..] {
-            [service] => Ok(service.uuid),
-            other => Err(SetupError::Deploy(DeployError::Odd {
-                what: format!("SAPI's services named {name}"),
-                seen: other.len().to_string(),
-                wanted: "one",
-            })),
+        let mut known = known.map_err(api("ask SAPI for a service"))?;
+        match (known.pop(), known.len()) {
+            (Some(service), 0) => Ok(service),
+            (last, more) => {
+                Err(several(name, more + usize::from(last.is_some())))
+            }
         }
     }
+}
+
+fn several(name: &str, seen: usize) -> SetupError {
+    SetupError::Deploy(DeployError::Odd {
+        what: format!("SAPI's services named {name}"),
+        seen: seen.to_string(),
+        wanted: "one",
+    })
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{facts, planned, read, request, text, uuid, vm, with};
 use crate::deploy::setup::journal::Pending;
-use crate::deploy::setup::step::{NewZone, Own};
+use crate::deploy::setup::step::NewZone;
 use crate::deploy::setup::{Plan, Request, Step};
 
 #[test]
@@ -23,8 +23,9 @@ fn what_a_run_left_behind_is_mended_by_what_it_wrote_down() {
     let pending = |alias: &str| Pending {
         service: "prometheus".to_owned(),
         alias: alias.to_owned(),
-        own: Own::default(),
-        anew: false,
+        image: Some(uuid(0xf0, 2)),
+        begun: Some(900),
+        ..Pending::default()
     };
     facts.pending = [
         (uuid(0xd0, 0), pending("prometheus0")),
@@ -108,6 +109,7 @@ fn a_zone_made_anew_has_what_was_its_own() {
         alias: "prometheus1".to_owned(),
         own: kept.clone(),
         anew: true,
+        ..Pending::default()
     };
     facts.pending = [(*heir, pending)].into();
     facts.rosters[0].members.pop();
@@ -129,8 +131,7 @@ fn a_zone_that_was_seen_to_run_is_nobodys_to_destroy() {
     let pending = Pending {
         service: "prometheus".to_owned(),
         alias: "prometheus0".to_owned(),
-        own: Own::default(),
-        anew: false,
+        ..Pending::default()
     };
     let begun = [(uuid(0xd0, 0), pending)];
     facts.pending = begun.clone().into();
@@ -159,7 +160,7 @@ fn a_zone_without_instance_is_adopted_if_it_is_ours() {
         service: "prometheus".to_owned(),
         alias: "prometheus7".to_owned(),
         own: read(json!({"metadata": metadata, "params": {"cpu_cap": 9}})),
-        anew: false,
+        ..Pending::default()
     };
     facts.pending = [(uuid(0xd0, 7), pending)].into();
     // It has its shard back, and needs no other.
