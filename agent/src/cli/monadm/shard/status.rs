@@ -96,7 +96,8 @@ fn judge(wanted: &mut Wanted, loads: &BTreeMap<String, Load>, ask: &AskArgs) {
             let lightest = facts.iter().min_by_key(|one| one.series);
             let name = lightest.map_or("", |one| one.name.as_str());
             wanted.notes.push(format!(
-                "{shards} of {count} shards would do: monadm shard drain {name}{same}"
+                "{shards} of {count} shards would do: monadm shard drain \
+                 {name}{same}"
             ));
         }
     }

@@ -86,6 +86,11 @@ fn groups_of_another_name_are_nobodys_to_change() {
     it cannot be set up:
       prometheus0: saw groups part-0, wanted none, or one that is shard-<number>; if these are shards, --prefix says what they begin with
     ");
+    // Nor is another to scrape all that each of them scrapes a part of.
+    let more = Request { replicas: Some(2), ..request() };
+    let said = text(planned(&facts, &more));
+    let wanted = "--replicas: saw groups part-0 of prometheus0, wanted none";
+    assert!(said.contains(wanted), "{said}");
     // They are shards all the same.
     let asked = Request { prefix: "part-".to_owned(), ..asked };
     let made = planned(&facts, &asked).unwrap();

@@ -23,6 +23,8 @@ const PAIR: usize = 2;
 pub(super) struct Groups {
     /// All of them; none: everything.
     names: Vec<String>,
+    /// It has them of its own: another instance does not come by them.
+    is_own: bool,
     /// The shard that one of them names.
     pub(super) shard: Option<usize>,
 }
@@ -36,13 +38,14 @@ impl Groups {
     ) -> Self {
         let service = facts.rosters.first().map(|one| &one.service.metadata);
         let inherited = || service.and_then(|service| service.get("groups"));
-        let names = names(own.get("groups").or_else(inherited));
+        let own = own.get("groups");
+        let names = names(own.or_else(inherited));
         let mut shards = names.iter().filter_map(|name| {
             let shard = name.strip_prefix(&request.prefix)?.parse().ok()?;
             // Not `shard-00`, which is another group.
             (*name == group(request, shard)).then_some(shard)
         });
-        Self { shard: shards.next(), names }
+        Self { shard: shards.next(), names, is_own: own.is_some() }
     }
 
     /// The shard was given to it here, as it had none.
@@ -151,8 +154,24 @@ pub(super) fn number(
                  takes none away"
             ));
         }
+        let others =
+            |one: &&Kept<'_>| one.groups.is_own && !one.groups.names.is_empty();
+        if shard.is_none()
+            && there < each
+            && let Some(one) = kept.iter().find(others)
+        {
+            draft.problem(format!(
+                "--replicas: saw groups {} of {}, wanted none, or one that is \
+                 {}<number>: another instance would scrape everything; if \
+                 these are shards, --prefix says what they begin with",
+                one.groups.names.join(","),
+                one.zone.alias,
+                request.prefix
+            ));
+            continue;
+        }
         for _ in there..each {
-            let groups = Groups { shard, names: Vec::new() };
+            let groups = Groups { shard, ..Groups::default() };
             wanted.push(Wanted { groups, ..Wanted::default() });
         }
     }
