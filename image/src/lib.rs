@@ -11,8 +11,9 @@
 //!
 //! The rooms in reading order. What is asked for: `recipe` (what an image is
 //! made of), `artifacts` (which bytes a component is). What will be done:
-//! `look` (facts of this machine), `stamp` (version and time), `plan` (ordered
-//! steps, or all that stands in the way). What is done: `fetch` and `cache`
+//! `look` (facts of this machine) with `built` (what is wrong with a program of
+//! ours), `stamp` (version and time), `plan` (ordered steps, or all that stands
+//! in the way). What is done: `fetch` and `cache`
 //! (inputs by their digest), `build` with `unpack`, `debian`, `golang` and
 //! `elf` (steps become a tree), `tree` (what an image holds, in memory). What
 //! comes out: `deliver` with `writers` (`stream`, a ZFS send stream; `tar`;
